@@ -1,0 +1,1 @@
+"""Datasets as sample tables: sources, splits, preparation, balancing, audit, synthetic faces."""

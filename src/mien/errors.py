@@ -1,0 +1,85 @@
+"""One family of errors: what was wrong, what was given, what is allowed, what to run next."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MienError(Exception):
+    """An error that the person at the keyboard can act on.
+
+    The message is one sentence; `got`, `allowed` and `then` become lines of their own.
+    The command line prints it without a traceback and leaves with `exit_code`.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, what: str, *, got: object = None, allowed: object = None, then: str | None = None
+    ) -> None:
+        self.what, self.got, self.allowed, self.then = what, got, allowed, then
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.got is not None:
+            lines.append(f"  given:   {_shown(self.got)}")
+        if self.allowed is not None:
+            lines.append(f"  allowed: {_shown(self.allowed)}")
+        if self.then:
+            lines.append(f"  next:    {self.then}")
+        return "\n".join(lines)
+
+
+class UsageError(MienError):
+    """A wrong option, recipe key, name or label: nothing was started."""
+
+    exit_code = 2
+
+
+class DataError(MienError):
+    """Files that are absent, broken or not what their layout promises."""
+
+
+class UnreadableImage(DataError):
+    """One picture that cannot be decoded; callers list it and go on unless asked to be strict."""
+
+
+class BundleError(MienError):
+    """A model file that cannot be used."""
+
+
+class RunError(MienError):
+    """A run folder that is incomplete, taken, or of another recipe."""
+
+
+class MissingExtra(MienError):
+    """A feature whose packages are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs packages that are not installed", then=f"pip install 'mien[{extra}]'")
+
+
+class AuditBlocked(MienError):
+    """An audit finding that stops the work."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
+    """The error for a name outside a fixed list, with the nearest known one suggested.
+
+    >>> print(unknown("chain step", "resise", ["grey", "resize"]))
+    unknown chain step
+      given:   resise
+      allowed: grey, resize
+      next:    did you mean 'resize'?
+    """
+    names = sorted(known)
+    near = get_close_matches(got, names, n=1)
+    return UsageError(
+        f"unknown {kind}", got=got, allowed=names, then=f"did you mean '{near[0]}'?" if near else None
+    )
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple | set | frozenset) else str(value)

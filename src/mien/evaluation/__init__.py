@@ -1,0 +1,1 @@
+"""Metrics with intervals, tests between results, and reports."""
