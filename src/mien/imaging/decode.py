@@ -1,0 +1,91 @@
+"""Picture files to arrays and back: the only place where a file becomes pixels."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import UnreadableImage, UsageError
+from mien.imaging.headers import Header, read_header
+
+MAX_PIXELS = 100_000_000
+_ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+
+
+def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a PNG, JPEG, GIF, BMP, WebP or TIFF file.
+
+    Returns uint8, (H, W) for grey files and (H, W, 3) RGB for others: 16 bits scaled to 8, CMYK converted, transparency
+    laid on white, the first frame of an animation, turned upright as EXIF says (not where there is transparency).
+    Raises UnreadableImage, naming the path and the reason, when the file is absent, empty, broken off, of another
+    format, or larger than `max_pixels`, which is read from the header before anything is decoded.
+    """
+    name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
+    data = source if isinstance(source, bytes) else _bytes(source, 8 * max_pixels)
+    if not data:
+        raise UnreadableImage(f"unreadable image {name}: the file is empty")
+    header = read_header(data)
+    if header is None:
+        raise UnreadableImage(f"unreadable image {name}: not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header")
+    if header.height * header.width > max_pixels:
+        raise UnreadableImage(
+            f"unreadable image {name}: too large to decode",
+            got=f"{header.width} x {header.height} pixels",
+            allowed=f"{max_pixels:,} pixels",
+        )
+    if not header.complete:
+        raise UnreadableImage(f"unreadable image {name}: truncated, the end of the file is missing")
+    pixels = _pixels(data, header)
+    if pixels is None:
+        raise UnreadableImage(f"unreadable image {name}: the data is damaged or truncated")
+    return pixels
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """A PNG file of a (H, W) grey or (H, W, 3) RGB picture, uint8."""
+    return _encoded(".png", image, [])
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """A JPEG file of a (H, W) grey or (H, W, 3) RGB picture, uint8; `quality` 0..100."""
+    if not 0 <= quality <= 100:
+        raise UsageError("JPEG quality out of range", got=quality, allowed="0..100")
+    return _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise UnreadableImage(f"unreadable image {path}: {error.strerror or error}") from error
+    if len(data) > limit:
+        raise UnreadableImage(f"unreadable image {path}: too large to read", allowed=f"{limit:,} bytes")
+    return data
+
+
+def _pixels(data: bytes, header: Header) -> NDArray[np.uint8] | None:
+    try:
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED if header.alpha else _ORIENTED)
+    except cv2.error:
+        return None
+    if found is None or found.dtype not in (np.uint8, np.uint16):
+        return None
+    shallow = (found if found.dtype == np.uint8 else np.round(found / np.float32(257))).astype(np.uint8, copy=False)
+    if shallow.ndim == 2:
+        return shallow
+    colour = _on_white(shallow) if shallow.shape[2] == 4 else shallow
+    return np.ascontiguousarray(colour[..., 0] if header.grey else colour[..., ::-1])
+
+
+def _on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    alpha = image[..., 3:].astype(np.uint16)
+    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _encoded(suffix: str, image: NDArray[np.uint8], options: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, image if image.ndim == 2 else image[..., ::-1], options)
+    if not done:
+        raise UsageError("this picture cannot be written", got=f"{image.dtype} {image.shape}")
+    return data.tobytes()

@@ -1,0 +1,105 @@
+"""What a picture file says of itself before anything is decoded: format, size, and whether it is all there."""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_PNG_END = b"IEND\xaeB`\x82"
+_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_TIFF_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size in pixels; `alpha`: a transparency channel is possible; `grey`: what colour there is, is grey;
+    `complete`: the file reaches the end that its format demands."""
+
+    height: int
+    width: int
+    alpha: bool = False
+    grey: bool = False
+    complete: bool = True
+
+
+def read_header(data: bytes) -> Header | None:
+    """The header of a PNG, JPEG, GIF, BMP, WebP or TIFF file; None when it is none of them or its header breaks off."""
+    for magic, parse in _FORMATS:
+        if magic.match(data):
+            try:
+                return parse(data)
+            except (struct.error, IndexError, KeyError):
+                return None
+    return None
+
+
+def _png(data: bytes) -> Header:
+    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    transparent = colour in (4, 6) or b"tRNS" in data[: max(data.find(b"IDAT"), 0)]
+    return Header(height, width, transparent, grey=colour in (0, 4), complete=_PNG_END in data)
+
+
+def _jpeg(data: bytes) -> Header | None:
+    """Walk the segments to the end marker, over the entropy-coded data of each scan."""
+    height = width = 0
+    place = 2
+    while found := _JPEG_MARKER.search(data, place):
+        marker, place = data[found.end() - 1], found.end()
+        if marker == 0xD9:
+            return Header(height, width) if height else None
+        if marker == 0x01:
+            continue
+        if marker in _JPEG_FRAMES and not height:
+            height, width = struct.unpack_from(">HH", data, place + 3)
+        place += struct.unpack_from(">H", data, place)[0]
+    return Header(height, width, complete=False) if height else None
+
+
+def _gif(data: bytes) -> Header:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return Header(height, width, alpha=True)
+
+
+def _bmp(data: bytes) -> Header:
+    (kind,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if kind == 12 else "<ii", data, 18)
+    return Header(abs(height), abs(width))
+
+
+def _webp(data: bytes) -> Header:
+    complete = len(data) >= struct.unpack_from("<I", data, 4)[0] + 8
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        return Header(height, width, bool(data[20] & 0x10), complete=complete)
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return Header((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1, bool(bits >> 28 & 1), complete=complete)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return Header(height & 0x3FFF, width & 0x3FFF, complete=complete)
+
+
+def _tiff(data: bytes) -> Header:
+    """The first directory of a classic or big TIFF, in either byte order."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, place)
+    size = {}
+    for entry in range(min(entries, 1000)):
+        at = place + (8 + 20 * entry if big else 2 + 12 * entry)
+        tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag in (256, 257):
+            (size[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, at + (12 if big else 8))
+    return Header(size[257], size[256])
+
+
+_FORMATS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Header | None]], ...] = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    (re.compile(rb"\xff\xd8\xff"), _jpeg),
+    (re.compile(rb"GIF8[79]a"), _gif),
+    (re.compile(rb"BM"), _bmp),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
+    (re.compile(rb"II[*+]\x00|MM\x00[*+]"), _tiff),
+)

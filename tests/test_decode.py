@@ -1,0 +1,205 @@
+"""Decoding: every format people have, and every way in which a file can be broken."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien.errors import UnreadableImage, UsageError
+from mien.imaging.decode import decode, encode_jpeg, encode_png
+from mien.imaging.headers import read_header
+
+FORMATS = ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"]
+
+
+def picture(height: int = 40, width: int = 60) -> np.ndarray:
+    """A smooth colour picture whose four corners differ."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 255 // width, y * 255 // height, 255 - x * 255 // width], -1).astype(np.uint8)
+
+
+def file(image: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def close(a: np.ndarray, b: np.ndarray, within: float) -> bool:
+    return a.shape == b.shape and float(np.abs(a.astype(float) - b).mean()) <= within
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_colour_files_give_rgb(kind: str) -> None:
+    found = decode(file(picture(), kind, **({"quality": 95} if kind in ("JPEG", "WEBP") else {})))
+    assert found.dtype == np.uint8
+    assert close(found, picture(), 9 if kind == "GIF" else 4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+def test_grey_files_give_two_dimensions(kind: str) -> None:
+    assert close(decode(file(picture()[..., 0], kind)), picture()[..., 0], 2)
+
+
+def test_sixteen_bits_are_scaled_not_cut() -> None:
+    deep = np.array([[0, 257, 65535, 32896]], np.uint16)
+    assert decode(file(deep, "PNG")).tolist() == [[0, 1, 255, 128]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb(kind: str) -> None:
+    inks = Image.fromarray(picture()).convert("CMYK")
+    assert close(decode(file(inks, kind)), picture(), 4)
+
+
+def test_transparency_is_laid_on_white() -> None:
+    image = np.zeros((1, 3, 4), np.uint8)
+    image[0, :, 3] = [0, 255, 51]
+    assert decode(file(image, "PNG"))[0, :, 0].tolist() == [255, 0, 204]
+    grey = np.zeros((1, 2, 2), np.uint8)
+    grey[0, :, 1] = [0, 255]
+    assert decode(file(_grey_alpha(grey), "PNG")).tolist() == [[255, 0]]
+
+
+def _grey_alpha(pixels: np.ndarray) -> Image.Image:
+    return Image.merge("LA", [Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in range(2)])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_an_animation_gives_its_first_frame(kind: str) -> None:
+    frames = [Image.fromarray(np.full((20, 30, 3), value, np.uint8)) for value in (40, 200)]
+    data = file(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert close(decode(data), np.full((20, 30, 3), 40), 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_the_picture_upright(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    turns = {
+        1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1],
+        5: lambda p: p.swapaxes(0, 1), 6: lambda p: np.rot90(p, -1), 7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
+        8: lambda p: np.rot90(p),
+    }  # fmt: skip
+    options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+    assert close(decode(file(picture(), kind, exif=exif, **options)), turns[orientation](picture()), 4)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9, 0.99])
+def test_truncated_files_are_refused(kind: str, part: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)
+    data = file(noise, kind)
+    with pytest.raises(UnreadableImage):
+        decode(data[: int(len(data) * part)])
+
+
+def test_a_thumbnail_does_not_pass_for_the_end_of_a_truncated_jpeg() -> None:
+    inner, outer = file(picture(), "JPEG"), file(picture(400, 600), "JPEG")
+    segment = b"\xff\xe2" + struct.pack(">H", len(inner) + 2) + inner
+    whole = outer[:2] + segment + outer[2:]
+    assert decode(whole).shape == (400, 600, 3)
+    with pytest.raises(UnreadableImage, match="truncated"):
+        decode(whole[:-200])
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
+    assert decode(file(picture(), "JPEG") + b"\0" * 1000).shape == (40, 60, 3)
+
+
+def _bomb(kind: str) -> bytes:
+    """A small file that claims 60,000 x 60,000 pixels."""
+    side = 60_000
+    if kind == "PNG":
+        chunk = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    if kind == "GIF":
+        return b"GIF89a" + struct.pack("<HH", side, side) + b"\0" * 20
+    if kind == "BMP":
+        return b"BM" + b"\0" * 12 + struct.pack("<Iii", 40, side, -side) + b"\0" * 28
+    if kind == "WEBP":
+        size = (side - 1).to_bytes(3, "little")
+        return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + size + size
+    if kind == "TIFF":
+        return b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(struct.pack("<HHII", t, 4, 1, side) for t in (256, 257))
+    return b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, side, side, 1) + b"\x01\x11\x00\xff\xd9"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_bombs_are_refused_by_their_header(kind: str) -> None:
+    with pytest.raises(UnreadableImage, match="too large") as caught:
+        decode(_bomb(kind))
+    assert "60000 x 60000" in str(caught.value)
+
+
+def test_the_limit_is_the_callers() -> None:
+    data = file(picture(), "PNG")
+    assert decode(data, max_pixels=2400).shape == (40, 60, 3)
+    with pytest.raises(UnreadableImage, match="too large"):
+        decode(data, max_pixels=2399)
+
+
+def test_a_big_tiff_says_its_size() -> None:
+    entries = b"".join(struct.pack(">HHQHxxxxxx", tag, 3, 1, side) for tag, side in ((256, 30), (257, 20)))
+    header = read_header(b"MM\0+" + struct.pack(">HHQQ", 8, 0, 16, 2) + entries)
+    assert header is not None
+    assert (header.height, header.width) == (20, 30)
+
+
+def test_errors_name_the_path_and_the_reason(tmp_path: Path) -> None:
+    empty, text, folder = tmp_path / "empty.png", tmp_path / "notes.jpg", tmp_path / "folder.png"
+    empty.touch()
+    text.write_text("not a picture")
+    folder.mkdir()
+    for path, reason in (
+        (empty, "empty"),
+        (text, "not a whole PNG"),
+        (tmp_path / "absent.png", "No such file"),
+        (folder, "directory"),
+    ):
+        with pytest.raises(UnreadableImage, match=reason) as caught:
+            decode(path)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_a_forbidden_file_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(encode_png(picture()))
+    path.chmod(0)
+    with pytest.raises(UnreadableImage, match="Permission denied"):
+        decode(path)
+
+
+def test_any_name_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "表情 с пробелом é.png"
+    path.write_bytes(encode_png(picture()))
+    assert np.array_equal(decode(path), picture())
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.booleans(), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_png_brings_back_every_pixel(height: int, width: int, grey: bool, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width) if grey else (height, width, 3), np.uint8)
+    assert np.array_equal(decode(encode_png(image)), image)
+
+
+def test_jpeg_comes_back_close() -> None:
+    assert close(decode(encode_jpeg(picture(), 95)), picture(), 3)
+    with pytest.raises(UsageError, match="quality"):
+        encode_jpeg(picture(), 101)
+
+
+@given(st.binary(max_size=300), st.sampled_from(FORMATS))
+@settings(max_examples=150, deadline=None)
+def test_garbage_behind_any_magic_is_refused_not_crashed_on(noise: bytes, kind: str) -> None:
+    start = file(picture(), kind)[:8]
+    with pytest.raises(UnreadableImage):
+        decode(start + noise, max_pixels=10_000)
