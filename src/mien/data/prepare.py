@@ -1,0 +1,228 @@
+"""Every picture of a dataset through the chain, once: one memory-mapped array, cached by data and chain."""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from time import time
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mien.data.samples import Files, Samples
+from mien.errors import DataError, UnreadableImage
+from mien.files import cache_folder, digest, read_json, replacing_folder, write_json
+from mien.imaging.chain import Chain
+from mien.imaging.operations import Image
+
+CHUNK = 32
+HALF_BUILT_AFTER = 3600.0
+
+Progress = Callable[[int, int], None]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The pictures of a dataset after its chain, in the order of its table.
+
+    `pixels` (N, H, W) or (N, H, W, 3) uint8, memory-mapped, read-only, zero where `ok` is False; `ok` (N,) bool;
+    `digests` (N,) str, of the decoded pictures before the chain, empty where unreadable; `notes` counts by note
+    ("no-face"); `problems` the rows that are not ok, columns `image` and `reason`.
+    """
+
+    pixels: NDArray[np.uint8]
+    ok: NDArray[np.bool_]
+    digests: NDArray[np.str_]
+    notes: dict[str, int]
+    problems: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one picture."""
+
+    image: str
+    digest: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def prepare(
+    samples: Samples, chain: Chain, cache: Path | None = None, strict: bool = False, progress: Progress | None = None
+) -> Prepared:
+    """Run the chain over every picture on all cores, or take the result from the cache.
+
+    The cache is a folder `<cache>/prepared/<key>`, there in whole or not at all, so that a killed run leaves nothing
+    that counts and of two runs at once the first wins. Unreadable pictures are listed in `problems` and the rest goes
+    on, unless `strict`. Raises DataError when no picture can be read, when sizes differ after the chain, when the disk
+    is full, when a step is told to fail; and under `strict` when there is any problem.
+    """
+    images = samples.table["image"].tolist()
+    prepared = (cache or cache_folder()) / "prepared"
+    folder = prepared / _key(samples, chain, images)
+    if not folder.is_dir():
+        _sweep(prepared)
+        try:
+            with replacing_folder(folder) as beside:
+                _build(samples, chain, images, beside, progress)
+        except OSError as error:
+            raise DataError(f"cannot write the prepared pictures to {prepared}: {error.strerror or error}") from error
+    elif progress:
+        progress(len(images), len(images))
+    result = _load(folder)
+    if strict and len(result.problems):
+        first = [f"{row.image} ({row.reason})" for row in result.problems.head(10).itertuples()]
+        raise DataError(f"{len(result.problems)} of {len(images)} pictures cannot be used", got=first)
+    return result
+
+
+def pixel_digest(image: Image) -> str:
+    """A digest of a decoded picture: the same in any lossless layout, grey or grey stored as colour."""
+    if image.ndim == 3 and (image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 0] == image[:, :, 2]).all():
+        image = image[:, :, 0]
+    return digest(str(image.shape), image.tobytes())
+
+
+def _key(samples: Samples, chain: Chain, images: list[str]) -> str:
+    reader = samples.reader
+    root = str(reader.root.resolve()) if isinstance(reader, Files) else ""
+    return digest(chain.digest, root, *(part for image in images for part in (image, reader.stamp(image))))
+
+
+def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, progress: Progress | None) -> None:
+    shape = _shape(samples, chain, images)
+    work = partial(_chunk, samples, chain, images, shape)
+    rows: list[Row] = []
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with (
+        (folder / "pixels.npy").open("wb") as stream,
+        _one_opencv_thread(),
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for pixels, done in _in_order(pool, work, range(0, len(images), CHUNK), ahead=2 * workers):
+            _write(stream.write, pixels, len(images), folder.parent)
+            rows += done
+            if progress:
+                progress(len(rows), len(images))
+    pd.DataFrame({"image": images, "digest": [r.digest for r in rows], "reason": [r.reason for r in rows]}).to_parquet(
+        folder / "rows.parquet"
+    )
+    notes = Counter(sorted(note for row in rows for note in row.notes))
+    write_json(folder / "about.json", {"chain": chain.as_list(), "rows": len(rows), "notes": notes})
+
+
+def _shape(samples: Samples, chain: Chain, images: list[str]) -> Shape:
+    """The shape of the first picture that can be read."""
+    for image in images:
+        pixels, _ = _picture(samples, chain, image)
+        if pixels is not None:
+            return pixels.shape
+    raise DataError(
+        "no picture could be prepared", got=images[:3], then="check the folder with: mien data stats SOURCE ROOT"
+    )
+
+
+def _chunk(samples: Samples, chain: Chain, images: list[str], shape: Shape, start: int) -> tuple[Image, list[Row]]:
+    names = images[start : start + CHUNK]
+    block = np.zeros((len(names), *shape), np.uint8)
+    rows = []
+    for into, image in zip(block, names, strict=True):
+        pixels, row = _picture(samples, chain, image)
+        rows.append(row)
+        if pixels is None:
+            continue
+        if pixels.shape != shape:
+            raise DataError(
+                "pictures differ in size or channels after the chain",
+                got=f"{image} is {_shown(pixels.shape)}, the first is {_shown(shape)}",
+                then="add a step 'resize' to the chain" if pixels.shape[:2] != shape[:2] else "add 'grey' or 'colour'",
+            )
+        into[...] = pixels
+    return block, rows
+
+
+def _picture(samples: Samples, chain: Chain, image: str) -> tuple[Image | None, Row]:
+    try:
+        decoded = samples.reader.read(image)
+    except UnreadableImage as error:
+        return None, Row(image, reason=error.what)
+    name = pixel_digest(decoded)
+    try:
+        outcome = chain.run(decoded)
+    except DataError as error:
+        raise DataError(f"{image}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from error
+    reason = "" if outcome.pixels is not None else f"dropped by the chain: {', '.join(outcome.notes)}"
+    return outcome.pixels, Row(image, name, reason, outcome.notes)
+
+
+def _in_order(pool: Executor, work: Callable, starts: range, ahead: int) -> Iterator[tuple[Image, list[Row]]]:
+    """Results in the order of `starts`, with no more than `ahead` of them waiting in memory."""
+    waiting: deque = deque()
+    try:
+        for start in starts:
+            waiting.append(pool.submit(work, start))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _write(write: Callable, block: Image, total: int, folder: Path) -> None:
+    # Plain writes, not a mapping: a full disk is then an OSError and not a bus error.
+    try:
+        write(block.data)
+    except OSError as error:
+        needed = block[0].nbytes * total
+        raise DataError(
+            f"cannot write the prepared pictures to {folder}: {error.strerror}",
+            got=f"{needed:,} bytes are needed",
+            then="make room, or choose another folder with MIEN_CACHE",
+        ) from error
+
+
+def _load(folder: Path) -> Prepared:
+    rows = pd.read_parquet(folder / "rows.parquet")
+    bad = rows["reason"] != ""
+    return Prepared(
+        pixels=np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False),
+        ok=~bad.to_numpy(dtype=bool),
+        digests=rows["digest"].to_numpy(dtype=np.str_),
+        notes=read_json(folder / "about.json")["notes"],
+        problems=rows.loc[bad, ["image", "reason"]].reset_index(drop=True),
+    )
+
+
+def _sweep(prepared: Path) -> None:
+    """Remove what killed runs left: hidden folders that nobody has written to for an hour."""
+    for left in prepared.glob(".*/"):
+        written = max((path.stat().st_mtime for path in [left, *left.iterdir()]), default=0.0)
+        if time() - written > HALF_BUILT_AFTER:
+            rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """OpenCV without threads of its own while ours keep every core busy."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _shown(shape: Shape) -> str:
+    return " x ".join(map(str, shape))

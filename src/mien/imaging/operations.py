@@ -1,0 +1,81 @@
+"""Plain picture operations: uint8 in, uint8 out, (H, W) grey or (H, W, 3) RGB."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+INTERPOLATIONS = {
+    "nearest": cv2.INTER_NEAREST,
+    "linear": cv2.INTER_LINEAR,
+    "area": cv2.INTER_AREA,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+
+
+def grey(image: Image) -> Image:
+    """The picture as (H, W), by the luma weights of ITU-R BT.601; a grey picture is returned as it is."""
+    return image if image.ndim == 2 else _own(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
+
+
+def colour(image: Image) -> Image:
+    """The picture as (H, W, 3), a grey one repeated three times."""
+    return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+
+def resize(image: Image, height: int, width: int, interpolation: str = "auto") -> Image:
+    """The picture at another size; `auto` averages areas when it shrinks and interpolates bicubically when it grows.
+
+    >>> resize(np.zeros((4, 6), np.uint8), 2, 3).shape
+    (2, 3)
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    if interpolation == "auto":
+        interpolation = "area" if height * width < image.shape[0] * image.shape[1] else "cubic"
+    return _own(cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=INTERPOLATIONS[interpolation]))
+
+
+def crop(image: Image, box: tuple[int, int, int, int]) -> Image:
+    """The part (x, y, width, height), in pixels; what lies outside the picture repeats its border."""
+    x, y, width, height = box
+    rows, columns = image.shape[:2]
+    if x >= 0 and y >= 0 and x + width <= columns and y + height <= rows:
+        return image[y : y + height, x : x + width]
+    below = np.clip(np.arange(y, y + height), 0, rows - 1)
+    across = np.clip(np.arange(x, x + width), 0, columns - 1)
+    return image[below[:, None], across]
+
+
+def equalise(image: Image) -> Image:
+    """Histogram equalisation; in colour, of the lightness (CIE L*a*b*) alone."""
+    return _on_lightness(image, cv2.equalizeHist)
+
+
+def clahe(image: Image, clip: float = 2.0, tiles: int = 8) -> Image:
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) on `tiles` x `tiles` tiles.
+
+    `clip` bounds each histogram bin, in multiples of the mean bin. In colour, of the lightness alone.
+    """
+    return _on_lightness(image, cv2.createCLAHE(clip, (tiles, tiles)).apply)
+
+
+def canny(image: Image, low: float = 100.0, high: float = 200.0) -> Image:
+    """Edges (Canny 1986) as 0 and 255, (H, W); `low` and `high` are the hysteresis thresholds on the gradient."""
+    return _own(cv2.Canny(np.ascontiguousarray(grey(image)), low, high))
+
+
+def _on_lightness(image: Image, operation: Any) -> Image:
+    if image.ndim == 2:
+        return _own(operation(np.ascontiguousarray(image)))
+    lab = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB)
+    lab[:, :, 0] = operation(np.ascontiguousarray(lab[:, :, 0]))
+    return _own(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
+
+
+def _own(result: Any) -> Image:
+    return np.asarray(result, np.uint8)
