@@ -1,0 +1,179 @@
+"""Arms on the same test rows: what changed, whether beyond chance, and which pictures changed sides."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mien.errors import DataError
+from mien.evaluation.statistics import Estimate, Pair, all_pairs, distinguishable_best, mcnemar, paired_difference
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """The recall of one class in both arms, and the paired difference."""
+
+    label: str
+    support: int
+    recall_a: float
+    recall_b: float
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arm `b` (with) against arm `a` (without) on the same rows.
+
+    `difference` is accuracy of b minus accuracy of a. `gained` (wrong without, right with) and `lost` (the
+    opposite) have one row a picture, the largest change first: image, label, predicted_a, predicted_b, and the
+    probability of the predicted and of the true label in both arms.
+    """
+
+    a: str
+    b: str
+    rows: int
+    accuracy_a: float
+    accuracy_b: float
+    difference: Estimate
+    both_right: int
+    both_wrong: int
+    p: float
+    classes: tuple[ClassChange, ...]
+    gained: pd.DataFrame
+    lost: pd.DataFrame
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, the changed pictures as records."""
+        plain = {key: value for key, value in self.__dict__.items() if key not in ("difference", "classes")}
+        return plain | {
+            "difference": self.difference.as_dict(),
+            "classes": [asdict(each) | {"difference": each.difference.as_dict()} for each in self.classes],
+            "gained": _records(self.gained),
+            "lost": _records(self.lost),
+        }
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Several arms on the same rows: `best` is the one better than all others beyond chance, if there is one."""
+
+    names: tuple[str, ...]
+    accuracy: tuple[float, ...]
+    pairs: tuple[Pair, ...]
+    best: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, arms by name."""
+        pairs = [asdict(pair) | {"a": self.names[pair.a], "b": self.names[pair.b]} for pair in self.pairs]
+        return {"accuracy": dict(zip(self.names, self.accuracy, strict=True)), "pairs": pairs, "best": self.best}
+
+
+def labels_of(predictions: pd.DataFrame) -> tuple[str, ...]:
+    """The label set of a predictions table, from its `p_` columns, in their order."""
+    return tuple(name.removeprefix("p_") for name in predictions.columns if name.startswith("p_"))
+
+
+def probabilities_of(predictions: pd.DataFrame) -> NDArray[np.float32]:
+    """The probabilities (N, C) of a predictions table."""
+    return predictions[[f"p_{label}" for label in labels_of(predictions)]].to_numpy(np.float32)
+
+
+def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The arms with their rows in the order of the first. Raises DataError unless rows and labels are the same."""
+    (first_name, first), *others = arms.items()
+    order, result = first["image"].tolist(), {first_name: first.reset_index(drop=True)}
+    for name, predictions in others:
+        if sorted(predictions["image"]) != sorted(order):
+            shared = len(set(order) & set(predictions["image"]))
+            raise DataError(
+                "a paired comparison needs the same test pictures in every arm",
+                got=f"{first_name}: {len(order)} rows, {name}: {len(predictions)} rows, {shared} shared",
+                then="evaluate both runs on one protocol: mien evaluate RUN --source S --root R --split test",
+            )
+        if predictions["image"].tolist() != order:
+            predictions = predictions.set_index("image").loc[order].reset_index()
+        if predictions["label"].tolist() != first["label"].tolist():
+            raise DataError("the arms give the same pictures different true labels", got=[first_name, name])
+        result[name] = predictions.reset_index(drop=True)
+    return result
+
+
+def compare(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    names: tuple[str, str] = ("without", "with"),
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Hashable | None] | None = None,
+) -> Comparison:
+    """Compare two predictions tables over the same pictures: McNemar, paired bootstrap, classes, changed pictures.
+
+    `groups` (in the row order of `a`, e.g. subjects) makes the bootstrap draw whole groups. Raises DataError when the
+    rows or the true labels differ.
+    """
+    a, b = aligned(dict(zip(("a", "b"), (a, b), strict=True))).values()
+    right_a, right_b = _right(a), _right(b)
+    table = _side_by_side(a, b)
+    change = table["p_label_b"] - table["p_label_a"]
+    classes = []
+    for label in labels_of(a):
+        rows = np.flatnonzero((a["label"] == label).to_numpy(bool))
+        if rows.size:
+            inside = None if groups is None else [groups[row] for row in rows.tolist()]
+            difference = paired_difference(right_a[rows], right_b[rows], resamples, seed, inside)
+            means = float(right_a[rows].mean()), float(right_b[rows].mean())
+            classes.append(ClassChange(label, rows.size, *means, difference))
+    return Comparison(
+        *names,
+        rows=len(a),
+        accuracy_a=float(right_a.mean()),
+        accuracy_b=float(right_b.mean()),
+        difference=paired_difference(right_a, right_b, resamples, seed, groups),
+        both_right=int((right_a & right_b).sum()),
+        both_wrong=int((~right_a & ~right_b).sum()),
+        p=mcnemar(int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())),
+        classes=tuple(classes),
+        gained=table.loc[change[~right_a & right_b].sort_values(ascending=False, kind="stable").index],
+        lost=table.loc[change[right_a & ~right_b].sort_values(kind="stable").index],
+    )
+
+
+def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
+    """Test every two arms (McNemar, Holm over all pairs) and name the best only if it is distinguishable from all."""
+    right = np.stack([_right(predictions) for predictions in aligned(arms).values()])
+    names, best = tuple(arms), distinguishable_best(right)
+    return Ranking(
+        names,
+        tuple(float(share) for share in right.mean(axis=1)),
+        tuple(all_pairs(right)),
+        None if best is None else names[best],
+    )
+
+
+def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _right(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    return (predictions["label"] == predictions["predicted"]).to_numpy(bool)
+
+
+def _side_by_side(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    table = a[["image", "label"]].copy()
+    for arm, predictions in (("a", a), ("b", b)):
+        table[f"predicted_{arm}"] = predictions["predicted"]
+    for arm, predictions in (("a", a), ("b", b)):
+        table[f"p_predicted_{arm}"] = _probability(predictions, predictions["predicted"])
+        table[f"p_label_{arm}"] = _probability(predictions, predictions["label"])
+    return table
+
+
+def _probability(predictions: pd.DataFrame, names: pd.Series) -> list[float]:
+    """The probability that each row gives to its own entry of `names`; NaN where the arm has no such class."""
+    place = {label: i for i, label in enumerate(labels_of(predictions))}
+    values = probabilities_of(predictions)
+    return [float(values[row, place[name]]) if name in place else math.nan for row, name in enumerate(names)]

@@ -1,0 +1,140 @@
+"""How good a set of predictions is: every figure with a bootstrap interval."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mien.errors import DataError
+from mien.evaluation.calibration import BINS, bin_of, reliability, selective_curve
+from mien.evaluation.statistics import interval, resampled_sums
+
+Floats = NDArray[np.float64]
+
+METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_precision": "Macro precision",
+    "macro_recall": "Macro recall",
+    "macro_f1": "Macro F1",
+    "weighted_precision": "Weighted precision",
+    "weighted_recall": "Weighted recall",
+    "weighted_f1": "Weighted F1",
+    "top2_accuracy": "Top-2 accuracy",
+    "nll": "Negative log-likelihood",
+    "ece": "Expected calibration error",
+}
+"""Every figure of `evaluate` and the name to print for it."""
+
+_LEAST = 1e-12
+
+
+def evaluate(
+    probabilities: ArrayLike,
+    targets: ArrayLike,
+    labels: Sequence[str],
+    bootstrap: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Hashable | None] | None = None,
+) -> dict[str, Any]:
+    """Every figure of `METRICS`, per class and overall, with 95% bootstrap intervals, as one JSON-able dictionary.
+
+    `probabilities` (N, C) float, rows summing to 1; `targets` (N,) int in 0..C-1; `labels` C names. With `groups`
+    (N names, e.g. subjects) whole groups are resampled. `bootstrap=0` gives no intervals (bounds are None).
+
+    Conventions are scikit-learn's with `zero_division=0`, and macro averages run over the classes that have rows.
+    The keys: `rows`; `labels`; `metrics` {name: {value, low, high}}; `per_class` a list of {label, support,
+    precision, recall, f1}; `confusion` counts [true][predicted]; `calibration` {bins, selective}. Raises DataError
+    for shapes that do not fit, targets outside the classes, and rows that are not probabilities.
+    """
+    p, y = _checked(probabilities, targets, labels)
+    classes, columns = len(labels), _columns(p, y)
+    whole = _figures(columns.sum(axis=0, keepdims=True), classes)
+    drawn = _figures(resampled_sums(columns, bootstrap, seed, groups), classes)
+
+    def estimate(name: str, column: int | None = None) -> dict[str, float | None]:
+        value, replicates = whole[name][0], drawn[name]
+        if column is not None:
+            value, replicates = value[column], replicates[:, column]
+        return interval(float(value), replicates, recentre=name == "ece").as_dict()
+
+    confusion = columns[:, : classes * classes].sum(axis=0).reshape(classes, classes).astype(int)
+    per_class = [
+        {"label": label, "support": int(confusion[i].sum())}
+        | {name: estimate(f"class_{name}", i) for name in ("precision", "recall", "f1")}
+        for i, label in enumerate(labels)
+    ]
+    return {
+        "rows": len(y),
+        "labels": list(labels),
+        "metrics": {name: estimate(name) for name in METRICS},
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+        "calibration": {
+            "bins": [asdict(each) for each in reliability(p, y)],
+            "selective": [asdict(each) for each in selective_curve(p, y)],
+        },
+    }
+
+
+def _checked(probabilities: ArrayLike, targets: ArrayLike, labels: Sequence[str]) -> tuple[Floats, NDArray[np.int64]]:
+    p, y = np.asarray(probabilities, np.float64), np.asarray(targets, np.int64)
+    if p.ndim != 2 or p.shape != (len(y), len(labels)) or not len(y):
+        raise DataError(
+            "probabilities do not fit the targets and labels", got=p.shape, allowed=f"({len(y)} > 0, {len(labels)})"
+        )
+    if y.min() < 0 or y.max() >= len(labels):
+        raise DataError("targets outside the label set", got=sorted(set(y.tolist())), allowed=f"0..{len(labels) - 1}")
+    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
+        raise DataError("rows of probabilities must be finite, at least 0 and sum to 1")
+    return p, y
+
+
+def _columns(p: Floats, y: NDArray[np.int64]) -> Floats:
+    """The quantities whose sums give every figure: confusion cells, top-2 hits, log losses, calibration bins."""
+    rows, classes = np.arange(len(y)), p.shape[1]
+    predicted, confidence, true = p.argmax(axis=1), p.max(axis=1), p[rows, y]
+    ahead = (p > true[:, None]) | ((p == true[:, None]) & (np.arange(classes) < y[:, None]))
+    cells = np.zeros((len(y), classes * classes))
+    cells[rows, y * classes + predicted] = 1
+    gaps = np.zeros((len(y), BINS))
+    gaps[rows, bin_of(confidence)] = (predicted == y) - confidence
+    return np.column_stack([cells, ahead.sum(axis=1) < 2, -np.log(np.maximum(true, _LEAST)), gaps])
+
+
+def _figures(sums: Floats, classes: int) -> dict[str, Floats]:
+    """Every figure from sums of `_columns` (B, F): (B,) each, and (B, C) for the `class_` ones."""
+    confusion = sums[:, : classes * classes].reshape(-1, classes, classes)
+    top2, loss, gaps = sums[:, classes**2], sums[:, classes**2 + 1], sums[:, classes**2 + 2 :]
+    hits, support = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2)
+    rows, given = support.sum(axis=1), confusion.sum(axis=1)
+    there = np.where(support > 0, 1.0, np.nan)
+    precision = there * hits / np.maximum(given, 1)
+    recall = there * hits / np.maximum(support, 1)
+    f1 = there * 2 * hits / np.maximum(given + support, 1)
+    weight = support / rows[:, None]
+
+    def macro(values: Floats) -> Floats:
+        return np.nansum(values, axis=1) / (support > 0).sum(axis=1)
+
+    def weighted(values: Floats) -> Floats:
+        return np.nansum(values * weight, axis=1)
+
+    return {
+        "accuracy": hits.sum(axis=1) / rows,
+        "balanced_accuracy": macro(recall),
+        "macro_precision": macro(precision),
+        "macro_recall": macro(recall),
+        "macro_f1": macro(f1),
+        "weighted_precision": weighted(precision),
+        "weighted_recall": weighted(recall),
+        "weighted_f1": weighted(f1),
+        "top2_accuracy": top2 / rows,
+        "nll": loss / rows,
+        "ece": np.abs(gaps).sum(axis=1) / rows,
+        "class_precision": precision,
+        "class_recall": recall,
+        "class_f1": f1,
+    }

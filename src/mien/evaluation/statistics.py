@@ -1,0 +1,189 @@
+"""Intervals and tests: the bootstrap, McNemar, Holm, Wilson, and spread over seeds."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+ALPHA = 0.05
+"""Level of every test, and one minus the coverage of every interval."""
+
+_CELLS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval; NaN bounds mean that no interval can be given."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON, which has no NaN: an unknown number is None."""
+        return {key: number if math.isfinite(number) else None for key, number in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean over repeated runs, their sample standard deviation, and the t interval of the mean."""
+
+    mean: Estimate
+    deviation: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One exact McNemar test between arms `a` and `b` (positions), with its Holm-adjusted p-value."""
+
+    a: int
+    b: int
+    only_a: int
+    only_b: int
+    p: float
+    adjusted: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the two arms differ at the 5% level after the correction."""
+        return self.adjusted < ALPHA
+
+
+def resampled_sums(
+    columns: NDArray[np.float64], resamples: int, seed: int = 0, groups: Sequence[Hashable | None] | None = None
+) -> NDArray[np.float64]:
+    """Column sums (resamples, F) of bootstrap resamples of the rows of `columns` (N, F).
+
+    Every statistic that is a function of sums over rows can be resampled through this: a resample is a vector of
+    multinomial weights, so all of them are one matrix product. With `groups` (N values, e.g. subjects) whole groups
+    are drawn, since pictures of one person are not independent; a row without a group is a group of its own.
+    Efron & Tibshirani 1993, ch. 6; for clusters Davison & Hinkley 1997, sec. 3.8.
+    """
+    units = columns if groups is None else _summed_by(groups, columns)
+    count, generator = len(units), np.random.default_rng(seed)
+    sums = np.empty((resamples, columns.shape[1]))
+    step = max(1, _CELLS_AT_ONCE // count)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = generator.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+        sums[start : start + rows] = weights.astype(np.float64) @ units
+    return sums
+
+
+def interval(value: float, drawn: NDArray[np.float64], recentre: bool = False) -> Estimate:
+    """`value` with the 95% percentile interval of its bootstrap replicates `drawn` (B,), NaN replicates left out.
+
+    `recentre` shifts the replicates to have `value` as their mean: for statistics such as calibration error, whose
+    replicates are biased upwards because each resample adds noise inside an absolute value.
+    """
+    drawn = drawn[np.isfinite(drawn)]
+    if not drawn.size or not math.isfinite(value):
+        return Estimate(value, math.nan, math.nan)
+    if recentre:
+        drawn = np.maximum(drawn - drawn.mean() + value, 0)
+    low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
+    return Estimate(value, float(low), float(high))
+
+
+def wilson(successes: int, trials: int) -> Estimate:
+    """A proportion with its Wilson score interval (Wilson 1927); right also near 0 and 1 and for few trials.
+
+    >>> estimate = wilson(10, 10)
+    >>> f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    '1.00 [0.72, 1.00]'
+    """
+    if not trials:
+        return Estimate(math.nan, math.nan, math.nan)
+    share, z = successes / trials, float(stats.norm.ppf(1 - ALPHA / 2))
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
+
+
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Mean, sample standard deviation and t interval of repeated runs; one run has neither spread nor interval."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Spread(Estimate(mean, math.nan, math.nan), math.nan, len(values))
+    deviation = float(np.std(values, ddof=1))
+    half = float(stats.t.ppf(1 - ALPHA / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
+    return Spread(Estimate(mean, mean - half, mean + half), deviation, len(values))
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided p-value of McNemar's test from the counts of rows that only one of the two arms gets right.
+
+    McNemar 1947; the exact binomial form as in Dietterich 1998, sec. 3.
+
+    >>> round(mcnemar(2, 10), 4)
+    0.0386
+    """
+    if only_a + only_b == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue)
+
+
+def paired_difference(
+    right_a: ArrayLike,
+    right_b: ArrayLike,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Hashable | None] | None = None,
+) -> Estimate:
+    """Accuracy of `b` minus accuracy of `a` (N,) bool on the same rows, with its paired bootstrap interval."""
+    change = np.asarray(right_b, np.float64) - np.asarray(right_a, np.float64)
+    sums = resampled_sums(np.stack([change, np.ones_like(change)], axis=1), resamples, seed, groups)
+    return interval(float(change.mean()), sums[:, 0] / sums[:, 1])
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values, in the given order (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(np.asarray(p, np.float64)[order] * np.arange(len(p), 0, -1))
+    placed = np.empty(len(p))
+    placed[order] = np.minimum(adjusted, 1)
+    return placed.tolist()
+
+
+def all_pairs(right: NDArray[np.bool_]) -> list[Pair]:
+    """McNemar's test between every two arms, `right` (arms, N) on the same rows, Holm-corrected over all of them.
+
+    All pairs and not only those with the best: which arm is best is itself read from the data.
+    """
+    pairs = list(combinations(range(len(right)), 2))
+    counts = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in pairs]
+    p = [mcnemar(*count) for count in counts]
+    return [
+        Pair(a, b, *count, plain, adjusted)
+        for (a, b), count, plain, adjusted in zip(pairs, counts, p, holm(p), strict=True)
+    ]
+
+
+def distinguishable_best(right: NDArray[np.bool_]) -> int | None:
+    """Position of the arm that is better than every other one beyond chance, or None where there is no such arm.
+
+    `right` (arms, N) bool on the same rows. A table marks its best row only with this.
+    """
+    best = int(right.mean(axis=1).argmax())
+    rivals = [pair for pair in all_pairs(right) if best in (pair.a, pair.b)]
+    return best if rivals and all(pair.distinguishable for pair in rivals) else None
+
+
+def _summed_by(groups: Sequence[Hashable | None], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    codes, names = pd.factorize(pd.Series(list(groups), dtype=object))
+    alone = codes < 0
+    codes = np.where(alone, len(names) + np.cumsum(alone) - 1, codes)
+    sums = np.zeros((int(codes.max()) + 1, columns.shape[1]))
+    np.add.at(sums, codes, columns)
+    return sums

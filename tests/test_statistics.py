@@ -1,0 +1,132 @@
+"""Intervals and tests: laws, and agreement with SciPy."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from mien.evaluation import statistics
+
+counts = st.integers(0, 400)
+p_values = st.lists(st.floats(0, 1), min_size=1, max_size=30)
+
+
+@given(counts, counts)
+def test_mcnemar_is_symmetric_and_one_without_any_difference(a: int, b: int) -> None:
+    assert statistics.mcnemar(a, b) == pytest.approx(statistics.mcnemar(b, a))
+    assert 0 <= statistics.mcnemar(a, b) <= 1
+    assert statistics.mcnemar(a, a) == pytest.approx(1)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_twice_the_smaller_binomial_tail(a: int, b: int) -> None:
+    tail = stats.binom.cdf(min(a, b), a + b, 0.5) if a + b else 0.5
+    assert statistics.mcnemar(a, b) == pytest.approx(min(1, 2 * tail))
+
+
+@given(p_values)
+def test_holm_is_between_the_plain_and_the_bonferroni_values_and_keeps_the_order(p: list[float]) -> None:
+    adjusted = np.array(statistics.holm(p))
+    assert (adjusted >= np.array(p)).all()
+    assert (adjusted <= np.minimum(1, np.array(p) * len(p)) + 1e-12).all()
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(adjusted[order]) >= 0).all()
+
+
+@given(p_values, st.floats(0.001, 0.2))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p: list[float], level: float) -> None:
+    rejected = set()
+    for step, index in enumerate(np.argsort(p, kind="stable")):
+        if p[index] * (len(p) - step) > level:
+            break
+        rejected.add(int(index))
+    assert {i for i, q in enumerate(statistics.holm(p)) if q <= level} == rejected
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_agrees_with_scipy(case: tuple[int, int]) -> None:
+    ours, theirs = statistics.wilson(*case), stats.binomtest(*case).proportion_ci(method="wilson")
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    assert 0 <= ours.low <= ours.value <= ours.high <= 1
+
+
+def test_a_proportion_of_nothing_is_unknown() -> None:
+    assert statistics.wilson(0, 0).as_dict() == {"value": None, "low": None, "high": None}
+
+
+def test_spread_over_seeds_agrees_with_scipy() -> None:
+    values = [0.701, 0.694, 0.711, 0.699, 0.703]
+    spread = statistics.over_seeds(values)
+    theirs = stats.ttest_1samp(values, 0).confidence_interval()
+    assert (spread.mean.low, spread.mean.high) == pytest.approx((theirs.low, theirs.high))
+    assert spread.deviation == pytest.approx(np.std(values, ddof=1))
+
+
+def test_one_seed_has_no_interval() -> None:
+    spread = statistics.over_seeds([0.7])
+    assert spread.mean.value == 0.7
+    assert math.isnan(spread.deviation)
+    assert math.isnan(spread.mean.low)
+
+
+@given(st.integers(0, 2**31))
+def test_resampled_sums_are_sums_over_as_many_rows(seed: int) -> None:
+    columns = np.column_stack([np.ones(40), np.arange(40)])
+    sums = statistics.resampled_sums(columns, 20, seed)
+    assert (sums[:, 0] == 40).all()
+    assert (sums == statistics.resampled_sums(columns, 20, seed)).all()
+    assert ((sums[:, 1] >= 0) & (sums[:, 1] <= 40 * 39)).all()
+
+
+def test_the_bootstrap_interval_is_close_to_the_theory_for_a_mean() -> None:
+    values = np.random.default_rng(1).normal(size=900)
+    sums = statistics.resampled_sums(np.column_stack([values, np.ones(900)]), 4000)
+    found = statistics.interval(values.mean(), sums[:, 0] / sums[:, 1])
+    half = 1.96 * values.std() / 30
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.006)
+
+
+def test_groups_of_identical_rows_widen_the_interval_as_their_size_says() -> None:
+    right = np.repeat(np.random.default_rng(2).random(100) < 0.7, 9).astype(float)
+    columns = np.column_stack([right, np.ones(900)])
+    alone, together = (
+        statistics.resampled_sums(columns, 3000, groups=groups)[:, 0].std()
+        for groups in (None, np.repeat(np.arange(100), 9).tolist())
+    )
+    assert together / alone == pytest.approx(3, rel=0.1)
+
+
+def test_rows_without_a_group_are_groups_of_their_own() -> None:
+    columns = np.random.default_rng(3).random((30, 2))
+    assert np.allclose(
+        statistics.resampled_sums(columns, 50, groups=[None] * 30), statistics.resampled_sums(columns, 50)
+    )
+
+
+def test_the_paired_interval_is_narrower_than_two_separate_ones_and_signed() -> None:
+    generator = np.random.default_rng(4)
+    a = generator.random(2000) < 0.7
+    b = np.where(generator.random(2000) < 0.05, True, a)
+    difference = statistics.paired_difference(a, b)
+    assert difference.low > 0
+    assert difference.value == pytest.approx(b.mean() - a.mean())
+    assert difference.high - difference.low < 2 * 1.96 * math.sqrt(2 * 0.7 * 0.3 / 2000)
+    assert statistics.paired_difference(b, a).value == pytest.approx(-difference.value)
+
+
+def test_the_best_is_named_only_when_it_is_distinguishable() -> None:
+    generator = np.random.default_rng(5)
+    weak, strong = generator.random(1000) < 0.6, generator.random(1000) < 0.8
+    nearly = strong ^ (generator.random(1000) < 0.004)
+    assert statistics.distinguishable_best(np.stack([weak, strong])) == 1
+    assert statistics.distinguishable_best(np.stack([weak, strong, nearly])) is None
+    assert statistics.distinguishable_best(strong[None]) is None
+
+
+def test_every_two_arms_are_tested_with_the_counts_of_either_side() -> None:
+    right = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1]], bool)
+    pairs = {(pair.a, pair.b): (pair.only_a, pair.only_b) for pair in statistics.all_pairs(right)}
+    assert pairs == {(0, 1): (1, 1), (0, 2): (0, 2), (1, 2): (0, 2)}
