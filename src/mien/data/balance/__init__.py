@@ -1,0 +1,197 @@
+"""Balancing the classes of training rows: more rows, fewer rows, or weights; made rows remember their parents."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.balance.geometry import moved
+from mien.data.balance.smote import smote
+from mien.data.balance.steps import STEPS, Augment, Smote, Step, Undersample, parse
+from mien.errors import DataError, unknown
+
+__all__ = ["Balanced", "Step", "balance", "class_weights", "parse"]
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """What balancing makes of N training rows: M made rows, and the rows that stay.
+
+    `pixels` (M, H, W[, 3]) uint8 and `targets` (M,) int64 of the made rows; `parents` (M, k) int64 positions of the
+    training rows they come from, -1 where there are fewer than k; `kind` (M,) the step that made each;
+    `keep` positions of the training rows that stay, ascending.
+    """
+
+    pixels: NDArray[np.uint8]
+    targets: Positions
+    parents: Positions
+    kind: NDArray[np.str_]
+    keep: Positions
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """All rows at one moment: first the N originals, then the made ones; `alive` are those not dropped."""
+
+    originals: NDArray[np.uint8]
+    made: NDArray[np.uint8]
+    targets: Positions
+    parents: Positions
+    kind: NDArray[np.str_]
+    alive: NDArray[np.bool_]
+
+    def gather(self, positions: Positions) -> NDArray[np.uint8]:
+        out = np.empty((len(positions), *self.originals.shape[1:]), np.uint8)
+        old = positions < len(self.originals)
+        out[old] = self.originals[positions[old]]
+        out[~old] = self.made[positions[~old] - len(self.originals)]
+        return out
+
+
+def balance(
+    pixels: NDArray[np.uint8],
+    targets: Positions,
+    spec: Sequence[Step],
+    seed: int = 0,
+    labels: Sequence[str] | None = None,
+) -> Balanced:
+    """Balance training rows, step after step; every step sees what the ones before it made and dropped.
+
+    `pixels` (N, H, W[, 3]) uint8, in memory or mapped, is only read; `targets` (N,) class indices into `labels`, whose
+    names steps and errors use (by default the indices themselves). Raises DataError where a class has too few rows.
+
+    >>> pixels, targets = np.zeros((6, 8, 8), np.uint8), np.array([0, 0, 0, 0, 1, 1])
+    >>> balance(pixels, targets, parse([{"smote": {"neighbours": 1}}]), labels=("happiness", "disgust")).parents.shape
+    (2, 2)
+    """
+    names = [str(i) for i in range(int(targets.max()) + 1)] if labels is None else list(labels)
+    count = len(targets)
+    pool = _Pool(
+        originals=pixels,
+        made=np.empty((0, *pixels.shape[1:]), np.uint8),
+        targets=np.asarray(targets, np.int64),
+        parents=np.arange(count)[:, None],
+        kind=np.full(count, "original", "U16"),
+        alive=np.ones(count, bool),
+    )
+    for number, step in enumerate(spec):
+        pool = _apply(pool, step, names, np.random.default_rng((seed, number)))
+    stays = np.flatnonzero(pool.alive[count:])
+    parents = pool.parents[count:][stays]
+    return Balanced(
+        pixels=pool.made[stays],
+        targets=pool.targets[count:][stays],
+        parents=parents[:, (parents >= 0).any(0)],
+        kind=pool.kind[count:][stays],
+        keep=np.flatnonzero(pool.alive[:count]),
+    )
+
+
+def class_weights(targets: Positions, classes: int) -> NDArray[np.float32]:
+    """Weights (classes,) float32 that make every class count alike: N / (present classes x rows of the class), else 0.
+
+    >>> class_weights(np.array([0, 0, 0, 1]), 3).round(2).tolist()
+    [0.67..., 2.0, 0.0]
+    """
+    counts = np.bincount(targets, minlength=classes)
+    present = counts > 0
+    return np.divide(len(targets), present.sum() * counts, out=np.zeros(classes), where=present).astype(np.float32)
+
+
+def _apply(pool: _Pool, step: Step, names: list[str], rng: np.random.Generator) -> _Pool:
+    rows = np.flatnonzero(pool.alive)
+    wished = _wished(step, np.bincount(pool.targets[rows], minlength=len(names)), names)
+    if isinstance(step, Undersample):
+        return _undersample(pool, rows, wished, rng)
+    for target, count in wished.items():
+        missing = count - int((pool.targets[rows] == target).sum())
+        if missing > 0:
+            pool = _grow(pool, rows, target, names[target], missing, step, rng)
+    return pool
+
+
+def _wished(step: Step, counts: Positions, names: list[str]) -> dict[int, int]:
+    """The count asked of each class that the step concerns."""
+    index = {name: i for i, name in enumerate(names)}
+
+    def position(name: object) -> int:
+        if str(name) not in index:
+            raise unknown("class in a balancing step", str(name), names)
+        return index[str(name)]
+
+    present = np.flatnonzero(counts)
+    smallest, largest = present[counts[present].argmin()], present[counts[present].argmax()]
+    words = {
+        "all": present,
+        "minority": [smallest],
+        "majority": [largest],
+        "not minority": present[present != smallest],
+        "not majority": present[present != largest],
+    }
+    chosen = words[step.classes] if isinstance(step.classes, str) else [position(name) for name in step.classes]
+    if isinstance(step.target, Mapping):
+        asked = {position(name): count for name, count in step.target.items()}
+        return {target: count for target, count in asked.items() if step.classes == "all" or target in chosen}
+    ordered = np.sort(counts[present])
+    measured = {"max": ordered[-1], "min": ordered[0], "median": int(np.median(ordered))}
+    count = int(measured[step.target]) if isinstance(step.target, str) else step.target
+    return {int(target): count for target in chosen}
+
+
+def _undersample(pool: _Pool, rows: Positions, wished: dict[int, int], rng: np.random.Generator) -> _Pool:
+    alive = pool.alive.copy()
+    for target, count in wished.items():
+        members = rows[pool.targets[rows] == target]
+        alive[rng.permutation(members)[count:]] = False
+    return replace(pool, alive=alive)
+
+
+def _grow(
+    pool: _Pool, rows: Positions, target: int, name: str, missing: int, step: Step, rng: np.random.Generator
+) -> _Pool:
+    """The pool with `missing` more rows of one class, made from the live rows."""
+    members = rows[pool.targets[rows] == target]
+    if not len(members):
+        raise DataError(f"class {name} has no row to make more from", then="leave it out of the balancing step")
+    if isinstance(step, Smote):
+        seed = int(rng.integers(2**32))
+        made, parents = smote(lambda at: pool.gather(rows[at]), pool.targets[rows], target, name, missing, step, seed)
+        parents = rows[parents]
+    else:
+        parents = _repeated(members, missing, rng)[:, None]
+        made = pool.gather(parents[:, 0])
+        if isinstance(step, Augment):
+            made = moved(made, step, rng)
+    kind = next(word for word, form in STEPS.items() if type(step) is form)
+    return replace(
+        pool,
+        made=np.concatenate([pool.made, made]),
+        targets=np.append(pool.targets, np.full(missing, target)),
+        parents=_below(pool.parents, _roots(pool.parents, parents)),
+        kind=np.append(pool.kind, np.full(missing, kind)),
+        alive=np.append(pool.alive, np.ones(missing, bool)),
+    )
+
+
+def _repeated(members: Positions, count: int, rng: np.random.Generator) -> Positions:
+    """`count` of the members, none used twice more often than another."""
+    rounds = [rng.permutation(members) for _ in range(-(-count // len(members)))]
+    return np.concatenate(rounds)[:count]
+
+
+def _roots(ancestors: Positions, parents: Positions) -> Positions:
+    """The training rows at the root of each row's parents, the -1 of those with fewer at the end."""
+    roots = np.hstack([ancestors[column] for column in parents.T])
+    roots = np.take_along_axis(roots, np.argsort(roots < 0, axis=1, kind="stable"), axis=1)
+    return roots[:, (roots >= 0).any(0)]
+
+
+def _below(above: Positions, below: Positions) -> Positions:
+    """Two tables of ancestors, one below the other, the narrower padded with -1."""
+    width = max(above.shape[1], below.shape[1])
+    return np.concatenate(
+        [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in (above, below)]
+    )
