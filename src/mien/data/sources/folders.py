@@ -1,0 +1,42 @@
+"""Any tree with a folder per class, with or without a folder per split above."""
+
+from pathlib import Path
+
+from mien.data.samples import Files, Samples, table
+from mien.data.sources import tree
+from mien.errors import DataError
+from mien.labels import label_set
+
+ABOUT = "any class-per-folder tree, with or without split folders"
+LAYOUT = ("<class>/*", "{train,valid|val|validation,test}/<class>/*")
+
+
+def load(root: Path) -> Samples:
+    """Read `<class>/*` or `<split>/<class>/*`; folder names are expression names in any of their forms."""
+    return read(root, root, "folders")
+
+
+def read(root: Path, base: Path, source: str) -> Samples:
+    """The class folders below `base` as samples whose paths are below `root`."""
+    names = tree.folders(base)
+    split_folders = [name for name in names if name.lower() in tree.SPLIT_FOLDERS]
+    if split_folders and len(split_folders) < len(names):
+        raise DataError(
+            f"split folders and other folders side by side in {base}",
+            got=[name for name in names if name not in split_folders],
+            allowed="class folders only, or split folders only",
+        )
+    image: list[str] = []
+    label: list[str] = []
+    split: list[str | None] = []
+    for above in split_folders or [""]:
+        folder = base / above
+        for name, found in tree.by_class(folder).items():
+            image += [(folder / picture).relative_to(root).as_posix() for picture in found]
+            label += [name] * len(found)
+            split += [tree.SPLIT_FOLDERS.get(above.lower())] * len(found)
+    if not image:
+        raise tree.absent("class folders", base, LAYOUT, "put the pictures into one folder per class")
+    canonical = tree.expressions(label, base)
+    rows = table(image, [canonical[name] for name in label], split=split, source=source)
+    return Samples(rows, label_set(canonical), Files(root))

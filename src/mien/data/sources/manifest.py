@@ -1,0 +1,59 @@
+"""A list of pictures: CSV or Parquet with the columns path, label and optionally subject, sequence, split."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mien.data.samples import Files, Samples, table
+from mien.data.sources import tree
+from mien.errors import DataError
+from mien.labels import label_set
+
+ABOUT = "a CSV or Parquet list: path, label, optionally subject, sequence, split"
+LAYOUT = ("manifest.csv", "manifest.parquet", "or the path of such a file")
+GET = "write a CSV with the header path,label"
+
+
+def load(root: Path) -> Samples:
+    """Read the manifest at `root`, a file or the folder of `manifest.csv|parquet`; paths are relative to its folder."""
+    path = root if root.is_file() else tree.first(root, ["manifest.csv", "manifest.parquet"])
+    if path is None:
+        raise tree.absent("manifest", root, LAYOUT, GET)
+    rows = _read(path)
+    lacking = [name for name in ("path", "label") if name not in rows]
+    if lacking:
+        raise DataError(f"{path} lacks the columns {', '.join(lacking)}", got=list(rows.columns))
+    for name in ("path", "label"):
+        blank = rows.index[rows[name].isna()]
+        if len(blank):
+            raise DataError(f"{path}: rows without {name}", got=f"{len(blank)}, first data row {blank[0] + 1}")
+    canonical = tree.expressions(rows["label"], path)
+    columns = {name: rows[name] for name in ("subject", "sequence") if name in rows}
+    if "split" in rows:
+        columns["split"] = _splits(rows["split"], path)
+    built = table(
+        [name.replace("\\", "/") for name in rows["path"]],
+        [canonical[name] for name in rows["label"]],
+        source="manifest",
+        **columns,
+    )
+    return Samples(built, label_set(canonical), Files(path.parent))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The file's columns as strings, blank ones missing."""
+    try:
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} is not a readable manifest", got=str(error)) from None
+    rows.columns = [str(name).strip().lower() for name in rows.columns]
+    text = rows.astype("string").apply(lambda column: column.str.strip())
+    return text.mask(text == "")
+
+
+def _splits(split: pd.Series, path: Path) -> pd.Series:
+    named = split.str.lower().map(tree.SPLIT_FOLDERS)
+    strange = sorted(set(split[named.isna() & split.notna()]))
+    if strange:
+        raise DataError(f"{path}: unknown split names", got=strange, allowed=list(tree.SPLIT_FOLDERS))
+    return named.where(named.notna(), None)

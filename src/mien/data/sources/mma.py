@@ -1,0 +1,18 @@
+"""MMA Facial Expression (Mahmoud, Kaggle 2020): three splits of class folders."""
+
+from pathlib import Path
+
+from mien.data.samples import Samples
+from mien.data.sources import folders, tree
+
+ABOUT = "MMA Facial Expression: MMAFEDB/{train,valid,test}"
+LAYOUT = ("MMAFEDB/{train,valid,test}/<class>/*.jpg",)
+GET = "kaggle datasets download mahmoudima/mma-facial-expression --unzip"
+
+
+def load(root: Path) -> Samples:
+    """Read `MMAFEDB/{train,valid,test}/<class>/`; `root` is the folder above `MMAFEDB`, or `MMAFEDB` itself."""
+    base = tree.first(root, ["MMAFEDB/train", "train"])
+    if base is None:
+        raise tree.absent("MMA Facial Expression", root, LAYOUT, GET)
+    return folders.read(root, base.parent, "mma")

@@ -1,0 +1,69 @@
+"""Walking the folders that datasets come in, and saying what is not there."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mien.errors import DataError, UsageError
+from mien.labels import canonical_all
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+
+SPLIT_FOLDERS: Mapping[str, str] = {
+    "train": "train", "training": "train", "train_set": "train",
+    "valid": "validation", "val": "validation", "validation": "validation", "val_set": "validation",
+    "test": "test", "testing": "test", "test_set": "test",
+}  # fmt: skip
+
+
+def folders(folder: Path) -> list[str]:
+    """Names of the folders inside `folder`, sorted; hidden ones and archive leftovers (`__MACOSX`) left out."""
+    return sorted(
+        entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith((".", "__"))
+    )
+
+
+def pictures(folder: Path) -> list[str]:
+    """Picture files at any depth below `folder` as paths below it with forward slashes, sorted."""
+    found = []
+    for base, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith((".", "__"))]
+        below = Path(base).relative_to(folder)
+        found += [(below / n).as_posix() for n in names if _is_picture(n)]
+    return sorted(found)
+
+
+def by_class(folder: Path) -> dict[str, list[str]]:
+    """Class folder -> its pictures as paths below `folder`. Raises DataError for a class folder without any."""
+    found = {name: [f"{name}/{picture}" for picture in pictures(folder / name)] for name in folders(folder)}
+    empty = [str(folder / name) for name, images in found.items() if not images]
+    if empty:
+        raise DataError(
+            "class folders without pictures",
+            got=empty,
+            allowed=f"files ending in {', '.join(sorted(SUFFIXES))}",
+            then="fill these folders or delete them",
+        )
+    return found
+
+
+def expressions(names: Iterable[str], where: Path) -> dict[str, str]:
+    """Map the label names found at `where` to canonical expressions; the error for unknown ones names the place."""
+    try:
+        return canonical_all(names)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from None
+
+
+def first(root: Path, candidates: Sequence[str]) -> Path | None:
+    """The first of `candidates` that exists below `root`, as a full path."""
+    return next((root / name for name in candidates if (root / name).exists()), None)
+
+
+def absent(dataset: str, root: Path, looked: Sequence[str], get: str) -> DataError:
+    """The error for a folder that holds none of a dataset's layouts."""
+    return DataError(f"no {dataset} found", got=root, allowed=" | ".join(looked), then=get)
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
