@@ -1,0 +1,130 @@
+"""mien data stats and mien data preview: look at a dataset before anything is done with it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mien.data.samples import Samples
+    from mien.data.stats import Spread, Stats
+
+SHOWN = 10
+
+_Source = Annotated[str, typer.Argument(help="A source by name: fer2013, ferplus, folders, manifest, ...")]
+_Root = Annotated[Path | None, typer.Argument(help="The folder (or file) of the data; synthetic needs none.")]
+_Option = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def stats(
+    source: _Source,
+    root: _Root = None,
+    option: _Option = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 when a picture cannot be read.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Count pictures per class and split, measure them, and list those that are missing or unreadable.
+
+    Example: mien data stats ferplus data/ferplus --option mode=plurality
+    """
+    from dataclasses import asdict
+
+    from mien.cli.progress import progress
+    from mien.data.stats import stats as measure
+
+    samples = _load(source, root, option)
+    with progress("reading pictures") as step:
+        found = measure(samples, step)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+    else:
+        _print(found)
+    if strict and found.problems:
+        raise DataError(
+            f"{len(found.problems)} of {found.rows} pictures cannot be read",
+            got=[problem.image for problem in found.problems[:SHOWN]],
+        )
+
+
+def preview(
+    source: _Source,
+    root: _Root = None,
+    out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("preview.png"),
+    option: _Option = None,
+    columns: Annotated[int, typer.Option(min=1, max=100, help="Pictures a class.")] = 12,
+    tile: Annotated[int, typer.Option(min=16, max=512, help="Pixels a picture is wide and high.")] = 72,
+    seed: Annotated[int, typer.Option(min=0, help="Which pictures are chosen.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Draw a contact sheet with a row a class.
+
+    Example: mien data preview synthetic --out sheet.png
+    """
+    from mien.data.preview import sheet
+    from mien.files import replacing
+    from mien.imaging.decode import encode_png
+
+    samples = _load(source, root, option)
+    image = sheet(samples, columns=columns, tile=tile, seed=seed)
+    with replacing(out) as beside:
+        beside.write_bytes(encode_png(image))
+    document = {"out": str(out), "width": image.shape[1], "height": image.shape[0], "labels": list(samples.labels)}
+    typer.echo(json.dumps(document) if as_json else f"{out} ({image.shape[1]} x {image.shape[0]})")
+
+
+def _load(source: str, root: Path | None, option: list[str] | None) -> "Samples":
+    from mien.data.sources import catalog
+
+    options = {}
+    for text in option or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError("a source option is written KEY=VALUE", got=text)
+        options[key.strip()] = value.strip()
+    return catalog.load(source, root, **options)
+
+
+def _print(found: "Stats") -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.print(_counts(found))
+    console.print(f"size    {_span('height', found.height)}, {_span('width', found.width)}")
+    console.print(f"colour  {found.grey:,} grey, {found.colour:,} colour")
+    if found.subjects:
+        console.print(f"people  {found.subjects:,} subjects, {found.sequences:,} sequences")
+    if found.empty:
+        console.print(f"empty   no picture of {', '.join(found.empty)}")
+    console.print(f"broken  {len(found.problems):,} missing or unreadable")
+    for problem in found.problems[:SHOWN]:
+        console.print(f"  {problem.image}: {problem.reason}", markup=False, highlight=False, soft_wrap=True)
+    if len(found.problems) > SHOWN:
+        console.print(f"  and {len(found.problems) - SHOWN:,} more; --json lists them all")
+
+
+def _counts(found: "Stats") -> "Table":
+    from rich.table import Table
+
+    table = Table(title=f"{found.source}: {found.rows:,} pictures", title_justify="left", show_footer=True)
+    table.add_column("label", footer="all")
+    for split in found.splits:
+        table.add_column(split, justify="right", footer=f"{sum(part[split] for part in found.counts.values()):,}")
+    table.add_column("all", justify="right", footer=f"{found.rows:,}")
+    table.add_column("share", justify="right")
+    for label, parts in found.counts.items():
+        total = sum(parts.values())
+        counts = [f"{parts[split]:,}" for split in found.splits]
+        table.add_row(label, *counts, f"{total:,}", f"{total / found.rows:.1%}")
+    return table
+
+
+def _span(name: str, spread: "Spread | None") -> str:
+    return f"{name} {spread.min} / {spread.median:g} / {spread.max}" if spread else f"{name} unknown"
