@@ -23,8 +23,8 @@ METRICS = {
     "weighted_recall": "Weighted recall",
     "weighted_f1": "Weighted F1",
     "top2_accuracy": "Top-2 accuracy",
-    "nll": "Negative log-likelihood",
-    "ece": "Expected calibration error",
+    "nll": "Neg. log-likelihood",
+    "ece": "Calibration error",
 }
 """Every figure of `evaluate` and the name to print for it."""
 

@@ -1,0 +1,7 @@
+"""Reports: one self-contained HTML file for a run, and one for a comparison."""
+
+from mien.evaluation.report.comparison import changed_rows, write_comparison_report
+from mien.evaluation.report.gallery import select_gallery
+from mien.evaluation.report.run import write_run_report
+
+__all__ = ["changed_rows", "select_gallery", "write_comparison_report", "write_run_report"]

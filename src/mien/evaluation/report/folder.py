@@ -1,0 +1,90 @@
+"""What a finished run left behind: the files of its folder, as values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from mien.errors import RunError
+from mien.files import read_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read. Only `metrics` (with a `test` entry) is always there; the rest may be None."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    recipe: dict[str, Any]
+    recipe_text: str
+    environment: dict[str, Any]
+    samples: pd.DataFrame | None
+    predictions: pd.DataFrame | None
+    history: pd.DataFrame | None
+    audit: dict[str, Any] | None
+    robustness: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """The recipe's name, or the folder's."""
+        return str(self.recipe.get("name") or self.folder.resolve().name)
+
+    @property
+    def protocol(self) -> str | None:
+        """`name@digest` of the protocol, the digest shortened to 12 digits."""
+        protocol = self.metrics.get("protocol")
+        return f"{protocol['name']}@{str(protocol['digest'])[:12]}" if protocol else None
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder; files that are absent are None or empty. Raises RunError when it has no test figures."""
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    if "test" not in metrics:
+        raise RunError(
+            "the run has no test figures to report",
+            got=folder,
+            allowed="a run folder whose metrics.json has a 'test' entry",
+            then="finish it with: mien train --resume RUN",
+        )
+    recipe = folder / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    predictions = _table(folder / "predictions.parquet")
+    split = (metrics.get("protocol") or {}).get("split", "test")
+    if predictions is not None and "split" in predictions:
+        predictions = predictions[predictions["split"] == split].reset_index(drop=True)
+    return Run(
+        folder=folder,
+        metrics=metrics,
+        recipe=yaml.safe_load(text) or {},
+        recipe_text=text,
+        environment=_json(folder / "environment.json") or {},
+        samples=_table(folder / "samples.parquet"),
+        predictions=predictions,
+        history=pd.read_csv(folder / "history.csv") if (folder / "history.csv").is_file() else None,
+        audit=_json(folder / "audit.json"),
+        robustness=_json(folder / "robustness.json"),
+    )
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as dotted keys and printed values, in order.
+
+    >>> list(flat({"data": {"source": "fer2013"}, "seed": 0}))
+    [('data.source', 'fer2013'), ('seed', '0')]
+    """
+    if not isinstance(value, Mapping):
+        yield prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return
+    for key, inner in value.items():
+        yield from flat(inner, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    return pd.read_parquet(path) if path.is_file() else None

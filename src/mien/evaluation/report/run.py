@@ -1,0 +1,188 @@
+"""The report of one run."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mien.evaluation.report import figures, gallery
+from mien.evaluation.report.folder import Run, flat, read_run
+from mien.evaluation.report.page import duration, write_page
+from mien.evaluation.report.svg import standalone
+from mien.files import write_text
+from mien.labels import EXPRESSIONS
+
+PUBLISHED_ORDER = "balance-before-split"
+
+
+def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gallery.Pictures | None = None) -> Path:
+    """Write the report of a run as one HTML file that needs nothing else, and its figures as SVG in `figures/`.
+
+    `thumbnails` gives pictures by row position in the test predictions: uint8 (H, W) or (H, W, 3). They are kept in
+    `figures/gallery.png`, so that the report can be written again without the data set; without them the kept ones
+    are used. `out` is `report.html` in the run folder by default. Files that a run does not have are left out of the
+    page. Raises RunError when it has no test figures.
+    """
+    run = read_run(run_folder)
+    kept = run_folder / "figures"
+    if thumbnails and run.predictions is not None:
+        gallery.store(kept, dict(enumerate(run.predictions["image"])), thumbnails)
+    drawn = draw(run)
+    for name, svg in drawn.items():
+        write_text(kept / f"{name}.svg", standalone(svg))
+    return write_page(
+        out or run_folder / "report.html",
+        "run.html.j2",
+        run=run,
+        figures=drawn,
+        provenance=provenance(run),
+        warnings=warnings(run),
+        counts=counts(run.samples),
+        confusions=confusions(run.metrics["test"]),
+        treatment=dict(flat({key: run.recipe[key] for key in ("balance", "augment") if run.recipe.get(key)})),
+        environment=dict(flat(run.environment)),
+        findings=(run.audit or {}).get("findings", []),
+        mistakes=_mistakes(run),
+        wrong=_wrong(run.predictions),
+        pictures=_pictures(kept),
+        before=run.metrics.get("test_uncalibrated"),
+        chosen=chosen(run),
+    )
+
+
+def draw(run: Run) -> dict[str, str]:
+    """Every figure that the run has the numbers for, by file name."""
+    test = run.metrics["test"]
+    drawn = {"confusion": figures.confusion(test["labels"], test["confusion"])}
+    drawn |= {f"class-{name}": figures.class_bars(test["per_class"], name) for name in ("precision", "recall", "f1")}
+    before, after = run.metrics.get("test_uncalibrated"), test.get("calibration")
+    if after:
+        earlier = {"before": before["calibration"]["bins"]} if before else {}
+        drawn["reliability"] = figures.reliability(earlier | {"after": after["bins"]})
+        drawn["selective"] = figures.selective(after["selective"], run.metrics.get("uncertain_below"))
+    if run.history is not None and len(run.history):
+        drawn |= _curves(run.history)
+    if run.robustness:
+        clean = run.robustness.get("clean", test["metrics"])["accuracy"]
+        clean = clean["value"] if isinstance(clean, dict) else clean
+        for name, points in run.robustness["corruptions"].items():
+            drawn[f"robustness-{name}"] = figures.strengths(points, clean, name)
+    return drawn
+
+
+def provenance(run: Run) -> dict[str, str]:
+    """What a reader must know to trust the figures, in one line."""
+    opened, protocol = run.metrics.get("opened"), run.metrics.get("protocol") or {}
+    rows = run.metrics["test"]["rows"]
+    found = {
+        "protocol": run.protocol,
+        "split": f"{protocol.get('split', 'test')}, {rows:,} pictures",
+        "test opened": None if opened is None else "once" if opened == 1 else f"{opened} times",
+        "audit": audit_state(run),
+        "seed": run.recipe.get("seed"),
+        "machine": _machine(run.environment),
+        "time": _total(run.metrics.get("seconds") or {}),
+    }
+    return {key: str(value) for key, value in found.items() if value is not None}
+
+
+def audit_state(run: Run) -> str | None:
+    """How the audit went, in a few words; None when the run says nothing about it."""
+    if str(run.recipe.get("audit", "")).lower() in ("off", "false"):
+        return "off"
+    if run.audit is None:
+        return None
+    found = len(run.audit.get("findings", []))
+    return "nothing found" if not found else f"{found} finding{'s' if found > 1 else ''}"
+
+
+def warnings(run: Run) -> list[str]:
+    """What must be said before any figure."""
+    said = [str(note) for note in run.metrics.get("notes", [])]
+    if any(value == PUBLISHED_ORDER for _, value in flat(run.recipe)):
+        said.insert(0, "Balanced before the split: children of test pictures were in training. Not a fair test figure.")
+    if audit_state(run) == "off":
+        said.append("The audit was off: leaks between the splits were not looked for.")
+    return said
+
+
+def counts(samples: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Pictures of each class (rows) in each split (columns); made rows, which have a parent, apart."""
+    if samples is None:
+        return None
+    made = samples["parent"].notna().to_numpy(bool)
+    columns = {split: samples[~made & (samples["split"] == split)] for split in ("train", "validation", "test")}
+    columns |= {"unused": samples[~made & samples["split"].isna()], "made": samples[made]}
+    columns = {name: table for name, table in columns.items() if len(table)}
+    found = {name: table["label"].value_counts().to_dict() for name, table in columns.items()}
+    labels = [label for label in EXPRESSIONS if any(label in column for column in found.values())]
+    return {
+        "columns": {name: len(table) for name, table in columns.items()},
+        "rows": {label: {name: int(column.get(label, 0)) for name, column in found.items()} for label in labels},
+        "most": {name: max(column.values(), default=1) for name, column in found.items()},
+    }
+
+
+def confusions(test: dict[str, Any], limit: int = 8) -> list[dict[str, Any]]:
+    """The off-diagonal cells of the confusion matrix with the most pictures."""
+    labels, rows = test["labels"], test["confusion"]
+    cells = [
+        {"label": label, "predicted": labels[j], "count": count, "share": count / sum(rows[i])}
+        for i, label in enumerate(labels)
+        for j, count in enumerate(rows[i])
+        if count and i != j
+    ]
+    return sorted(cells, key=lambda cell: -cell["count"])[:limit]
+
+
+def chosen(run: Run) -> dict[str, Any] | None:
+    """The point of the selective curve at the run's `uncertain` threshold."""
+    threshold = run.metrics.get("uncertain_below")
+    curve = run.metrics["test"].get("calibration", {}).get("selective", [])
+    answered = [] if threshold is None else [point for point in curve if point["threshold"] >= threshold]
+    return answered[-1] | {"threshold": threshold} if answered else None
+
+
+def _curves(history: pd.DataFrame) -> dict[str, str]:
+    epochs = history["epoch"].to_list()
+    best = float(epochs[int(history["val_accuracy"].argmax())]) if "val_accuracy" in history else None
+    drawn = {}
+    for name in ("loss", "accuracy"):
+        columns = {label: f"{prefix}_{name}" for label, prefix in (("training", "train"), ("validation", "val"))}
+        series = {label: history[column].to_list() for label, column in columns.items() if column in history}
+        if series:
+            drawn[f"history-{name}"] = figures.curves(series, epochs, name, best)
+    if "lr" in history:
+        drawn["history-rate"] = figures.curves({"learning rate": history["lr"].to_list()}, epochs, "learning rate")
+    return drawn
+
+
+def _mistakes(run: Run) -> list[gallery.Mistake]:
+    if run.predictions is None:
+        return []
+    kept = gallery.stored(run.folder / "figures")
+    rows = {image: row for row, image in enumerate(run.predictions["image"])}
+    pictures = {rows[image]: picture for image, picture in kept.items() if image in rows}
+    return gallery.mistakes(run.predictions, list(pictures) or gallery.select_gallery(run.predictions), pictures)
+
+
+def _wrong(predictions: pd.DataFrame | None) -> int:
+    return 0 if predictions is None else int((predictions["label"] != predictions["predicted"]).sum())
+
+
+def _pictures(folder: Path) -> dict[str, str]:
+    """Figures that other parts of the program left: embedding maps and explanations, as data addresses by title."""
+    paths = [path for stem in ("embedding", "explain-*") for path in sorted(folder.glob(f"{stem}.[sp][vn]g"))]
+    return {path.stem: gallery.data_address(path.read_bytes(), path.suffix[1:]) for path in paths}
+
+
+def _machine(environment: dict[str, Any]) -> str | None:
+    known = dict(flat(environment))
+    names = ("gpu", "device", "cpu", "processor", "machine", "platform")
+    found = [known[key] for name in names for key in known if key.rpartition(".")[2] == name and known[key] != "None"]
+    return " · ".join(dict.fromkeys(found[:2])) or None
+
+
+def _total(seconds: dict[str, float]) -> str | None:
+    total = seconds.get("total", sum(seconds.values()))
+    return duration(total) if total else None

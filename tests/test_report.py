@@ -1,0 +1,277 @@
+"""Reports: complete, self-contained, safe, and forgiving about what a run does not have."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from numpy.typing import NDArray
+
+from mien.errors import RunError, UsageError
+from mien.evaluation import calibration
+from mien.evaluation.metrics import evaluate
+from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
+from mien.evaluation.report.gallery import stored
+from mien.labels import LABEL_SETS
+
+LABELS = LABEL_SETS["fer2013"]
+SHARES = [0.13, 0.02, 0.14, 0.25, 0.17, 0.17, 0.12]
+
+
+def probabilities(targets: NDArray[np.int64], skill: float, seed: int) -> NDArray[np.float64]:
+    """Answers that are right more often the higher `skill`, over-confident, and harder on some classes."""
+    shared = np.random.default_rng(0).normal(0, 1.3, (len(targets), len(LABELS)))
+    own = np.random.default_rng(seed).normal(0, 0.8, (len(targets), len(LABELS)))
+    scores = shared + own
+    scores[np.arange(len(targets)), targets] += skill + np.array([0, 0.4, -0.6, 1.6, 0.2, -0.2, 0.9])[targets]
+    return calibration.softmax(scores * 1.7)
+
+
+def fake_run(folder: Path, rows: int = 600, skill: float = 2.4, seed: int = 1, bare: bool = False) -> Path:
+    """A run folder as training leaves it; `bare` has only what every run must have."""
+    targets = np.random.default_rng(7).choice(len(LABELS), rows, p=SHARES)
+    before = probabilities(targets, skill, seed)
+    after = calibration.softmax(calibration.logits(before), 1.7)
+    folder.mkdir(parents=True)
+    predictions = pd.DataFrame({"image": [f"test/{i:05d}.png" for i in range(rows)], "subject": None, "split": "test"})
+    predictions["label"] = [LABELS[i] for i in targets]
+    predictions["predicted"] = [LABELS[i] for i in after.argmax(axis=1)]
+    for i, label in enumerate(LABELS):
+        predictions[f"p_{label}"] = after[:, i].astype(np.float32)
+    predictions.to_parquet(folder / "predictions.parquet")
+    metrics: dict[str, Any] = {"test": evaluate(after, targets, LABELS, bootstrap=200)}
+    if not bare:
+        metrics |= details(before, targets)
+        surroundings(folder, targets, seed)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def details(before: NDArray[np.float64], targets: NDArray[np.int64]) -> dict[str, Any]:
+    earlier = evaluate(before, targets, LABELS, bootstrap=200)
+    return {
+        "protocol": {"name": "fer2013-official", "digest": "3f9a1c77b2d04e51", "split": "test", "rows": len(targets)},
+        "validation": earlier,
+        "test_uncalibrated": earlier,
+        "temperature": 1.7,
+        "uncertain_below": 0.62,
+        "opened": 1,
+        "seconds": {"prepare": 14.2, "audit": 9.1, "train": 1630.0, "test": 6.3},
+        "notes": [],
+    }
+
+
+def surroundings(folder: Path, targets: NDArray[np.int64], seed: int) -> None:
+    """The files beside the predictions: recipe, environment, samples, audit, history, robustness."""
+    recipe = {
+        "name": f"fer2013-small-{seed}",
+        "data": {"source": "fer2013", "root": "fer2013.csv"},
+        "chain": ["grey", {"resize": 48}, "clahe"],
+        "balance": {"method": "smote", "target": "median", "neighbours": 5},
+        "augment": {"rotation": 10, "shift": 0.1, "flip": True, "erasing": 0.2},
+        "model": {"backbone": "mien-small", "dropout": 0.3},
+        "fit": {"optimiser": "sgd", "epochs": 34, "batch": 128, "rate": 0.1 * seed},
+        "seed": seed,
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    environment = {"machine": {"cpu": "Xeon, 2 cores", "gpu": None}, "python": "3.12.3", "packages": {"torch": "2.8.0"}}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    samples = pd.DataFrame({"label": [LABELS[i] for i in np.tile(targets, 10)]})
+    samples["split"] = ["test"] * len(targets) + ["validation"] * len(targets) + ["train"] * (8 * len(targets))
+    samples["parent"] = pd.array([None] * (9 * len(targets)) + [3] * len(targets), dtype="Int64")
+    samples.to_parquet(folder / "samples.parquet")
+    finding = {
+        "code": "exact-twins-across-splits",
+        "severity": "warning",
+        "count": 412,
+        "message": "412 test pictures have an exact twin in training",
+        "advice": "train again with split.clean: train",
+    }
+    (folder / "audit.json").write_text(json.dumps({"images": 35887, "findings": [finding]}))
+    with (folder / "history.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"])
+        for epoch in range(34):
+            gone = 1 - np.exp(-epoch / 9)
+            bump = 0.05 * np.sin(2.3 * epoch)
+            train, val = (
+                (1.9 - 1.2 * gone, 0.25 + 0.52 * gone),
+                (1.8 - 0.8 * gone + bump, 0.28 + 0.42 * gone - bump / 4),
+            )
+            writer.writerow([epoch, *train, *val, 0.1 * np.sin(np.pi * (epoch + 1) / 35), 48.0])
+    points = [
+        {"strength": s, "accuracy": {"value": v, "low": v - 0.02, "high": v + 0.02}, "ece": 0.05}
+        for s, v in enumerate((0.68, 0.64, 0.55, 0.41, 0.3), start=1)
+    ]
+    curves = {"blur": points, "noise": points, "JPEG": points, "occlusion": points}
+    (folder / "robustness.json").write_text(json.dumps({"corruptions": curves}))
+
+
+class Page(HTMLParser):
+    """What a page refers to, and which sections it has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.sections: list[str] = []
+        self.tags: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [found[name] or "" for name in ("src", "href") if name in found]
+        if tag == "section":
+            self.sections.append(found["id"] or "")
+
+
+def faces(rows: list[int], size: int = 48) -> dict[int, NDArray[np.uint8]]:
+    generator = np.random.default_rng(0)
+    return {row: generator.integers(0, 256, (size, size), dtype=np.uint8) for row in rows}
+
+
+def test_a_full_run_has_every_section_and_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run")
+    rows = select_gallery(pd.read_parquet(run / "predictions.parquet"))
+    page = Page(write_run_report(run, thumbnails=faces(rows)))
+    assert page.sections == [
+        *("figures", "classes", "confusion", "calibration", "training", "mistakes"),
+        *("robustness", "data", "audit", "recipe", "environment"),
+    ]
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert sum(address.startswith("data:image/png") for address in page.addresses) == len(rows)
+    assert {"#" + name for name in page.sections} >= {a for a in page.addresses if a.startswith("#")}
+    assert "script" not in page.tags
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", text)
+    assert "fer2013-official@3f9a1c77b2d0" in text
+
+
+def test_a_bare_run_has_the_sections_of_what_it_has(tmp_path: Path) -> None:
+    page = Page(write_run_report(fake_run(tmp_path / "run", bare=True)))
+    assert page.sections == ["figures", "classes", "confusion", "calibration", "mistakes"]
+
+
+@pytest.mark.parametrize("absent", ["recipe.yaml", "environment.json", "samples.parquet", "audit.json", "history.csv"])
+def test_any_file_beside_the_figures_may_be_absent(tmp_path: Path, absent: str) -> None:
+    run = fake_run(tmp_path / "run", rows=120)
+    (run / absent).unlink()
+    assert "figures" in Page(write_run_report(run)).sections
+
+
+def test_the_figures_are_files_too_and_well_formed(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run")
+    write_run_report(run)
+    drawn = sorted(path.name for path in (run / "figures").glob("*.svg"))
+    assert {"confusion.svg", "class-f1.svg", "reliability.svg", "selective.svg", "history-loss.svg"} <= set(drawn)
+    for path in (run / "figures").glob("*.svg"):
+        assert ElementTree.parse(path).getroot().get("role") == "img"
+        assert "nan" not in re.sub(r"[a-z]*nan[a-z]+", "", path.read_text())
+
+
+def test_headline_and_confusion_show_the_figures_of_the_run(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run")
+    text = write_run_report(run, out=tmp_path / "elsewhere.html").read_text(encoding="utf-8")
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    accuracy = test["metrics"]["accuracy"]
+    assert f"{100 * accuracy['value']:.1f}%" in text
+    assert f"{100 * accuracy['low']:.1f}–{100 * accuracy['high']:.1f}%" in text
+    assert all(f">{count:,}</text>" in text for row in test["confusion"] for count in row if count)
+    assert not (run / "report.html").exists()
+
+
+def test_pictures_are_kept_so_that_the_report_can_be_written_again(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run")
+    rows = select_gallery(pd.read_parquet(run / "predictions.parquet"), limit=5)
+    given = faces(rows) | {rows[0]: np.full((200, 100, 3), 90, np.uint8)}
+    first = write_run_report(run, thumbnails=given).read_bytes()
+    assert write_run_report(run).read_bytes() == first
+    kept = stored(run / "figures")
+    assert kept[f"test/{rows[0]:05d}.png"].shape == (96, 48, 3)
+    assert (kept[f"test/{rows[1]:05d}.png"][..., 0] == given[rows[1]]).all()
+
+
+def test_the_gallery_takes_the_surest_mistakes_of_each_class_in_turn(tmp_path: Path) -> None:
+    predictions = pd.read_parquet(fake_run(tmp_path / "run", bare=True) / "predictions.parquet")
+    rows = select_gallery(predictions, limit=14)
+    shown = predictions.iloc[rows]
+    assert (shown["label"] != shown["predicted"]).all()
+    assert len(set(rows)) == 14
+    assert shown["label"].value_counts().max() - shown["label"].value_counts().min() <= 1
+    happy = predictions[(predictions["label"] == "happiness") & (predictions["predicted"] != "happiness")]
+    surest = happy[[f"p_{label}" for label in LABELS]].max(axis=1).idxmax()
+    assert surest in rows
+
+
+def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", rows=120)
+    hostile = '<script>alert("x")</script>'
+    predictions = pd.read_parquet(run / "predictions.parquet").assign(image=lambda t: hostile + t["image"])
+    predictions.to_parquet(run / "predictions.parquet")
+    (run / "recipe.yaml").write_text(yaml.safe_dump({"name": hostile, "model": {hostile: hostile}}))
+    (run / "figures").mkdir()
+    (run / "figures" / "embedding.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>')
+    page = Page(write_run_report(run))
+    assert "script" not in page.tags
+    assert "insight" in page.sections
+
+
+def test_what_spoils_a_result_is_said_before_its_figures(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", rows=120)
+    (run / "recipe.yaml").write_text("balance: {order: balance-before-split}\naudit: off\n")
+    text = write_run_report(run).read_text(encoding="utf-8")
+    assert text.index("Balanced before the split") < text.index("Test accuracy")
+    assert "The audit was off" in text
+
+
+def test_a_folder_without_test_figures_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="mien train --resume"):
+        write_run_report(tmp_path)
+
+
+def test_two_runs_are_compared_with_the_pictures_that_changed(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", seed=1), fake_run(tmp_path / "b", seed=2, skill=3.2)]
+    out = write_comparison_report(runs, tmp_path / "both.html", thumbnails=faces(changed_rows(runs)))
+    page, text = Page(out), out.read_text(encoding="utf-8")
+    assert page.sections == ["figures", "classes", "changed", "recipes"]
+    a, b = (pd.read_parquet(run / "predictions.parquet") for run in runs)
+    gained = ((a["label"] != a["predicted"]) & (b["label"] == b["predicted"])).sum()
+    assert f"Wrong with fer2013-small-1, right with fer2013-small-2: {gained}" in text
+    assert sum(address.startswith("data:") for address in page.addresses) == len(changed_rows(runs))
+    assert "fit.rate" in text
+    assert write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8") == text
+
+
+def test_the_best_of_several_is_marked_only_beyond_chance(tmp_path: Path) -> None:
+    weak, strong = fake_run(tmp_path / "a", seed=1, skill=1.5), fake_run(tmp_path / "b", seed=2, skill=4)
+    other = fake_run(tmp_path / "c", seed=3, skill=4)
+    marked = write_comparison_report([weak, strong], tmp_path / "x.html").read_text(encoding="utf-8")
+    unmarked = write_comparison_report([weak, strong, other], tmp_path / "y.html").read_text(encoding="utf-8")
+    assert marked.count('<span class="mark">best') == 1
+    assert '<span class="mark">best' not in unmarked
+    assert "tests" in Page(tmp_path / "y.html").sections
+
+
+def test_runs_over_other_pictures_or_protocols_are_shown_with_a_warning(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", rows=200), fake_run(tmp_path / "b", rows=150, seed=2)]
+    metrics = json.loads((runs[1] / "metrics.json").read_text())
+    metrics["protocol"]["digest"] = "0123456789abcdef"
+    (runs[1] / "metrics.json").write_text(json.dumps(metrics))
+    out = write_comparison_report(runs, tmp_path / "both.html")
+    assert Page(out).sections == ["figures", "recipes"]
+    text = out.read_text(encoding="utf-8")
+    assert "different protocols" in text
+    assert "No paired tests" in text
+    assert changed_rows(runs) == []
+
+
+def test_one_run_is_no_comparison(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two runs"):
+        write_comparison_report([fake_run(tmp_path / "a", rows=100)], tmp_path / "x.html")
