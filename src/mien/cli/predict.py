@@ -1,0 +1,133 @@
+"""mien predict: expressions of the faces in pictures, folders, videos and cameras."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain, groupby
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.errors import UsageError
+
+if TYPE_CHECKING:
+    from mien.runtime.collect import Item
+    from mien.runtime.results import Result
+
+
+def predict(
+    paths: Annotated[list[str], typer.Argument(help="Pictures, folders, videos, a camera's number, or - for a list.")],
+    out: Annotated[Path | None, typer.Option(help="NAME.jsonl, .csv or .parquet; - for JSON lines on stdout.")] = None,
+    annotate: Annotated[Path | None, typer.Option(help="A folder for drawn pictures and videos.")] = None,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or the path of a bundle.")] = "ferplus",
+    crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
+    detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
+    batch: Annotated[int, typer.Option(min=1, help="Faces that go through the network at once.")] = 64,
+    threads: Annotated[int, typer.Option(min=1, help="Cores that one forward pass may use.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Video: take every n-th frame.")] = 1,
+    detect_every: Annotated[int, typer.Option(min=1, help="Video: look for faces in every n-th frame taken.")] = 3,
+    start: Annotated[float, typer.Option(min=0, help="Video: begin at this second.")] = 0.0,
+    end: Annotated[float | None, typer.Option(min=0, help="Video: stop at this second.")] = None,
+    smoothing: Annotated[float, typer.Option(min=0, help="Video: time constant of smoothing, in seconds.")] = 0.3,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a JSON lines file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Name the expressions of the faces in pictures, folders (at any depth), videos and cameras.
+
+    A picture or video that cannot be read is reported and the rest goes on; the command then ends with 1.
+    Without --out, a line a face is printed.
+
+    Example: mien predict holiday/ clip.mp4 --out faces.jsonl --annotate drawn/
+    """
+    from mien.runtime.predict import VideoOptions
+    from mien.runtime.predict import predict as answers
+    from mien.runtime.recognizer import load
+    from mien.runtime.results import document
+    from mien.runtime.sinks import finished, open_sink
+
+    if end is not None and end <= start:
+        raise UsageError("the end lies before the start", got=end, allowed=f"more than {start}")
+    if resume and out is None:
+        raise UsageError("only an output file can be resumed", then="add --out NAME.jsonl")
+    began = monotonic()
+    recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads)  # type: ignore[arg-type]
+    kept: list[dict[str, Any]] = []
+    sink: AbstractContextManager[Callable[[Result], Any]]
+    if out is not None:
+        sink = open_sink(None if str(out) == "-" else out, recognizer.labels, resume)
+    else:
+        sink = nullcontext((lambda result: kept.append(document(result))) if as_json else _print)
+    done = finished(out) if resume and out else set()
+    items, total = _items(paths, done)
+    tally = Counter(skipped=len(done))
+    with _progress(total) as (step, moved, say), sink as write:
+        video = VideoOptions(every, start, end, detect_every, smoothing)
+        for _, results in groupby(answers(items, recognizer, video, annotate, moved), key=lambda result: result.source):
+            tally["sources"] += 1
+            for result in results:
+                write(result)
+                tally["faces"] += len(result.faces)
+                if result.error is not None:
+                    tally["broken"] += 1
+                    say(result.error)
+            step()
+    summary = {key: tally[key] for key in ("sources", "faces", "broken", "skipped")}
+    summary_text = "{sources} sources, {faces} faces, {broken} broken, {skipped} already done".format(**summary)
+    typer.echo(f"{summary_text} in {monotonic() - began:.1f} s", err=True)
+    if as_json:
+        typer.echo(
+            json.dumps(summary | {"out": out and str(out)} | ({} if out else {"results": kept}), ensure_ascii=False)
+        )
+    if tally["broken"]:
+        raise typer.Exit(1)
+
+
+def _items(paths: list[str], done: set[str]) -> tuple["Iterator[Item]", int | None]:
+    """What is left to do, and how much that is; a list from stdin is followed as it comes, so its length is unknown."""
+    from mien.runtime.collect import collect
+
+    listed = (line.rstrip("\r\n") for line in sys.stdin)
+    named = chain.from_iterable((line for line in listed if line) if path == "-" else [path] for path in paths)
+    items = (item for item in collect(named) if item.source not in done)
+    if "-" in paths:
+        return items, None
+    known = list(items)
+    return iter(known), len(known)
+
+
+@contextmanager
+def _progress(
+    total: int | None,
+) -> Iterator[tuple[Callable[[], None], Callable[[str, float], None], Callable[[str], None]]]:
+    """A bar on stderr with the time left: functions for a finished source, for the share of a video, to speak."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        finished = 0
+
+        def step() -> None:
+            nonlocal finished
+            finished += 1
+            bar.update(task, completed=finished)
+
+        yield step, lambda source, share: bar.update(task, completed=finished + share), console.print
+
+
+def _print(result: "Result") -> None:
+    """A line a face, for people."""
+    place = f"{result.source} {result.time:.2f} s" if hasattr(result, "time") else result.source
+    for face in result.faces:
+        x, y, width, height = map(round, face.box)
+        doubt = ", uncertain" if face.uncertain else ""
+        number = "" if face.identity is None else f"face {face.identity} "
+        typer.echo(f"{place}: {number}{face.expression} {face.confidence:.0%}{doubt} ({width}x{height} at {x},{y})")
+    if not result.faces and result.error is None:
+        typer.echo(f"{place}: no face")

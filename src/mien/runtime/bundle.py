@@ -1,0 +1,165 @@
+"""A bundle: an ONNX network whose metadata carries everything that is needed to use it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import onnxruntime
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mien import labels as names_of
+from mien import weights
+from mien.errors import BundleError, MienError, unknown
+from mien.imaging.chain import Chain
+from mien.imaging.faces import Framing
+
+KEY = "mien"
+INPUT, OUTPUT = "faces", "logits"
+MAX_BYTES = 512 * 2**20
+
+
+class BundleInfo(BaseModel):
+    """What a bundle says about itself: the JSON under the metadata key `mien`.
+
+    `probabilities = softmax(logits / temperature)`, averaged over the picture and its mirror image where `flip` is
+    set; an answer whose highest probability lies below `uncertain_below` is marked uncertain.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str = Field(min_length=1)
+    labels: tuple[str, ...] = Field(min_length=2)
+    chain: list[Any]
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    uncertain_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    framing: dict[str, Any] = {}
+    flip: bool = False
+    licence: str = ""
+    origin: str = ""
+    training_data: str = ""
+    recipe_digest: str = ""
+    figures: dict[str, Any] = {}
+
+    @field_validator("labels")
+    @classmethod
+    def _canonical(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        strange = [label for label in value if label not in names_of.EXPRESSIONS]
+        if strange or len(set(value)) < len(value):
+            raise ValueError(f"labels must be distinct names among {', '.join(names_of.EXPRESSIONS)}")
+        return value
+
+    def to_json(self) -> str:
+        """The JSON document that goes into the metadata."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the JSON document. Raises BundleError listing every field that is wrong."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            wrong = [f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()]
+            raise BundleError("the bundle's metadata is not valid", got=wrong, allowed="format 1") from error
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A network ready to run, and what it says about itself."""
+
+    info: BundleInfo
+    path: Path
+    size: int
+    chain: Chain
+    framing: Framing
+    session: onnxruntime.InferenceSession
+
+
+def names() -> tuple[str, ...]:
+    """The names of the bundles in this installation, the default first."""
+    return tuple(name for name in weights.SHIPPED if _shipped(name).is_file())
+
+
+def load(name_or_path: str | Path = weights.DEFAULT, threads: int = 1) -> Bundle:
+    """Load a shipped bundle by its name, or one of your own by its path.
+
+    `threads` is how many cores one forward pass may use; one is fastest for a few faces at a time.
+    Raises UsageError for an unknown name, BundleError for a file that is absent, foreign or inconsistent.
+    """
+    path = _locate(name_or_path)
+    data = _bytes(path)
+    session = _session(data, path, threads)
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise BundleError(
+            f"{path} is an ONNX network without mien's metadata: its labels and preprocessing are not known",
+            then="make a bundle from a run with: mien export RUN",
+        )
+    try:
+        info = BundleInfo.from_json(text)
+        bundle = Bundle(info, path, len(data), Chain.parse(info.chain), Framing(**info.framing), session)
+    except (MienError, TypeError, ValueError) as error:
+        raise BundleError(f"{path} cannot be used: {error}") from error
+    _check(bundle)
+    return bundle
+
+
+def _shipped(name: str) -> Path:
+    return Path(weights.__file__).parent / f"{name}.onnx"
+
+
+def _locate(name_or_path: str | Path) -> Path:
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".onnx") or "/" in text or "\\" in text:
+        return Path(name_or_path)
+    if text not in weights.SHIPPED:
+        raise unknown("model", text, weights.SHIPPED)
+    return _shipped(text)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BundleError(
+                f"{path} is too large for a bundle", got=path.stat().st_size, allowed=f"{MAX_BYTES} bytes"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"no bundle can be read at {path}: {error.strerror}", allowed=names() or None, then="mien models"
+        ) from error
+
+
+def _session(data: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning threads would take the cores that decoding and detection need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        # From bytes, a network cannot pull in weights from other files.
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no base class but this one
+        raise BundleError(f"{path} is not a network that ONNX Runtime can run: {error}") from error
+
+
+def _check(bundle: Bundle) -> None:
+    """Raise BundleError where the network's shapes and its metadata disagree."""
+    inputs, outputs = bundle.session.get_inputs(), bundle.session.get_outputs()
+    found = ([x.name for x in inputs], [x.name for x in outputs])
+    if found != ([INPUT], [OUTPUT]):
+        raise BundleError(
+            f"{bundle.path} has other inputs and outputs than a bundle", got=found, allowed=(INPUT, OUTPUT)
+        )
+    if bundle.chain.size is None or bundle.chain.channels is None:
+        raise BundleError(
+            f"{bundle.path}: the chain leaves the size or the channels of a face open", got=bundle.chain.as_list()
+        )
+    _, *shape = inputs[0].shape
+    wanted = [bundle.chain.channels, *bundle.chain.size]
+    if len(shape) != 3 or any(isinstance(a, int) and a != b for a, b in zip(shape, wanted, strict=True)):
+        raise BundleError(f"{bundle.path}: the chain does not make what the network takes", got=wanted, allowed=shape)
+    classes = outputs[0].shape[-1]
+    if isinstance(classes, int) and classes != len(bundle.info.labels):
+        raise BundleError(f"{bundle.path}: {classes} outputs for {len(bundle.info.labels)} labels")

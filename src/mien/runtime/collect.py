@@ -1,0 +1,67 @@
+"""What people point at, as a stream of things to look at: pictures, videos, folders, cameras, lists of paths."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PICTURES = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"])
+VIDEOS = frozenset(
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".3gp",
+        ".ogv",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to look at; of a broken one, `error` says why it cannot be."""
+
+    source: str
+    kind: Literal["picture", "video", "camera", "broken"]
+    error: str | None = None
+
+
+def collect(paths: Iterable[str]) -> Iterator[Item]:
+    """An item for every path, and for every picture and video in a folder, at any depth and in order of their names.
+
+    A number that is no file's name is a camera. Hidden files, and files in folders that are neither pictures nor
+    videos by their suffix, are passed over; a file named itself is taken for a picture unless its suffix is a video's.
+    """
+    for path in paths:
+        if Path(path).is_dir():
+            yield from _folder(path)
+        elif path.isdecimal() and not Path(path).exists():
+            yield Item(path, "camera")
+        elif not os.path.lexists(path):
+            yield Item(path, "broken", f"{path} does not exist")
+        else:
+            yield Item(path, "video" if Path(path).suffix.lower() in VIDEOS else "picture")
+
+
+def _folder(top: str) -> Iterator[Item]:
+    failures: list[OSError] = []
+    for folder, folders, files in os.walk(top, onerror=failures.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            suffix = Path(name).suffix.lower()
+            if not name.startswith(".") and suffix in PICTURES | VIDEOS:
+                yield Item(os.path.join(folder, name), "video" if suffix in VIDEOS else "picture")  # noqa: PTH118
+        while failures:
+            failure = failures.pop()
+            yield Item(str(failure.filename), "broken", f"{failure.filename} cannot be read: {failure.strerror}")

@@ -1,0 +1,107 @@
+"""A stream of pictures, videos and cameras to a stream of results, with drawings and charts on the way."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.files import digest, replacing, write_text
+from mien.imaging.decode import decode, encode_jpeg
+from mien.runtime.annotate import annotate
+from mien.runtime.collect import Item
+from mien.runtime.frames import about
+from mien.runtime.recognizer import Recognizer
+from mien.runtime.results import FrameResult, PictureResult, Result
+from mien.runtime.timeline import Timeline
+from mien.runtime.video import watch, writing
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """Which frames of a video are read, how often faces are searched for, and the smoothing in seconds."""
+
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    detect_every: int = 3
+    smoothing: float = 0.3
+
+
+def predict(
+    items: Iterable[Item],
+    recognizer: Recognizer,
+    video: VideoOptions = VideoOptions(),
+    drawings: Path | None = None,
+    moved: Callable[[str, float], None] | None = None,
+) -> Iterator[Result]:
+    """The results of each item in order: one a picture, one a frame of a video; a broken item gives one with an error.
+
+    With `drawings`, a folder, each picture is also written with its faces marked, and each video as an MP4 with an SVG
+    chart of each face over time. `moved(source, share)` hears how far a video is.
+    """
+    for kind, run in groupby(items, key=lambda item: item.kind):
+        if kind == "picture":
+            yield from _pictures((item.source for item in run), recognizer, drawings)
+            continue
+        for item in run:
+            if kind == "broken":
+                yield PictureResult(item.source, error=item.error)
+            else:
+                yield from _video(item, recognizer, video, drawings, moved or (lambda source, share: None))
+
+
+def _pictures(sources: Iterable[str], recognizer: Recognizer, drawings: Path | None) -> Iterator[PictureResult]:
+    for result in recognizer.stream(sources):
+        if drawings and result.error is None:
+            drawn = annotate(decode(Path(result.source)), result.faces, recognizer.labels)
+            with replacing(_place(drawings, result.source, ".jpg")) as beside:
+                beside.write_bytes(encode_jpeg(drawn, 92))
+        yield result
+
+
+def _video(
+    item: Item,
+    recognizer: Recognizer,
+    options: VideoOptions,
+    drawings: Path | None,
+    moved: Callable[[str, float], None],
+) -> Iterator[FrameResult]:
+    source = int(item.source) if item.kind == "camera" else Path(item.source)
+    last = FrameResult(item.source, -1, options.start)
+    try:
+        header = about(source)
+        end = min(options.end or float("inf"), header.duration or float("inf"))
+        timeline = Timeline(recognizer.labels)
+        moments = watch(source, recognizer, **vars(options))
+        with ExitStack() as stack:
+            stack.enter_context(closing(moments))
+            draw = _drawer(drawings, item.source, header.rate / options.every, recognizer.labels, stack)
+            for frame, last in moments:
+                timeline.add(last)
+                draw(last, frame.pixels)
+                moved(item.source, min(1.0, (frame.time - options.start) / max(end - options.start, 1e-9)))
+                yield last
+        if drawings:
+            write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
+    except MienError as error:
+        yield FrameResult(item.source, last.frame + 1, last.time, error=" ".join(str(error).split()))
+
+
+def _drawer(
+    drawings: Path | None, source: str, rate: float, labels: tuple[str, ...], stack: ExitStack
+) -> Callable[[FrameResult, NDArray[np.uint8]], None]:
+    if drawings is None:
+        return lambda result, pixels: None
+    write = stack.enter_context(writing(_place(drawings, source, ".mp4"), rate))
+    return lambda result, pixels: write(result.time, annotate(pixels, result.faces, labels))
+
+
+def _place(folder: Path, source: str, suffix: str) -> Path:
+    """Where the drawing of a source goes: two sources of one name in different folders stay apart."""
+    path = Path(source)
+    return folder / f"{path.stem}-{digest(str(path.absolute()))[:6]}{suffix}"

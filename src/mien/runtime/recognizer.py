@@ -1,0 +1,193 @@
+"""Pictures to faces to expressions."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import weights
+from mien.errors import MienError, UnreadableImage, UsageError
+from mien.imaging.decode import decode
+from mien.imaging.faces import Detector, Face, detector_named, frame
+from mien.imaging.operations import Image
+from mien.runtime import bundle as bundles
+from mien.runtime.bundle import OUTPUT, Bundle
+from mien.runtime.results import FaceResult, PictureResult
+
+Picture = str | Path | Image
+
+
+class Recognizer:
+    """Finds the faces of pictures and names their expressions.
+
+    `crop="whole"` takes each picture as one face that is already cut out; `crop="face"` finds faces with `detector`
+    (`auto`: YuNet when its file is there, else OpenCV's Haar cascade). Faces of all pictures go through the network
+    `batch` at a time. An instance is for one thread at a time.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | Path = weights.DEFAULT,
+        *,
+        detector: str | Detector = "auto",
+        crop: Literal["face", "whole"] = "face",
+        batch: int = 64,
+        threads: int = 1,
+    ) -> None:
+        if crop not in ("face", "whole"):
+            raise UsageError("unknown crop", got=crop, allowed=("face", "whole"))
+        if batch < 1:
+            raise UsageError("a batch holds at least one face", got=batch)
+        self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
+        self.crop = crop
+        self.batch = batch
+        self._detector = (
+            None if crop == "whole" else detector_named(detector) if isinstance(detector, str) else detector
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The expressions that can be answered, in the network's order."""
+        return self.bundle.info.labels
+
+    def analyze(self, pictures: Picture | Iterable[Picture]) -> list[PictureResult]:
+        """One result a picture, in order: a path, an array (H, W) grey or (H, W, 3) RGB, several of them, or a batch
+        (N, H, W[, 3]); uint8. A picture that cannot be read has its reason in `error`, and the rest goes on.
+        """
+        return list(self.stream(_several(pictures)))
+
+    def stream(self, pictures: Iterable[Picture]) -> Iterator[PictureResult]:
+        """Like `analyze` for any number of pictures: holds one batch of faces in memory, and no picture."""
+        waiting: list[_Found] = []
+        for place, picture in enumerate(pictures):
+            waiting.append(self._find(picture, place))
+            if sum(len(found.crops) for found in waiting) >= self.batch or len(waiting) >= self.batch:
+                yield from self._answer(waiting)
+                waiting = []
+        yield from self._answer(waiting)
+
+    def detect(self, image: Image) -> list[Face]:
+        """The faces of one picture, largest first; the whole picture for `crop="whole"`."""
+        if self._detector is None:
+            height, width = image.shape[:2]
+            return [Face((0.0, 0.0, float(width), float(height)))]
+        return sorted(self._detector(image), key=lambda face: -face.box[2] * face.box[3])
+
+    def prepare(self, image: Image, face: Face) -> Image:
+        """The pixels of one face as the network was trained on them: framed, then through the bundle's chain."""
+        cut = image if self.crop == "whole" else frame(image, face, self.bundle.framing)
+        outcome = self.bundle.chain.run(cut)
+        if outcome.pixels is None:
+            raise UnreadableImage(f"the bundle's chain finds nothing here: {', '.join(outcome.notes)}")
+        return outcome.pixels
+
+    def probabilities(self, crops: Sequence[Image]) -> NDArray[np.float32]:
+        """(N, classes) float32 for prepared faces, `batch` at a time."""
+        parts = [self._network(np.stack(crops[at : at + self.batch])) for at in range(0, len(crops), self.batch)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
+
+    def result(self, face: Face, probabilities: NDArray[np.float32], identity: int | None = None) -> FaceResult:
+        """The answer for one face, (classes,) probabilities: the likeliest expression, and whether it is uncertain."""
+        best = int(np.argmax(probabilities))
+        threshold = self.bundle.info.uncertain_below
+        return FaceResult(
+            box=face.box,
+            landmarks=None if face.landmarks is None else tuple((float(x), float(y)) for x, y in face.landmarks),
+            score=None if self.crop == "whole" else float(face.score),
+            expression=self.labels[best],
+            probabilities=dict(zip(self.labels, map(float, probabilities), strict=True)),
+            uncertain=threshold is not None and float(probabilities[best]) < threshold,
+            identity=identity,
+        )
+
+    def _network(self, pixels: Image) -> NDArray[np.float32]:
+        tensor = self.bundle.chain.tensor(pixels)
+        found = self._softmax(tensor)
+        if self.bundle.info.flip:
+            found = (found + self._softmax(np.ascontiguousarray(tensor[..., ::-1]))) / np.float32(2)
+        return found
+
+    def _softmax(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        (logits,) = self.bundle.session.run([OUTPUT], {bundles.INPUT: tensor})
+        scaled = (logits - logits.max(axis=1, keepdims=True)) / self.bundle.info.temperature
+        powers = np.exp(scaled, dtype=np.float32)
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def _find(self, picture: Picture, place: int) -> "_Found":
+        source = f"picture {place}" if isinstance(picture, np.ndarray) else str(picture)
+        try:
+            image = picture if isinstance(picture, np.ndarray) else decode(Path(picture))
+            faces = self.detect(image)
+            crops = [self.prepare(image, face) for face in faces]
+        except (MienError, cv2.error) as error:
+            return _Found(PictureResult(source, error=" ".join(str(error).split())), [], [])
+        return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)
+
+    def _answer(self, waiting: "list[_Found]") -> Iterator[PictureResult]:
+        probabilities = self.probabilities([crop for found in waiting for crop in found.crops])
+        start = 0
+        for found in waiting:
+            stop = start + len(found.faces)
+            answers = map(self.result, found.faces, probabilities[start:stop])
+            yield PictureResult(
+                found.picture.source, found.picture.width, found.picture.height, tuple(answers), found.picture.error
+            )
+            start = stop
+
+
+@dataclass(frozen=True)
+class _Found:
+    picture: PictureResult
+    faces: list[Face]
+    crops: list[Image]
+
+
+def load(
+    name_or_path: str | Path = weights.DEFAULT,
+    *,
+    detector: str | Detector = "auto",
+    crop: Literal["face", "whole"] = "face",
+    batch: int = 64,
+    threads: int = 1,
+) -> Recognizer:
+    """A recogniser with a shipped model, by name, or a bundle of your own, by path."""
+    return Recognizer(name_or_path, detector=detector, crop=crop, batch=batch, threads=threads)
+
+
+def analyze(
+    pictures: Picture | Iterable[Picture],
+    *,
+    model: str | Path = weights.DEFAULT,
+    crop: Literal["face", "whole"] = "face",
+) -> list[PictureResult]:
+    """The faces of pictures and their expressions: `Recognizer.analyze` with a model that stays loaded.
+
+    Takes a path, an array (H, W) grey or (H, W, 3) RGB, uint8, several of them, or a batch (N, H, W[, 3]).
+    """
+    return _loaded(model, crop).analyze(pictures)
+
+
+@lru_cache(maxsize=4)
+def _loaded(model: str | Path, crop: Literal["face", "whole"]) -> Recognizer:
+    return Recognizer(model, crop=crop)
+
+
+def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
+    """Pictures as an iterable of single ones. Raises UsageError on an array that holds no picture."""
+    if isinstance(pictures, str | Path):
+        return [pictures]
+    if not isinstance(pictures, np.ndarray):
+        return pictures
+    single = pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[2] == 3)
+    if not single and pictures.ndim not in (3, 4):
+        raise UsageError(
+            "not a picture",
+            got=f"array of shape {pictures.shape}",
+            allowed="(H, W), (H, W, 3), (N, H, W), (N, H, W, 3)",
+        )
+    return [pictures] if single else list(pictures)

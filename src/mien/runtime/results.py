@@ -1,0 +1,105 @@
+"""What the recogniser answers: faces in pictures, faces in moments of a video."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceResult:
+    """One face and the expression it shows.
+
+    `box` is x, y, width, height in pixels of the upright picture, `landmarks` are (x, y) points or None where the
+    detector gives none, `score` is the detector's 0..1 (None for `crop="whole"`), `probabilities` sum to one.
+    In a video, `identity` numbers the face from 1 (None until a second detection confirms it), and the
+    expression is that of the smoothed probabilities.
+    """
+
+    box: Box
+    landmarks: tuple[tuple[float, float], ...] | None
+    score: float | None
+    expression: str
+    probabilities: dict[str, float]
+    uncertain: bool
+    identity: int | None = None
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the expression."""
+        return self.probabilities[self.expression]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureResult:
+    """The faces of one picture, largest first; or, in `error`, why there is no answer."""
+
+    source: str
+    width: int = 0
+    height: int = 0
+    faces: tuple[FaceResult, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """The faces of one frame of a video: `frame` counts from 0, `time` is its own time stamp in seconds."""
+
+    source: str
+    frame: int
+    time: float
+    width: int = 0
+    height: int = 0
+    faces: tuple[FaceResult, ...] = ()
+    error: str | None = None
+
+
+Result = PictureResult | FrameResult
+
+
+def document(result: Result) -> dict[str, Any]:
+    """A result as plain values for JSON: coordinates to a tenth of a pixel, times and probabilities to four places."""
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    if isinstance(result, FrameResult):
+        values["time"] = round(result.time, 4)
+    return values | {"faces": [_face(face) for face in result.faces]}
+
+
+def rows(result: Result, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A result as flat rows, one a face; a picture without a face gives one row whose `face` is empty."""
+    head = {
+        "source": result.source,
+        "frame": result.frame if isinstance(result, FrameResult) else None,
+        "time": round(result.time, 4) if isinstance(result, FrameResult) else None,
+        "error": result.error,
+    }
+    for number, face in enumerate(result.faces):
+        x, y, width, height = (round(value, 1) for value in face.box)
+        yield head | {
+            "face": number, "identity": face.identity, "x": x, "y": y, "width": width, "height": height,
+            "score": None if face.score is None else round(face.score, 4),
+            "expression": face.expression, "confidence": round(face.confidence, 4), "uncertain": face.uncertain,
+            **{f"p_{label}": round(face.probabilities[label], 4) for label in labels},
+        }  # fmt: skip
+    if not result.faces:
+        yield head | dict.fromkeys(columns(labels)[len(head) :])
+
+
+def columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """The columns of `rows`, in order."""
+    return (
+        "source", "frame", "time", "error", "face", "identity", "x", "y", "width", "height", "score",
+        "expression", "confidence", "uncertain", *(f"p_{label}" for label in labels),
+    )  # fmt: skip
+
+
+def _face(face: FaceResult) -> dict[str, Any]:
+    return {
+        "box": [round(value, 1) for value in face.box],
+        "landmarks": face.landmarks and [[round(x, 1), round(y, 1)] for x, y in face.landmarks],
+        "score": None if face.score is None else round(face.score, 4),
+        "expression": face.expression,
+        "probabilities": {label: round(value, 4) for label, value in face.probabilities.items()},
+        "uncertain": face.uncertain,
+    } | ({} if face.identity is None else {"identity": face.identity})

@@ -1,0 +1,124 @@
+"""Where results go: JSON lines, CSV or Parquet."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from mien.errors import DataError, MissingExtra, UsageError, unknown
+from mien.files import replacing
+from mien.runtime.results import Result, columns, document, rows
+
+Write = Callable[[Result], None]
+_GROUP = 8192  # rows held before a Parquet row group is written
+
+
+def open_sink(path: Path | None, labels: Sequence[str], resume: bool = False) -> AbstractContextManager[Write]:
+    """A function that writes one result, to the format that the suffix of `path` names (None: JSON lines to stdout).
+
+    CSV and Parquet files appear when the block ends; JSON lines are there as they are written, so that `resume`
+    can go on with them. Raises UsageError when the file is already there and `resume` is not set.
+    """
+    if path is None:
+        return _lines(sys.stdout)
+    opened = _SINKS.get(path.suffix.lower())
+    if opened is None:
+        raise unknown("output format", path.suffix, _SINKS)
+    if resume and path.suffix.lower() != ".jsonl":
+        raise UsageError("only JSON lines can be resumed", got=path, allowed="--out NAME.jsonl")
+    if path.exists() and not resume:
+        then = "add --resume to go on with it, or choose another name" if opened is _jsonl else "choose another name"
+        raise UsageError("the output is already there", got=path, then=then)
+    return opened(path, labels)
+
+
+def finished(path: Path) -> set[str]:
+    """The sources whose results are complete in a JSON lines file.
+
+    Results stand in order, so all sources but the last are complete; the lines of the last are cut off the file, to
+    be written again. Raises DataError when the file holds something else.
+    """
+    if not path.exists():
+        return set()
+    done: set[str] = set()
+    last, start = None, 0
+    with path.open("r+b") as stream:
+        offset = 0
+        for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n"):
+                break
+            source = _source(line, path, number)
+            if source != last:
+                if last is not None:
+                    done.add(last)
+                last, start = source, offset
+            offset += len(line)
+        stream.truncate(start)
+    return done
+
+
+def _source(line: bytes, path: Path, number: int) -> str:
+    try:
+        return str(json.loads(line)["source"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} line {number} is not a result of mien predict", then="choose another name") from error
+
+
+@contextmanager
+def _lines(stream: TextIO) -> Iterator[Write]:
+    def write(result: Result) -> None:
+        stream.write(json.dumps(document(result), ensure_ascii=False) + "\n")
+        stream.flush()
+
+    yield write
+
+
+@contextmanager
+def _jsonl(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream, _lines(stream) as write:
+        yield write
+
+
+@contextmanager
+def _csv(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns(labels))
+        writer.writeheader()
+        yield lambda result: writer.writerows(rows(result, labels))
+
+
+@contextmanager
+def _parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtra("writing Parquet", "parquet") from error
+    kinds = {"source": pa.string(), "frame": pa.int64(), "error": pa.string(), "face": pa.int32()}
+    kinds |= {"identity": pa.int64(), "expression": pa.string(), "uncertain": pa.bool_()}
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
+    held: list[dict[str, Any]] = []
+    with replacing(path) as beside, parquet.ParquetWriter(beside, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(held, schema=schema))
+            held.clear()
+
+        def write(result: Result) -> None:
+            held.extend(rows(result, labels))
+            if len(held) >= _GROUP:
+                flush()
+
+        yield write
+        flush()
+
+
+_SINKS: dict[str, Callable[[Path, Sequence[str]], AbstractContextManager[Write]]] = {
+    ".jsonl": _jsonl,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,81 @@
+"""One identity a face through a video, and probabilities smoothed over real time."""
+
+import warnings
+from collections.abc import Sequence
+from math import ceil, exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MissingExtra
+from mien.imaging.faces import Face
+
+_REMEMBERED = 2.0  # seconds for which a face that is out of sight keeps its identity
+
+
+class Tracker:
+    """Numbers the faces of successive detections, from 1, by ByteTrack (Zhang et al., ECCV 2022).
+
+    `rate` is how many detections there are a second. Raises MissingExtra without the `video` packages.
+    """
+
+    def __init__(self, rate: float) -> None:
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingExtra("tracking faces", "video") from error
+        self._detections = supervision.Detections
+        with warnings.catch_warnings():
+            # ByteTrack moves to the package `trackers`, which installs a second OpenCV over the headless one.
+            warnings.simplefilter("ignore", FutureWarning)
+            self._tracks = supervision.ByteTrack(
+                track_activation_threshold=0.3,
+                minimum_matching_threshold=0.9,
+                frame_rate=30,
+                lost_track_buffer=max(2, ceil(rate * _REMEMBERED)),
+            )
+
+    def update(self, faces: Sequence[Face]) -> list[int | None]:
+        """The identity of each face, in order; None for a face that no earlier detection confirms."""
+        corners = [(x, y, x + width, y + height) for x, y, width, height in (face.box for face in faces)]
+        found = self._tracks.update_with_detections(
+            self._detections(
+                xyxy=np.array(corners, np.float32).reshape(-1, 4),
+                confidence=np.array([face.score for face in faces], np.float32),
+                data={"row": np.arange(len(faces))},
+            )
+        )
+        identities = () if found.tracker_id is None else found.tracker_id
+        known = {int(row): int(number) for row, number in zip(found.data.get("row", ()), identities, strict=True)}
+        return [known.get(row) for row in range(len(faces))]
+
+
+class Smoother:
+    """Exponential smoothing of each identity's probabilities with a time constant in seconds (0: none)."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last: dict[int, tuple[float, NDArray[np.float32]]] = {}
+
+    def update(self, identity: int | None, time: float, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The smoothed probabilities of this face at `time` seconds; a face without an identity stays as it is."""
+        if identity is None or self._seconds <= 0:
+            return probabilities
+        if identity in self._last:
+            before, smooth = self._last[identity]
+            keep = exp(-max(0.0, time - before) / self._seconds)
+            probabilities = keep * smooth + (1 - keep) * probabilities
+        self._last[identity] = (time, probabilities)
+        # Only faces that may come back are remembered, so memory does not grow with the video.
+        self._last = {key: value for key, value in self._last.items() if time - value[0] <= 2 * _REMEMBERED}
+        return probabilities
+
+
+def between(first: Face, second: Face, share: float) -> Face:
+    """The face that lies `share` (0..1) of the way from one detection to the next."""
+
+    landmarks = first.landmarks
+    if landmarks is not None and second.landmarks is not None:
+        landmarks = (1 - share) * landmarks + share * second.landmarks
+    x, y, width, height = ((1 - share) * a + share * b for a, b in zip(first.box, second.box, strict=True))
+    return Face((x, y, width, height), (1 - share) * first.score + share * second.score, landmarks)

@@ -1,0 +1,145 @@
+"""Videos to expressions: decoding, detection and classification overlapped, memory constant at any length."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.files import replacing
+from mien.imaging.faces import Face
+from mien.imaging.operations import Image, resize
+from mien.runtime.ahead import ahead
+from mien.runtime.frames import Frame, about, read
+from mien.runtime.recognizer import Recognizer
+from mien.runtime.results import FrameResult
+from mien.runtime.tracking import Smoother, Tracker, between
+
+Tracked = tuple[Face, int | None]
+Moment = tuple[Frame, list[Tracked]]
+_CLOCK = 90_000  # time stamps a second in written videos
+
+
+def watch(
+    source: Path | int,
+    recognizer: Recognizer,
+    *,
+    every: int = 1,
+    start: float = 0.0,
+    end: float | None = None,
+    detect_every: int = 3,
+    smoothing: float = 0.3,
+) -> Generator[tuple[Frame, FrameResult], None, None]:
+    """Every `every`-th frame of a video file or camera, with its faces, between `start` and `end` seconds.
+
+    Faces are searched for in every `detect_every`-th of these frames, carried between by interpolation, and numbered
+    by ByteTrack; their probabilities are smoothed with a time constant of `smoothing` seconds. Decoding and detection
+    each run in a thread, a few frames ahead. Raises DataError for a file that is no video.
+    """
+    rate = about(source).rate / every / detect_every
+    frames = ahead(read(source, every, start, end), size=4)
+    groups = ahead(_tracked(frames, recognizer, Tracker(rate), detect_every), size=2)
+    smoother = Smoother(smoothing)
+    try:
+        for group in groups:
+            yield from _answers(group, recognizer, smoother, str(source))
+    finally:
+        groups.close()
+
+
+def _tracked(
+    frames: Generator[Frame, None, None], recognizer: Recognizer, tracker: Tracker, detect_every: int
+) -> Generator[list[Moment], None, None]:
+    """Frames with their faces, in groups that end before a detection."""
+    group: list[Frame] = []
+    before: list[Tracked] = []
+
+    def detect(frame: Frame) -> list[Tracked]:
+        faces = recognizer.detect(frame.pixels)
+        return list(zip(faces, tracker.update(faces), strict=True))
+
+    try:
+        for frame in frames:
+            if len(group) == detect_every or not group:
+                found = detect(frame)
+                yield _carried(group, before, found, frame.time)
+                group, before = [], found
+            group.append(frame)
+        if len(group) > 1:
+            found = detect(group[-1])
+            yield [*_carried(group[:-1], before, found, group[-1].time), (group[-1], found)]
+        elif group:
+            yield [(group[0], before)]
+    finally:
+        frames.close()
+
+
+def _carried(group: Sequence[Frame], before: list[Tracked], after: list[Tracked], end: float) -> list[Moment]:
+    """The frames from one detection up to the next: the first as detected, the others with faces seen in both."""
+    later = {identity: face for face, identity in after if identity is not None}
+    pairs = [(face, later[identity], identity) for face, identity in before if identity in later]
+    moments: list[Moment] = []
+    for frame in group:
+        if frame is group[0]:
+            moments.append((frame, before))
+        else:
+            share = (frame.time - group[0].time) / max(end - group[0].time, 1e-9)
+            moments.append((frame, [(between(a, b, share), identity) for a, b, identity in pairs]))
+    return moments
+
+
+def _answers(
+    group: Sequence[Moment], recognizer: Recognizer, smoother: Smoother, source: str
+) -> Iterator[tuple[Frame, FrameResult]]:
+    crops = [recognizer.prepare(frame.pixels, face) for frame, tracked in group for face, _ in tracked]
+    probabilities = iter(recognizer.probabilities(crops))
+    for frame, tracked in group:
+        faces = tuple(
+            recognizer.result(face, smoother.update(identity, frame.time, next(probabilities)), identity)
+            for face, identity in tracked
+        )
+        height, width = frame.pixels.shape[:2]
+        yield frame, FrameResult(source, frame.index, frame.time, width, height, faces)
+
+
+@contextmanager
+def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]:
+    """A function `(time, pixels)` that adds a frame, (H, W, 3) uint8 RGB, to an MP4 file at its own time in seconds.
+
+    The first frame gives the size, cut to even numbers, and later ones are resized to it. The file appears when the
+    block ends well; without a frame there is none.
+    """
+    import av
+
+    with ExitStack() as stack:
+        stream: Any = None
+        last = -1
+
+        def write(time: float, pixels: Image) -> None:
+            nonlocal stream, last
+            if stream is None:
+                beside = stack.enter_context(replacing(path))
+                container = stack.enter_context(av.open(str(beside), "w", format="mp4"))
+                stream = _encoder(container, rate, pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2)
+            if pixels.shape[:2] != (stream.height, stream.width):
+                pixels = resize(pixels, stream.height, stream.width)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            last = max(last + 1, round(time * _CLOCK))
+            frame.pts, frame.time_base = last, Fraction(1, _CLOCK)
+            stream.container.mux(stream.encode(frame))
+
+        yield write
+        if stream is not None:
+            stream.container.mux(stream.encode())
+
+
+def _encoder(container: Any, rate: float, height: int, width: int) -> Any:
+    import av
+
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
+    stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+    stream.codec_context.time_base = Fraction(1, _CLOCK)
+    return stream
