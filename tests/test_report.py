@@ -11,9 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 import yaml
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from mien.cli.report import report
 from mien.errors import RunError, UsageError
 from mien.evaluation import calibration
 from mien.evaluation.metrics import evaluate
@@ -78,10 +81,10 @@ def surroundings(folder: Path, targets: NDArray[np.int64], seed: int) -> None:
         "augment": {"rotation": 10, "shift": 0.1, "flip": True, "erasing": 0.2},
         "model": {"backbone": "mien-small", "dropout": 0.3},
         "fit": {"optimiser": "sgd", "epochs": 34, "batch": 128, "rate": 0.1 * seed},
-        "seed": seed,
+        "seeds": [seed],
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    environment = {"machine": {"cpu": "Xeon, 2 cores", "gpu": None}, "python": "3.12.3", "packages": {"torch": "2.8.0"}}
+    environment = {"processor": "Xeon 2.2 GHz", "cores": 2, "python": "3.12.3", "packages": {"torch": "2.8.0"}}
     (folder / "environment.json").write_text(json.dumps(environment))
     samples = pd.DataFrame({"label": [LABELS[i] for i in np.tile(targets, 10)]})
     samples["split"] = ["test"] * len(targets) + ["validation"] * len(targets) + ["train"] * (8 * len(targets))
@@ -107,11 +110,16 @@ def surroundings(folder: Path, targets: NDArray[np.int64], seed: int) -> None:
             )
             writer.writerow([epoch, *train, *val, 0.1 * np.sin(np.pi * (epoch + 1) / 35), 48.0])
     points = [
-        {"strength": s, "accuracy": {"value": v, "low": v - 0.02, "high": v + 0.02}, "ece": 0.05}
-        for s, v in enumerate((0.68, 0.64, 0.55, 0.41, 0.3), start=1)
+        {"strength": s, "accuracy": around(v), "ece": around(0.5 - 0.6 * v)}
+        for s, v in enumerate((0.71, 0.68, 0.64, 0.55, 0.41, 0.3))
     ]
-    curves = {"blur": points, "noise": points, "JPEG": points, "occlusion": points}
-    (folder / "robustness.json").write_text(json.dumps({"corruptions": curves}))
+    curves = dict.fromkeys(("blur", "noise", "jpeg", "occlusion"), points[1:])
+    robustness = {"clean": points[0], "corruptions": curves, "mean_drop": around(0.19)}
+    (folder / "robustness.json").write_text(json.dumps(robustness))
+
+
+def around(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.02, "high": value + 0.02}
 
 
 class Page(HTMLParser):
@@ -225,9 +233,11 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
 
 def test_what_spoils_a_result_is_said_before_its_figures(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", rows=120)
-    (run / "recipe.yaml").write_text("balance: {order: balance-before-split}\naudit: off\n")
+    (run / "recipe.yaml").write_text("audit: off\n")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"notes": ["balanced before the split"]}))
     text = write_run_report(run).read_text(encoding="utf-8")
-    assert text.index("Balanced before the split") < text.index("Test accuracy")
+    assert text.index("balanced before the split") < text.index("Test accuracy")
     assert "The audit was off" in text
 
 
@@ -272,6 +282,42 @@ def test_runs_over_other_pictures_or_protocols_are_shown_with_a_warning(tmp_path
     assert changed_rows(runs) == []
 
 
+def test_seeds_of_one_recipe_are_summed_up_and_not_ranked(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / f"seed-{seed}", rows=300, seed=seed) for seed in (1, 2, 3)]
+    for seed, run in enumerate(runs):
+        (run / "recipe.yaml").write_text(yaml.safe_dump({"name": "one", "seeds": [seed]}))
+    text = write_comparison_report(runs, tmp_path / "x.html").read_text(encoding="utf-8")
+    values = [json.loads((run / "metrics.json").read_text())["test"]["metrics"]["accuracy"]["value"] for run in runs]
+    assert "one, 3 times" in text
+    assert f"{100 * np.mean(values):.1f}%" in text
+    assert f"standard deviation {100 * np.std(values, ddof=1):.1f} points" in text
+    assert "McNemar" not in text
+    assert changed_rows(runs) == []
+
+
 def test_one_run_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two runs"):
         write_comparison_report([fake_run(tmp_path / "a", rows=100)], tmp_path / "x.html")
+
+
+def command(*arguments: object) -> dict[str, Any]:
+    app = typer.Typer()
+    app.command()(report)
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json"], catch_exceptions=False)
+    return json.loads(result.stdout)
+
+
+def test_the_command_reports_a_run(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", rows=100)
+    document = command(run)
+    assert Path(document["report"]) == run / "report.html"
+    assert document["metrics"] == json.loads((run / "metrics.json").read_text())["test"]["metrics"]
+
+
+def test_the_command_compares_runs_and_the_runs_inside_a_folder(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        fake_run(tmp_path / "grid" / f"cell-{seed}", rows=100, seed=seed)
+    document = command(tmp_path / "grid", "--out", tmp_path / "page.html")
+    assert (tmp_path / "page.html").is_file()
+    assert len(document["runs"]) == 3
+    assert len(document["tests"]["pairs"]) == 3

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError, UsageError
 from mien.evaluation.comparison import Comparison, Ranking, compare, rank
+from mien.evaluation.metrics import METRICS
 from mien.evaluation.report import figures, gallery
 from mien.evaluation.report.folder import Run, flat, read_run
 from mien.evaluation.report.page import write_page
 from mien.evaluation.report.run import audit_state, warnings
+from mien.evaluation.statistics import Spread, over_seeds
 
 SHOWN = 18
 """Pictures shown of each kind: wrong without and right with, and the opposite."""
+
+_REPEATED = {"seeds", "split.seed", "split.fold"}
 
 
 def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: gallery.Pictures | None = None) -> Path:
@@ -24,7 +28,8 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
 
     The first run is the one that the others are compared with. `thumbnails` gives pictures by row position in its
     test predictions (see `changed_rows`); they are kept beside the page in `<name>-figures/`. Runs under different
-    protocols, or over different pictures, are shown with a warning, the latter without paired tests. Raises
+    protocols, or over different pictures, are shown with a warning, the latter without paired tests. Runs of one
+    recipe over seeds or folds are summed up by mean and spread instead of being tested against each other. Raises
     UsageError for fewer than two runs and RunError for a run without test figures.
     """
     runs = read_arms(run_folders)
@@ -32,22 +37,22 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
     kept = out.parent / f"{out.stem}-figures"
     if thumbnails and first.predictions is not None:
         gallery.store(kept, dict(enumerate(first.predictions["image"])), thumbnails)
-    ranking, problem = _ranked(runs)
+    spread = repeats(runs)
+    ranking, problem = (None, None) if spread else ranked(runs)
     pair = _pair(runs, ranking)
-    figures_of = {name: run.metrics["test"]["metrics"] for name, run in runs.items()}
+    accuracies = [(name, run.metrics["test"]["metrics"]["accuracy"]) for name, run in runs.items()]
     return write_page(
         out,
         "comparison.html.j2",
         runs=runs,
+        spread=spread,
         ranking=ranking,
         pair=pair,
-        warnings=_mixed(runs) + ([problem] if problem else []),
+        warnings=[] if spread else _mixed(runs) + ([problem] if problem else []),
         said={name: warnings(run) for name, run in runs.items() if warnings(run)},
         audits={name: audit_state(run) or "–" for name, run in runs.items()},
         differences=differences(runs),
-        forest=figures.forest(
-            [(name, each["accuracy"]) for name, each in figures_of.items()], ranking.best if ranking else None
-        ),
+        forest=figures.forest(accuracies, ranking.best if ranking else None),
         changes=figures.class_changes([(c.label, c.difference.as_dict()) for c in pair.classes]) if pair else None,
         galleries=_galleries(pair, _stored(kept, runs)) if pair else {},
     )
@@ -68,7 +73,7 @@ def read_arms(run_folders: Sequence[Path]) -> dict[str, Run]:
 def changed_rows(run_folders: Sequence[Path]) -> list[int]:
     """Row positions, in the first run's test predictions, of the pictures that the comparison would show."""
     runs = read_arms(run_folders)
-    pair = _pair(runs, _ranked(runs)[0])
+    pair = None if repeats(runs) else _pair(runs, ranked(runs)[0])
     return [] if pair is None else [int(row) for side in (pair.gained, pair.lost) for row in side.index[:SHOWN]]
 
 
@@ -80,7 +85,16 @@ def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
-def _ranked(runs: dict[str, Run]) -> tuple[Ranking | None, str | None]:
+def repeats(runs: dict[str, Run]) -> dict[str, Spread] | None:
+    """Mean, spread and interval of every metric when the runs are one recipe over seeds or folds; None otherwise."""
+    differing = differences(runs)
+    if not differing or not set(differing) <= _REPEATED:
+        return None
+    found = [run.metrics["test"]["metrics"] for run in runs.values()]
+    return {name: over_seeds([each[name]["value"] for each in found]) for name in METRICS}
+
+
+def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, str | None]:
     """The tests between all runs, or the reason why there are none."""
     tables = {name: run.predictions for name, run in runs.items() if run.predictions is not None}
     if len(tables) < len(runs):

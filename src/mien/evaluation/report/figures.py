@@ -47,7 +47,7 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     marks = [text(left + size / 2, 12, "predicted", "name mid")]
     marks.append(text(11, top + size / 2, "true", "name mid", f'transform="rotate(-90 11 {top + size / 2})"'))
     for i, label in enumerate(labels):
-        marks.append(text(left + cell * (i + 0.5), top - 7, label, "mid small"))
+        marks.append(text(left + cell * (i + 0.5), top - 7, label, "mid count"))
         marks.append(text(left - 8, top + cell * (i + 0.5) + 4, label, "end"))
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
@@ -57,8 +57,8 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
             opacity = f'fill-opacity="{0.04 + 0.9 * share:.3f}" rx="3"'
             marks.append(rectangle(x + 1, y + 1, cell - 2, cell - 2, "heat", opacity))
             if count:
-                marks.append(text(x + cell / 2, y + cell / 2 + 2, percent(share), f"mid bold{ink}"))
-                marks.append(text(x + cell / 2, y + cell / 2 + 17, f"{count:,}", f"mid small{ink}"))
+                marks.append(text(x + cell / 2, y + cell / 2 + 2, percent(share), f"mid share{ink}"))
+                marks.append(text(x + cell / 2, y + cell / 2 + 17, f"{count:,}", f"mid count{ink}"))
     return document(left + size + 4, top + size + 4, marks, "confusion matrix, true classes in rows")
 
 
@@ -115,29 +115,25 @@ def selective(curve: Sequence[Mapping[str, Any]], threshold: float | None = None
     return plot.svg("accuracy among the answered against the share answered")
 
 
-def strengths(points: Sequence[Mapping[str, Any]], clean: float | None, name: str) -> str:
-    """Accuracy (and its interval, where given) at growing strengths of one corruption, from the clean pictures on."""
-    estimates = [each["accuracy"] if isinstance(each["accuracy"], Mapping) else None for each in points]
-    values = [e["value"] if e else p["accuracy"] for e, p in zip(estimates, points, strict=True)]
-    line: list[Point] = [(i, value) for i, value in enumerate(values, start=1)]
-    plot = Plot((0, len(points)), (0, 1), width=240, height=170, margins=(8, 10, 38, 38))
+def strengths(points: Sequence[Mapping[str, Any]], clean: Mapping[str, Number], name: str) -> str:
+    """Accuracy (solid, with its interval) and calibration error (dashed) at growing strengths of one corruption."""
+    plot = Plot((0, len(points)), (0, 1), width=240, height=170, margins=(8, 12, 38, 40))
     plot.axes("strength", "", lambda v: f"{v:g}", percent)
-    if clean is not None:
-        plot.line([(0, clean), (len(points), clean)], "ideal")
-        line.insert(0, (0, clean))
-    if all(e and e.get("low") is not None for e in estimates):
-        low, high = ([(i, e[side]) for i, e in enumerate(estimates, start=1) if e] for side in ("low", "high"))
-        plot.band(low, high, "fill1")
-    plot.line(line, "stroke1")
-    for point in line:
-        plot.dot(point, "fill1", 3)
-    return plot.svg(f"accuracy under {name}")
+    steps: list[Mapping[str, Any]] = [{"strength": 0, **clean}, *points]
+    for index, metric in enumerate(("accuracy", "ece"), start=1):
+        low, high = ([(p["strength"], p[metric].get(side) or math.nan) for p in steps] for side in ("low", "high"))
+        line: list[Point] = [(p["strength"], p[metric]["value"]) for p in steps]
+        plot.band(low, high, f"fill{index}")
+        plot.line(line, f"stroke{index} dashed" if index > 1 else f"stroke{index}")
+        for point in line:
+            plot.dot(point, f"fill{index}", 3 if index == 1 else 2)
+    return plot.svg(f"accuracy and calibration error under {name}")
 
 
 def forest(rows: Sequence[tuple[str, Number]], best: str | None = None) -> str:
     """Estimates with intervals, one under the other, so that overlaps are seen; `best` is filled otherwise."""
     left = 16 + 7 * min(34, max(len(name) for name, _ in rows))
-    width, top = left + 420, 8
+    width, top = left + 320, 8
     height = top + _ROW * len(rows) + 24
     bounds = [v for _, e in rows for v in e.values() if v is not None]
     span = max(max(bounds) - min(bounds), 0.02)
@@ -163,13 +159,14 @@ def forest(rows: Sequence[tuple[str, Number]], best: str | None = None) -> str:
 def class_changes(rows: Sequence[tuple[str, Number]]) -> str:
     """Differences of recall a class, with intervals, to the left and right of zero."""
     left, right, top = 84, 64, 6
-    width, height = 480, top + _ROW * len(rows) + 24
-    reach = max([abs(v) for _, e in rows for v in e.values() if v is not None] + [0.02]) * 1.05
-    x = Scale(-reach, reach, left, width - right)
+    width, height = 420, top + _ROW * len(rows) + 24
+    bounds = [v for _, e in rows for v in e.values() if v is not None]
+    low, high = min(0.0, *bounds) - 0.01, max(0.0, *bounds) + 0.01
+    x = Scale(low, high, left, width - right)
     marks = []
-    for value in ticks(-reach, reach):
+    for value in ticks(low, high):
         marks.append(rectangle(x(value), top, 1, _ROW * len(rows), "axis" if value == 0 else "quiet pale"))
-        marks.append(text(x(value), height - 6, f"{100 * value:+.0f}", "tick mid"))
+        marks.append(text(x(value), height - 6, f"{100 * value:+.0f}" if value else "0", "tick mid"))
     for i, (label, estimate) in enumerate(rows):
         middle, change = top + _ROW * (i + 0.5), estimate["value"] or 0.0
         start, end = sorted((x(0), x(change)))

