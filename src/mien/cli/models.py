@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
 
 def models(context: typer.Context, as_json: _Json = False) -> None:
     """List the models of this installation: labels, figures, size, licence and origin.
