@@ -1,0 +1,92 @@
+"""What a run is made on: the rows of a dataset in their splits, made rows among them, and the pixels of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mien.data.balance import Balanced, Step, balance
+from mien.data.prepare import Prepared
+from mien.data.samples import Samples, table
+from mien.data.split import SplitSpec, assign
+
+
+@dataclass(frozen=True)
+class Material:
+    """Rows and their pixels: row i of `samples` is `pixels[place[i]]`.
+
+    `pixels` (M, H, W[, 3]) uint8, memory-mapped where nothing was made; `place` (N,) int64. A made row's `parent` is
+    the row it comes from; `parents` (N, k) int64 has all of them, -1 where there are fewer.
+    """
+
+    samples: Samples
+    pixels: NDArray[np.uint8]
+    place: NDArray[np.int64]
+    parents: NDArray[np.int64]
+
+    def targets(self, positions: NDArray[np.int64], soft: bool = False) -> NDArray[np.float32]:
+        """Target distributions (n, classes) of rows: the votes if `soft` and the data has them, else one-hot."""
+        votes = self.samples.votes if soft else None
+        if votes is not None:
+            return votes[positions]
+        return np.eye(len(self.samples.labels), dtype=np.float32)[self.samples.targets[positions]]
+
+    def take(self, positions: NDArray[np.int64]) -> "Material":
+        """The given rows only; the pixels stay where they are."""
+        renumbered = np.full(len(self.samples) + 1, -1)
+        renumbered[positions] = np.arange(len(positions))
+        return replace(
+            self, samples=self.samples.take(positions), place=self.place[positions],
+            parents=renumbered[self.parents[positions]],
+        )  # fmt: skip
+
+
+def readable(samples: Samples, prepared: Prepared) -> Material:
+    """The rows whose pictures could be prepared, their digests filled in."""
+    digests = pd.array(prepared.digests, dtype="string")
+    kept = np.flatnonzero(prepared.ok)
+    whole = replace(samples, table=samples.table.assign(digest=digests))
+    return Material(whole.take(kept), prepared.pixels, kept, np.full((len(kept), 1), -1))
+
+
+def balanced(material: Material, steps: Sequence[Step], seed: int, split: str | None = "train") -> Material:
+    """The material with the rows of one split balanced (None: all rows); made rows join that split."""
+    samples = material.samples
+    rows = np.arange(len(samples)) if split is None else samples.rows(split)
+    rows = rows[samples.targets[rows] >= 0]
+    made = balance(material.pixels[material.place[rows]], samples.targets[rows], steps, seed, samples.labels)
+    dropped = np.setdiff1d(rows, rows[made.keep])
+    grown = _appended(material, rows, made)
+    return grown.take(np.setdiff1d(np.arange(len(grown.samples)), dropped))
+
+
+def resplit(material: Material, spec: SplitSpec) -> Material:
+    """The same rows, made ones included, under another split: each row on its own, parents notwithstanding."""
+    return replace(material, samples=assign(material.samples, spec))
+
+
+def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Material:
+    if not len(made.targets):
+        return material
+    samples = material.samples
+    parents = np.where(made.parents >= 0, rows[made.parents], -1)
+    first = samples.table.iloc[parents[:, 0]].reset_index(drop=True)
+    new = table(
+        [f"{image}~{kind}-{i}" for i, (image, kind) in enumerate(zip(first["image"], made.kind, strict=True))],
+        [samples.labels[target] for target in made.targets],
+        source="made", subject=first["subject"], sequence=first["sequence"], split=first["split"], parent=parents[:, 0],
+        votes=None if samples.votes is None else list(np.eye(len(samples.labels), dtype=np.float32)[made.targets]),
+    )  # fmt: skip
+    width = max(material.parents.shape[1], parents.shape[1])
+    return Material(
+        replace(samples, table=pd.concat([samples.table, new], ignore_index=True)),
+        np.concatenate([material.pixels[material.place], made.pixels]),
+        np.arange(len(samples) + len(new)),
+        np.concatenate([_wide(material.parents, width), _wide(parents, width)]),
+    )
+
+
+def _wide(parents: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    return np.pad(parents, ((0, 0), (0, width - parents.shape[1])), constant_values=-1)

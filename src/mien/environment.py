@@ -1,0 +1,37 @@
+"""Where a run happened: versions, processor, threads. Nothing that names a person or a place."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_PACKAGES = (
+    "mien", "numpy", "opencv-python-headless", "torch", "torchvision", "timm", "lightning", "scikit-learn",
+    "imbalanced-learn", "pandas", "onnxruntime",
+)  # fmt: skip
+
+
+def describe() -> dict[str, Any]:
+    """The machine and the software, JSON-able."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123
+            return next((line.partition(":")[2].strip() for line in stream if line.startswith("model name")), "")
+    except OSError:
+        return platform.processor()

@@ -1,0 +1,168 @@
+"""A run, from recipe to report. The only place that knows the order of the stages."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mien import environment
+from mien.data.balance import parse
+from mien.data.material import Material, balanced, readable, resplit
+from mien.data.prepare import prepare
+from mien.data.samples import Samples
+from mien.data.sources.catalog import load
+from mien.data.split import assign, notes
+from mien.errors import RunError
+from mien.evaluation import calibration
+from mien.evaluation.metrics import evaluate
+from mien.evaluation.report import select_gallery, write_run_report
+from mien.files import read_json, replacing, write_json
+from mien.imaging.chain import Chain
+from mien.recipe import Recipe
+from mien.recipe import load as load_recipe
+from mien.training.backbones import Classifier, build, trained_state
+from mien.training.fit import Progress, Rows, fit, predict
+
+Stages = Callable[[str], Progress | None]
+"""Gives the progress callback of a stage by its name."""
+
+
+def silent(stage: str) -> None:
+    """Stages that tell nobody."""
+
+
+def train(recipe: Recipe, folder: Path, resume: bool = False, strict: bool = False, stages: Stages = silent) -> Path:
+    """Carry a recipe out in a run folder, or go on with it after a kill; several seeds make a folder of runs.
+
+    Raises RunError when the folder holds another run, AuditBlocked when the audit stops it.
+    """
+    if len(recipe.seeds) > 1:
+        for seed in recipe.seeds:
+            train(recipe.model_copy(update={"seeds": (seed,)}), folder / f"seed-{seed}", resume, strict, stages)
+        return folder
+    _claim(folder, recipe, resume)
+    if (folder / "metrics.json").is_file():
+        return folder
+    begun = time.perf_counter()
+    material, remarks = gather(recipe, strict, stages)
+    _save_table(folder / "samples.parquet", material.samples.table)
+    gathered = time.perf_counter()
+    network = _fitted(recipe, material, folder, stages)
+    trained = time.perf_counter()
+    figures, predictions = judge(recipe, material, network)
+    _save_table(folder / "predictions.parquet", predictions)
+    seconds = {"prepare": gathered - begun, "train": trained - gathered, "evaluate": time.perf_counter() - trained}
+    figures |= {"seconds": {stage: round(taken, 1) for stage, taken in seconds.items()}, "notes": list(remarks)}
+    write_json(folder / "metrics.json", figures)
+    write_run_report(folder, thumbnails=_pictures(material, predictions))
+    return folder
+
+
+def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent) -> tuple[Material, tuple[str, ...]]:
+    """The rows of a recipe, split and balanced, their pixels prepared; and what a reader of results must know."""
+    samples = load(recipe.data.source, recipe.data.root, **recipe.data.options)
+    prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
+    material = readable(samples, prepared)
+    remarks = [f"{len(prepared.problems)} unreadable pictures were left out"] if len(prepared.problems) else []
+    remarks += [f"{note}: {count} of {len(samples)} pictures" for note, count in prepared.notes.items()]
+    steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
+    if steps and recipe.balance.order == "balance-before-split":
+        remarks.append(
+            "balanced before the split: made rows and their parents stand on both sides, "
+            "so figures on this split do not say how well new pictures are read"
+        )
+        return resplit(balanced(material, steps, seed, split=None), recipe.split.spec), tuple(remarks)
+    remarks += notes(material.samples, recipe.split.spec)
+    material = resplit(material, recipe.split.spec)
+    return (balanced(material, steps, seed) if steps else material), tuple(remarks)
+
+
+def judge(recipe: Recipe, material: Material, network: Classifier) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Calibrate on the validation rows, then open the test rows, once: the figures, and a prediction for each."""
+    labels, chain = material.samples.labels, Chain.parse(recipe.chain)
+
+    def logits(split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        rows = material.samples.rows(split)
+        return rows, predict(network, material.pixels, material.place[rows], chain.normalise, recipe.evaluate.flip)
+
+    rows, values = logits("validation")
+    targets = material.samples.targets[rows]
+    temperature = calibration.fit_temperature(values, targets)
+    probabilities = calibration.softmax(values, temperature)
+    answered = calibration.uncertain_below(probabilities, targets, recipe.evaluate.answered_accuracy)
+    validation = evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap)
+
+    rows, values = logits("test")
+    targets = material.samples.targets[rows]
+    subjects = material.samples.table["subject"].iloc[rows]
+    groups = list(subjects) if subjects.notna().all() else None
+    probabilities = calibration.softmax(values, temperature)
+    return {
+        "temperature": temperature,
+        "uncertain_below": answered.threshold if answered else None,
+        "validation": validation,
+        "test": evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups),
+        "test_uncalibrated": evaluate(calibration.softmax(values), targets, labels, 0),
+    }, tabulated(material.samples, rows, probabilities)
+
+
+def tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating]) -> pd.DataFrame:
+    """Predictions as a table: image, subject, split, label, predicted, and one column of probability a class."""
+    table = samples.table.iloc[rows][["image", "subject", "split", "label"]].reset_index(drop=True)
+    table["predicted"] = pd.array([samples.labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
+    columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(samples.labels)}
+    return table.assign(**columns)
+
+
+def restored(folder: Path, classes: int) -> tuple[Recipe, Classifier]:
+    """A finished run's recipe and its network, best on validation. Raises RunError when the run is not finished."""
+    recipe = load_recipe(folder / "recipe.yaml")
+    chain = Chain.parse(recipe.chain)
+    assert chain.size is not None and chain.channels is not None
+    start = recipe.model.model_copy(update={"transfer": "scratch", "weights": None})
+    network = build(start, chain.channels, chain.size, classes)
+    network.load_state_dict(trained_state(folder))
+    return recipe, network.eval()
+
+
+def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Take a new folder for a run, or an old one of the same recipe to go on with."""
+    kept = folder / "recipe.yaml"
+    if not kept.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise RunError(f"{folder} holds something other than a run", then="choose another folder with --out")
+    elif not resume:
+        raise RunError(f"{folder} holds a run already", then="go on with it by --resume, or choose another --out")
+    elif load_recipe(kept).digest != recipe.digest:
+        raise RunError(f"{folder} holds a run of another recipe", then=f"see {kept}, or choose another --out")
+    recipe.save(kept)
+    write_json(folder / "environment.json", environment.describe())
+
+
+def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Classifier:
+    chain = Chain.parse(recipe.chain)
+    assert chain.size is not None and chain.channels is not None
+    network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels))
+
+    def rows(split: str, soft: bool) -> Rows:
+        positions = material.samples.rows(split)
+        return Rows(material.pixels, material.place[positions], material.targets(positions, soft))
+
+    return fit(
+        network, rows("train", recipe.fit.soft_labels), rows("validation", False), recipe.fit, recipe.augment,
+        chain.normalise, folder, recipe.seeds[0], stages("train"),
+    )  # fmt: skip
+
+
+def _pictures(material: Material, predictions: pd.DataFrame) -> dict[int, NDArray[np.uint8]]:
+    rows = material.samples.rows("test")
+    return {row: material.pixels[material.place[rows[row]]] for row in select_gallery(predictions)}
+
+
+def _save_table(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as beside:
+        table.to_parquet(beside)

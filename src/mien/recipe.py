@@ -1,0 +1,178 @@
+"""The recipe: one typed, checked description of a run, read from YAML."""
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mien.data.balance import steps as balance_steps
+from mien.data.split import SplitSpec
+from mien.errors import MienError, UsageError
+from mien.files import digest, write_text
+from mien.imaging.chain import Chain
+from mien.training.augment import Augment
+from mien.training.backbones import Model
+from mien.training.metric_learning import TripletSpec
+from mien.training.module import Fit
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Part):
+    """Which dataset: a source of the catalogue, the folder or file it is read from, and the source's own options."""
+
+    source: str
+    root: Path | None = None
+    options: dict[str, Any] = {}
+
+
+class Split(_Part):
+    """Which rows train, validate and test; `clean: train` drops training rows that have a twin in the other parts."""
+
+    method: Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"] = "official"
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    folds: int = 10
+    fold: int = 0
+    group: Literal["subject", "sequence"] = "subject"
+    seed: int = 0
+    clean: Literal["none", "train"] = "none"
+
+    @property
+    def spec(self) -> SplitSpec:
+        """The part of it that assigns rows."""
+        return SplitSpec(**self.model_dump(exclude={"clean"}))
+
+
+class Balance(_Part):
+    """How the training rows are balanced, step after step.
+
+    `order: balance-before-split` balances all rows first and splits the result at random, as some papers printed it:
+    made rows then stand on both sides of the split, and every table and report of the run says so.
+    """
+
+    order: Literal["after-split", "balance-before-split"] = "after-split"
+    steps: list[Any] = []
+
+    @model_validator(mode="after")
+    def _known(self) -> "Balance":
+        balance_steps.parse(self.steps)
+        return self
+
+
+class Evaluate(_Part):
+    """How the finished network is judged.
+
+    `flip` averages each picture with its mirror image; `bootstrap` resamples make the 95% intervals; below the
+    confidence at which `answered_accuracy` is reached on validation an answer is called uncertain.
+    """
+
+    flip: bool = False
+    bootstrap: int = Field(1000, ge=0)
+    answered_accuracy: float = Field(0.9, gt=0, lt=1)
+
+
+class Recipe(_Part):
+    """One run, from dataset to report."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    data: Data
+    protocol: str | None = None
+    split: Split = Split()
+    audit: Literal["on", "strict", "off"] = "on"
+    chain: list[Any]
+    balance: Balance = Balance()
+    augment: Augment = Augment()
+    model: Model = Model()
+    triplet: TripletSpec | None = None
+    fit: Fit = Fit()
+    evaluate: Evaluate = Evaluate()
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+
+    @field_validator("audit", mode="before")
+    @classmethod
+    def _not_a_truth_value(cls, given: Any) -> Any:
+        # YAML reads a bare `on` and `off` as true and false.
+        return {True: "on", False: "off"}.get(given, given) if isinstance(given, bool) else given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Recipe":
+        chain = Chain.parse(self.chain)
+        if chain.size is None or chain.channels is None:
+            raise ValueError("the chain must end in one size and one kind: add a resize step, and grey or colour")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must differ from one another")
+        if self.split.clean == "train" and self.audit == "off":
+            raise ValueError("split.clean: train needs the audit, which finds the twins: set audit: on")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that shapes the result: everything but the name and the place of the data."""
+        content = self.model_dump(mode="json", exclude={"name": True, "data": {"root"}})
+        return digest(json.dumps(content, sort_keys=True))
+
+    def save(self, path: Path) -> None:
+        """Write the recipe as YAML, every value explicit."""
+        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; `changes` are texts like `fit.epochs=3`, applied on top.
+
+    Raises UsageError that names the key and what is allowed, with the nearest known key for a misspelt one.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as reason:
+        raise UsageError(f"cannot read the recipe {path}: {reason}", then="see the recipes in recipes/") from reason
+    except yaml.YAMLError as reason:
+        raise UsageError(f"{path} is not valid YAML: {reason}") from reason
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} is not a recipe: a recipe is a mapping of keys", then="see the recipes in recipes/")
+    for change in changes:
+        _set(content, change)
+    return parse(content, str(path))
+
+
+def parse(content: dict[str, Any], origin: str = "the recipe") -> Recipe:
+    """A recipe from its plain values. Raises UsageError as `load` does."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as failure:
+        raise UsageError(f"{origin} is not a valid recipe", got=[_explained(e) for e in failure.errors()]) from failure
+    except MienError as failure:
+        raise UsageError(f"{origin}: {failure.what}", got=failure.got, allowed=failure.allowed, then=failure.then) from failure
+
+
+def _set(content: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    if not equals or not path:
+        raise UsageError("a change is written key.key=value", got=change, allowed="for example fit.epochs=3")
+    *parents, last = path.split(".")
+    place = content
+    for key in parents:
+        if not isinstance(place.get(key), dict):
+            place[key] = {}
+        place = place[key]
+    place[last] = yaml.safe_load(text)
+
+
+def _explained(error: Any) -> str:
+    where = ".".join(str(key) for key in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{where or 'recipe'}: {error['msg'].removeprefix('Value error, ')}"
+    *parents, last = error["loc"]
+    part: Any = Recipe
+    for key in parents:
+        if isinstance(key, str) and key in part.model_fields:
+            kinds = [part.model_fields[key].annotation, *getattr(part.model_fields[key].annotation, "__args__", ())]
+            part = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), part)
+    near = get_close_matches(str(last), part.model_fields, n=1)
+    meant = f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(part.model_fields)}"
+    return f"{where}: unknown key{meant}"

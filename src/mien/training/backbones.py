@@ -1,0 +1,213 @@
+"""Networks by name: the own small ones and any of timm's, with a head, transfer and freezing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import timm
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mien.errors import MienError, RunError, UsageError, unknown
+from mien.training.small import MienSmall
+
+OWN: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "mien-small": ((32, 96, 192), (1, 2, 1)),
+    "mien-tiny": ((16, 48, 96), (1, 1, 1)),
+}
+"""Widths and depths of the networks of `mien.training.small`."""
+
+SHORTCUTS: Mapping[str, str] = {
+    "vgg16": "vgg16",
+    "vgg19": "vgg19",
+    "resnet50": "resnet50",
+    "mobilenetv3-large": "mobilenetv3_large_100",
+}
+"""Names people use, and timm's name for each."""
+
+
+class Model(BaseModel):
+    """Which network, and what it starts from.
+
+    `backbone` is `mien-small`, `mien-tiny`, a shortcut (vgg16, vgg19, resnet50, mobilenetv3-large) or any name of timm.
+    `head` lists the widths of hidden layers before the output, each followed by ReLU and `dropout`.
+    `transfer`: `scratch` starts at random; the others start from `weights` and train everything (`full`), all but the
+    first `freeze` share of the backbone's parameters (`partial`), or the head alone (`frozen`); a frozen layer's
+    batch-norm statistics stay too. `weights` is `hub` (timm's ImageNet weights), a file (.safetensors, .pt, .pth,
+    .ckpt) or the folder of an earlier run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str = "mien-small"
+    head: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    dropout: float = Field(0.2, ge=0, lt=1)
+    transfer: Literal["scratch", "partial", "full", "frozen"] = "scratch"
+    freeze: float = Field(0.3, ge=0, le=1)
+    weights: str | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> "Model":
+        if self.transfer == "scratch" and self.weights:
+            raise ValueError("transfer: scratch does not read weights; set transfer to full, partial or frozen")
+        if self.transfer != "scratch" and not self.weights:
+            raise ValueError(f"transfer: {self.transfer} needs weights: hub, a file, or the folder of an earlier run")
+        return self
+
+
+class Classifier(nn.Module):
+    """A backbone and a head: pictures (N, C, H, W) float to logits (N, classes).
+
+    `frozen` modules stay in evaluation mode while the rest trains, so that their batch-norm statistics stay as well.
+    """
+
+    def __init__(self, backbone: nn.Module, features: int, spec: Model, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        layers: list[nn.Module] = []
+        for width in spec.head:
+            layers += [nn.Linear(features, width), nn.ReLU(inplace=True), nn.Dropout(spec.dropout)]
+            features = width
+        if not spec.head:
+            layers.append(nn.Dropout(spec.dropout))
+        self.head = nn.Sequential(*layers, nn.Linear(features, classes))
+        self.frozen: list[nn.Module] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x))
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+
+def build(spec: Model, channels: int, size: tuple[int, int], classes: int) -> Classifier:
+    """The network of a recipe, its weights loaded and its frozen part frozen.
+
+    Raises UsageError for a name that timm does not know or a size the backbone cannot take, and MienError when weights
+    cannot be had.
+    """
+    backbone = _backbone(spec, channels, size)
+    network = Classifier(backbone, _features(backbone, spec.backbone, channels, size), spec, classes)
+    if spec.weights and spec.weights != "hub":
+        load_weights(network, Path(spec.weights))
+    freeze(network, {"partial": spec.freeze, "frozen": 1.0}.get(spec.transfer, 0.0))
+    return network
+
+
+def freeze(network: Classifier, share: float) -> None:
+    """Freeze the first layers of the backbone, up to `share` of its parameters (0 none, 1 all), statistics included."""
+    total = sum(p.numel() for p in network.backbone.parameters())
+    budget, spent = share * total, 0
+    for module in network.backbone.modules():
+        own = list(module.parameters(recurse=False))
+        spent += sum(p.numel() for p in own)
+        if share == 0 or spent > budget:
+            return
+        for parameter in own:
+            parameter.requires_grad_(False)
+        if own:
+            network.frozen.append(module)
+
+
+def load_weights(network: Classifier, source: Path) -> None:
+    """Fill a network from a .safetensors, .pt, .pth or .ckpt file, or from a run folder; only tensors are ever read.
+
+    Tensors that fit by name and shape are taken; a classifier head for other labels is left at its start. Raises
+    RunError when nothing of the backbone fits.
+    """
+    state = _tensors(_weights_file(source))
+    own = network.state_dict()
+    best: dict[str, Tensor] = {}
+    for prefix in ("", "backbone."):
+        fits = {prefix + k: v for k, v in state.items() if prefix + k in own and own[prefix + k].shape == v.shape}
+        best = max(best, fits, key=len)
+    if not any(name.startswith("backbone.") for name in best):
+        raise RunError(
+            f"no tensor of {source} fits the backbone", got=list(state)[:5], allowed=list(own)[:5],
+            then="name the backbone that the weights were saved from",
+        )  # fmt: skip
+    network.load_state_dict(best, strict=False)
+
+
+def trained_state(run: Path) -> dict[str, Tensor]:
+    """The state dict of a run's best network on validation. Raises RunError when the run has none yet."""
+    file = run / "checkpoints" / "best.pt"
+    if not file.is_file():
+        raise RunError(f"{run} holds no trained network", then=f"mien train {run / 'recipe.yaml'} --out {run} --resume")
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _backbone(spec: Model, channels: int, size: tuple[int, int]) -> nn.Module:
+    if spec.backbone in OWN:
+        if spec.weights == "hub":
+            raise UsageError(f"no hub has weights of {spec.backbone}", then="name a file or an earlier run as weights")
+        return MienSmall(channels, *OWN[spec.backbone])
+    name = SHORTCUTS.get(spec.backbone, spec.backbone)
+    if not timm.is_model(name):
+        raise unknown("backbone", spec.backbone, [*OWN, *SHORTCUTS, *timm.list_models()])
+    trunk = _created(name, channels, size, pretrained=spec.weights == "hub")
+    if isinstance(trunk, timm.models.VGG):
+        trunk.pre_logits = nn.Identity()
+    return trunk
+
+
+def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) -> nn.Module:
+    options = {"pretrained": pretrained, "in_chans": channels, "num_classes": 0}
+    try:
+        try:
+            return timm.create_model(name, img_size=size, **options)
+        except TypeError:
+            return timm.create_model(name, **options)
+    except (OSError, RuntimeError) as reason:
+        if not pretrained:
+            raise UsageError(f"{name} cannot be built for {size[0]}x{size[1]} pixels: {reason}") from reason
+        raise MienError(
+            f"the hub weights of {name} cannot be had here ({type(reason).__name__})",
+            got="model.weights: hub",
+            allowed="hub (with a network), or a file",
+            then=f"where there is a network: python -c \"import timm, torch; torch.save(timm.create_model('{name}', "
+            f"pretrained=True).state_dict(), '{name}.pt')\"; bring the file and set model.weights={name}.pt",
+        ) from reason
+
+
+def _weights_file(source: Path) -> Path:
+    if source.is_dir():
+        trained_state(source)
+        return source / "checkpoints" / "best.pt"
+    if not source.is_file():
+        raise RunError(f"no weights at {source}", allowed="hub, a .safetensors/.pt/.pth/.ckpt file, or a run folder")
+    return source
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as reason:
+        raise RunError(f"{file} is not a file of plain tensors: {reason}") from reason
+    for key in ("state_dict", "model", "params_ema"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = {k.removeprefix("network."): v for k, v in state.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise RunError(f"{file} holds no tensors")
+    return tensors
+
+
+def _features(backbone: nn.Module, name: str, channels: int, size: tuple[int, int]) -> int:
+    mode = backbone.training
+    try:
+        with torch.no_grad():
+            found = backbone.eval()(torch.zeros(1, channels, *size))
+    except (RuntimeError, AssertionError, ValueError) as reason:
+        raise UsageError(
+            f"{name} cannot take pictures of {size[0]}x{size[1]}: {reason}", then="change the resize step of the chain"
+        ) from reason
+    backbone.train(mode)
+    return int(found.shape[1])

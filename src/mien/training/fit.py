@@ -1,0 +1,221 @@
+"""Fitting a network on prepared pixels: epochs that resume after a kill, the best on validation kept."""
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from mien.data.balance import class_weights
+from mien.files import replacing
+from mien.imaging.steps import Normalise
+from mien.training.augment import Augment
+from mien.training.backbones import Classifier
+from mien.training.module import Fit, Module, channels_first
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to fit or to choose on: `positions` (N,) into pixels (M, H, W[, C]) uint8, which may be memory-mapped.
+
+    `targets` (N, classes) float32 sum to 1.
+    """
+
+    pixels: NDArray[np.uint8]
+    positions: NDArray[np.int64]
+    targets: NDArray[np.float32]
+
+
+def fit(
+    network: Classifier,
+    train: Rows,
+    validation: Rows,
+    spec: Fit,
+    changes: Augment,
+    normalise: Normalise,
+    folder: Path,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Classifier:
+    """Fit a network; give back its state that was best on the validation rows.
+
+    Writes `history.csv`, `checkpoints/last.ckpt` (everything needed to go on) and `checkpoints/best.pt` (tensors only)
+    below `folder`, and goes on from `last.ckpt` when it is there.
+    """
+    lightning.seed_everything(seed, verbose=False)
+    module = Module(
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        spec,
+        changes,
+        torch.from_numpy(normalise.scale),
+        torch.from_numpy(normalise.offset),
+        _weights(train.targets) if spec.class_weights == "balanced" else None,
+        seed,
+    )
+    keeper = _Keeper(folder, spec, progress)
+    last = folder / "checkpoints" / "last.ckpt"
+    stop = [EarlyStopping(f"val_{spec.monitor}", mode=_mode(spec), patience=spec.patience)] if spec.patience else []
+    trainer = lightning.Trainer(
+        max_epochs=spec.epochs,
+        accelerator="auto",
+        devices=1,
+        precision="bf16-mixed" if bf16_is_faster(network, train.pixels[train.positions[: spec.batch]], spec.precision) else "32-true",
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        callbacks=[keeper, *stop, _last_checkpoint(last)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    trainer.fit(
+        module,
+        _loader(train, spec.batch, module.draw),
+        _loader(validation, max(spec.batch, 256), None),
+        ckpt_path=last if last.is_file() else None,
+        weights_only=True,
+    )
+    network.load_state_dict(torch.load(folder / "checkpoints" / "best.pt", weights_only=True))
+    return network
+
+
+@torch.inference_mode()
+def predict(
+    network: torch.nn.Module,
+    pixels: NDArray[np.uint8],
+    positions: NDArray[np.int64],
+    normalise: Normalise,
+    flip: bool = False,
+    batch: int = 256,
+) -> NDArray[np.float32]:
+    """Logits (n, classes) of the pictures at `positions` (n,) of pixels (N, H, W[, C]) uint8.
+
+    With `flip`, the mean over each picture and its mirror image.
+    """
+    device = next(network.parameters()).device
+    scale = torch.from_numpy(normalise.scale).view(1, -1, 1, 1).to(device)
+    offset = torch.from_numpy(normalise.offset).view(1, -1, 1, 1).to(device)
+    network.eval()
+    parts = []
+    for start in range(0, len(positions), batch):
+        some = torch.from_numpy(np.asarray(pixels[positions[start : start + batch]])).to(device)
+        inputs = channels_first(some) * scale + offset
+        logits = network(inputs)
+        if flip:
+            logits = (logits + network(inputs.flip(-1))) / 2
+        parts.append(logits.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def bf16_is_faster(network: Classifier, pixels: NDArray[np.uint8], precision: str) -> bool:
+    """Whether to train in bf16: as asked, or by a trial step of each kind where the processor has bf16 arithmetic."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return False
+    inputs = channels_first(torch.from_numpy(np.array(pixels))).contiguous(memory_format=torch.channels_last)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def seconds(enabled: bool) -> float:
+        taken = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                network(inputs).float().sum().backward()
+            taken.append(time.perf_counter() - begun)
+            network.zero_grad(set_to_none=True)
+        return min(taken)
+
+    faster = seconds(True) < seconds(False)
+    network.load_state_dict(state)
+    return faster
+
+
+class _Batches(IterableDataset[tuple[Tensor, Tensor]]):
+    """Whole batches out of arrays in memory; shuffled by `draw` when given, so that an epoch's order is its seed's."""
+
+    def __init__(self, rows: Rows, batch: int, draw: torch.Generator | None) -> None:
+        self.rows, self.batch, self.draw = rows, batch, draw
+
+    def __len__(self) -> int:
+        count = len(self.rows.positions)
+        return max(1, count // self.batch) if self.draw else -(-count // self.batch)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        count = len(self.rows.positions)
+        order = np.arange(count) if self.draw is None else torch.randperm(count, generator=self.draw).numpy()
+        for start in range(0, len(self) * self.batch, self.batch):
+            some = order[start : start + self.batch]
+            pixels = self.rows.pixels[self.rows.positions[some]]
+            yield torch.from_numpy(np.asarray(pixels)), torch.from_numpy(self.rows.targets[some])
+
+
+def _loader(rows: Rows, batch: int, draw: torch.Generator | None) -> DataLoader[Any]:
+    return DataLoader(_Batches(rows, batch, draw), batch_size=None, num_workers=0)
+
+
+class _Keeper(Callback):
+    """Writes the history, keeps the best network, and tells how far the fit is."""
+
+    def __init__(self, folder: Path, spec: Fit, progress: Progress | None) -> None:
+        self.folder, self.spec, self.progress = folder, spec, progress
+        self.rows: list[dict[str, float]] = []
+        self.begun = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = state["rows"]
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.begun = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if self.progress:
+            self.progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, Module)
+        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {
+            "epoch": trainer.current_epoch,
+            **{name: seen.get(name, float("nan")) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(time.perf_counter() - self.begun, 3),
+        }
+        value, earlier = row[f"val_{self.spec.monitor}"], [r[f"val_{self.spec.monitor}"] for r in self.rows]
+        best = max if self.spec.monitor == "accuracy" else min
+        if not earlier or (value != best(earlier) and best(value, *earlier) == value):
+            with replacing(self.folder / "checkpoints" / "best.pt") as beside:
+                torch.save(module.evaluated.state_dict(), beside)
+        self.rows.append(row)
+        with replacing(self.folder / "history.csv") as beside, beside.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, row)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def _weights(targets: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(class_weights(targets.argmax(axis=1), targets.shape[1]))
+
+
+def _last_checkpoint(file: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(file.parent, filename=file.stem, enable_version_counter=False, save_on_train_epoch_end=True)
+
+
+def _mode(spec: Fit) -> str:
+    return "max" if spec.monitor == "accuracy" else "min"

@@ -1,0 +1,185 @@
+"""The Lightning side of a fit: loss, average of weights, optimiser, schedule. The network itself is plain torch."""
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import lightning
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
+
+from mien.training.augment import Augment, augment, mix
+from mien.training.backbones import Classifier
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Fit(BaseModel):
+    """How a network is fitted.
+
+    `monitor` chooses the checkpoint that is kept, always on the validation rows. `patience` epochs without a better
+    value end the fit early (0: never). `ema` is the decay per step of the average of weights that is evaluated
+    (0: off). `progressive` trains at small pictures first, growing evenly to full size over the first `progressive`
+    share of the epochs (Tan and Le 2021). `precision` auto means bf16 where the processor has it and a trial step is
+    faster with it. `class_weights` balanced weighs the loss by inverse class frequency. `soft_labels` fits the votes
+    of the annotators where the data has them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: Positive = 30
+    batch: Positive = 128
+    optimiser: Literal["adam", "adamw", "sgd", "rmsprop"] = "sgd"
+    learning_rate: float = Field(0.06, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["constant", "plateau", "cosine", "one-cycle"] = "one-cycle"
+    plateau_patience: Positive = 5
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    soft_labels: bool = False
+    class_weights: Literal["none", "balanced"] = "none"
+    ema: float = Field(0.0, ge=0, lt=1)
+    patience: int = Field(0, ge=0)
+    monitor: Literal["accuracy", "loss"] = "accuracy"
+    progressive: float = Field(0.0, ge=0, le=1)
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_on_test(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "test" in str(given.get("monitor", "")):
+            raise ValueError("monitor: test is refused: nothing is chosen on the test split; use accuracy or loss")
+        return given
+
+
+class Module(lightning.LightningModule):
+    """Fits a classifier on batches (pixels uint8 (N, H, W[, C]), targets float (N, classes)).
+
+    `scale` and `offset` (channels,) are the chain's normalisation of uint8 values, as at use.
+    All randomness of an epoch follows from `seed` and the epoch's number: a resumed fit is the same fit.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        fit: Fit,
+        changes: Augment,
+        scale: Tensor,
+        offset: Tensor,
+        class_weights: Tensor | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network, self.fit_spec, self.changes, self.seed = network, fit, changes, seed
+        self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("offset", offset.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.average = (
+            AveragedModel(network, multi_avg_fn=_moving_average(fit.ema), use_buffers=True) if fit.ema else None
+        )
+        self.draw = torch.Generator()
+        self._correct: list[Tensor] = []
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and kept: the average of weights when there is one."""
+        return self.average.module if self.average is not None else self.network
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+        self.draw.manual_seed(self.seed * 100_003 + self.current_epoch)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        pixels, targets = batch
+        pictures = augment(channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1], pixels.shape[2]))
+        pictures, targets = mix(pictures, targets, self.changes, self.draw)
+        logits = self.network(self._normalised(pictures * 255)).float()
+        loss = functional.cross_entropy(
+            logits, targets, weight=self.class_weights, label_smoothing=self.fit_spec.label_smoothing
+        )
+        correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
+        self.log_dict({"train_loss": loss.detach(), "train_accuracy": correct}, on_step=False, on_epoch=True, batch_size=len(pixels))
+        return loss
+
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        super().optimizer_step(*args, **options)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        pixels, targets = batch
+        logits = self.evaluated(self._normalised(channels_first(pixels))).float()
+        self.log_dict(
+            {
+                "val_loss": functional.cross_entropy(logits, targets),
+                "val_accuracy": (logits.argmax(1) == targets.argmax(1)).float().mean(),
+            },
+            on_epoch=True,
+            batch_size=len(pixels),
+        )
+
+    def configure_optimizers(self) -> Any:
+        spec = self.fit_spec
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        decayed = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
+            "adam": lambda: torch.optim.Adam(decayed, spec.learning_rate),
+            "adamw": lambda: torch.optim.AdamW(decayed, spec.learning_rate),
+            "sgd": lambda: torch.optim.SGD(decayed, spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0),
+            "rmsprop": lambda: torch.optim.RMSprop(decayed, spec.learning_rate, momentum=spec.momentum),
+        }
+        optimiser = makers[spec.optimiser]()
+        steps = int(self.trainer.estimated_stepping_batches)
+        if spec.schedule == "constant":
+            return optimiser
+        if spec.schedule == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.1, patience=spec.plateau_patience)
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
+        warm = 0.25 if spec.schedule == "one-cycle" else 0.0
+        curve = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rise_and_fall(step / steps, warm))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
+
+    def _side(self, height: int, width: int) -> int | None:
+        share = self.fit_spec.progressive
+        if not share or height != width:
+            return None
+        done = min(1.0, self.current_epoch / (share * self.fit_spec.epochs))
+        return min(height, round(height * (2 + done) / 3 / 8) * 8)
+
+    def _normalised(self, pictures: Tensor) -> Tensor:
+        return (pictures * self.scale + self.offset).contiguous(memory_format=torch.channels_last)
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    def update(averages: list[Tensor], values: list[Tensor], updates: Tensor | int) -> None:
+        # A young average follows quickly, so that it does not drag the random start along.
+        keep = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - keep)
+            else:
+                average.copy_(value)
+
+    return update
+
+
+def channels_first(pixels: Tensor) -> Tensor:
+    """Pictures (N, H, W) or (N, H, W, C) uint8 as (N, C, H, W) float32, still in 0..255."""
+    return (pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).float()
+
+
+def rise_and_fall(done: float, warm: float) -> float:
+    """The learning rate's factor after a share of the fit: a straight rise over `warm`, then half a cosine to zero.
+
+    >>> [round(rise_and_fall(x, 0.25), 3) for x in (0, 0.25, 0.625, 1)]
+    [0.04, 1.0, 0.5, 0.0]
+    """
+    if done < warm:
+        return 0.04 + 0.96 * done / warm
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm) / (1 - warm))))
