@@ -1,0 +1,22 @@
+"""Leaks, twins and doubtful rows, found before a result is believed."""
+
+from mien.data.audit.check import Audit, audit, clean_train
+from mien.data.audit.findings import Finding
+from mien.data.audit.gate import Policy, Promises, check_before_training, recipe_findings
+from mien.data.audit.looks import Looks, look, looks_of
+from mien.data.audit.people import children
+
+__all__ = [
+    "Audit",
+    "Finding",
+    "Looks",
+    "Policy",
+    "Promises",
+    "audit",
+    "check_before_training",
+    "children",
+    "clean_train",
+    "look",
+    "looks_of",
+    "recipe_findings",
+]

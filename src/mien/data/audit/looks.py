@@ -1,0 +1,74 @@
+"""What the audit looks at: every decoded picture as a small grey one, with its digest and its size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.prepare import pixel_digest, prepare
+from mien.data.samples import Files, Rows, Samples
+from mien.imaging.chain import Chain
+from mien.imaging.headers import read_header
+
+SIDE = 48
+
+
+@dataclass(frozen=True)
+class Looks:
+    """One look a row: `miniatures` (N, 48, 48) uint8 grey; `digests` (N,) str of the decoded pixels, empty where a
+    picture cannot be read; `sizes` (N, 2) int64 height and width, 0 where unknown; `reasons` why rows cannot be read.
+    """
+
+    miniatures: NDArray[np.uint8]
+    digests: NDArray[np.str_]
+    sizes: NDArray[np.int64]
+    reasons: dict[str, str]
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """(N,) bool."""
+        return self.digests != ""
+
+    def take(self, positions: NDArray[np.int64]) -> "Looks":
+        """The looks of the given rows only."""
+        return Looks(self.miniatures[positions], self.digests[positions], self.sizes[positions], self.reasons)
+
+
+def look(
+    samples: Samples, cache: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> Looks:
+    """Look at every picture of a dataset; decoded once and cached as `prepare` does."""
+    chain = Chain.parse(["grey", {"resize": {"size": SIDE, "interpolation": "area"}}])
+    prepared = prepare(samples, chain, cache=cache, progress=progress)
+    problems = prepared.problems
+    reasons = dict(zip(problems["image"], problems["reason"], strict=True))
+    return Looks(prepared.pixels, prepared.digests, _sizes(samples), reasons)
+
+
+def looks_of(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Looks:
+    """Look at decoded pictures in memory, (H, W) or (H, W, 3) uint8 of any sizes."""
+    grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) if p.ndim == 3 else p for p in pictures]
+    small = [cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in grey]
+    digests = np.array([pixel_digest(picture) for picture in pictures])
+    sizes = np.array([picture.shape[:2] for picture in pictures], np.int64)
+    return Looks(np.asarray(small, np.uint8), digests, sizes, {})
+
+
+def _sizes(samples: Samples) -> NDArray[np.int64]:
+    reader = samples.reader
+    if isinstance(reader, Rows):
+        return np.tile(np.array(reader.pixels.shape[1:3], np.int64), (len(samples), 1))
+    if isinstance(reader, Files):
+        return np.array([_size(reader.root / image) for image in samples.table["image"]], np.int64)
+    return np.zeros((len(samples), 2), np.int64)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        header = read_header(path.read_bytes())
+    except OSError:
+        return 0, 0
+    return (header.height, header.width) if header else (0, 0)

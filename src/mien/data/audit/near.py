@@ -1,0 +1,93 @@
+"""Near twins: one picture resized, recompressed, mirrored, relit or slightly cropped into another."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.audit.align import similarity
+from mien.data.audit.descriptor import WIDTH, learn
+
+NEAR = 0.93
+"""Similarity from which a pair counts as near twins; docs/audit.md has precision and recall around it."""
+
+CANDIDATE = 0.79
+EXHAUSTIVE = 128
+INDEXED = 100_000
+_BLOCK = 1024
+_PROBES = 24
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows: `left` < `right` (P,) int64, `similarity` (P,) float32 up to 1, `mirrored` (P,) bool."""
+
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    mirrored: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+Found = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def near_pairs(miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: int = INDEXED) -> Pairs:
+    """All near twins among miniatures (N, S, S) uint8, none of them blank, most alike first.
+
+    Candidates are close under a learnt descriptor; each is then aligned and correlated. Past `indexed`
+    pictures the candidates come from an approximate index (FAISS IVF) instead of all pairs.
+    """
+    left, right, mirrored = candidates(miniatures, indexed)
+    alike = similarity(miniatures, left, right, mirrored)
+    order = np.lexsort((right, left, -alike))
+    order = order[alike[order] >= threshold]
+    _, first = np.unique(np.stack([left[order], right[order]]), axis=1, return_index=True)
+    order = order[np.sort(first)]
+    return Pairs(left[order], right[order], alike[order], mirrored[order])
+
+
+def candidates(
+    miniatures: NDArray[np.uint8], indexed: int = INDEXED
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Pairs worth aligning: rows `left` < `right` and whether the left is to be mirrored."""
+    count = len(miniatures)
+    if count <= EXHAUSTIVE:
+        left, right = np.triu_indices(count, 1)
+        return np.tile(left, 2), np.tile(right, 2), np.repeat([False, True], len(left))
+    descriptor = learn(miniatures)
+    plain, turned = descriptor.describe(miniatures), descriptor.describe(miniatures, mirrored=True)
+    search = _through_index if count > indexed else _through_all
+    found = [list(search(queries, plain)) for queries in (plain, turned)]
+    left = np.concatenate([part[0] for parts in found for part in parts])
+    right = np.concatenate([part[1] for parts in found for part in parts])
+    mirrored = np.repeat([False, True], [sum(len(part[0]) for part in parts) for parts in found])
+    return left, right, mirrored
+
+
+def _through_all(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Iterator[Found]:
+    for start in range(0, len(queries), _BLOCK):
+        close = queries[start : start + _BLOCK] @ targets[start:].T
+        hits = np.flatnonzero(close > CANDIDATE)
+        left, right = np.divmod(hits, close.shape[1])
+        later = right > left
+        yield left[later] + start, right[later] + start
+
+
+def _through_index(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Iterator[Found]:
+    import faiss
+
+    cells = int(4 * np.sqrt(len(targets)))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(WIDTH), WIDTH, cells, faiss.METRIC_INNER_PRODUCT)
+    index.train(targets[:: max(1, len(targets) // (cells * 64))])
+    index.add(targets)
+    index.nprobe = _PROBES
+    for start in range(0, len(queries), _BLOCK * 8):
+        block = queries[start : start + _BLOCK * 8]
+        limits, _, right = index.range_search(block, CANDIDATE)
+        left = np.repeat(np.arange(start, start + len(block)), np.diff(limits.astype(np.int64)))
+        later = right > left
+        yield left[later], right[later]

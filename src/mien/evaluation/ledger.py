@@ -1,0 +1,56 @@
+"""The ledger beside the runs: how often the test split of a protocol has been opened, by which run, and when."""
+
+import fcntl
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from mien.errors import RunError
+
+NAME = "ledger.jsonl"
+
+
+class Opening(NamedTuple):
+    """One evaluation on a test split; `time` is UTC in ISO 8601."""
+
+    protocol: str
+    run: str
+    time: str
+
+
+def record(runs: Path, protocol: str, run: str) -> int:
+    """Note that `run` opened the test split of `protocol` (`name@digest`); how often that has now happened.
+
+    One line is appended under a lock, so that runs side by side lose none.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    opening = Opening(protocol, run, datetime.now(UTC).isoformat(timespec="seconds"))
+    line = json.dumps(opening._asdict(), ensure_ascii=False) + "\n"
+    with (runs / NAME).open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.write(line.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+    return count(runs, protocol)
+
+
+def openings(runs: Path) -> list[Opening]:
+    """Every opening noted beside the runs, oldest first. Raises RunError for a line that is not one."""
+    path = runs / NAME
+    if not path.is_file():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            found.append(Opening(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path}, line {number}: not an entry of the ledger", got=line[:80]) from error
+    return found
+
+
+def count(runs: Path, protocol: str) -> int:
+    """How often the test split with this digest has been opened, under whatever name."""
+    wanted = protocol.rpartition("@")[2]
+    return sum(opening.protocol.rpartition("@")[2] == wanted for opening in openings(runs))
