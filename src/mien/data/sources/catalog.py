@@ -28,11 +28,12 @@ from mien.errors import DataError, UsageError, unknown
 
 @dataclass(frozen=True)
 class Source:
-    """How a dataset is read, what it is in one line, and the file layouts it is recognised in."""
+    """How a dataset is read, what it is in one line, the file layouts it is known by, and where it comes from."""
 
     load: Callable[..., Samples]
     about: str
     layout: tuple[str, ...]
+    get: str
     needs_root: bool = True
 
     @property
@@ -43,18 +44,18 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
-    "affectnet": Source(affectnet.load, affectnet.ABOUT, affectnet.LAYOUT),
-    "affectnet-hq": Source(affectnet_hq.load, affectnet_hq.ABOUT, affectnet_hq.LAYOUT),
-    "ckplus": Source(ckplus.load, ckplus.ABOUT, ckplus.LAYOUT),
-    "fer2013": Source(fer2013.load, fer2013.ABOUT, fer2013.LAYOUT),
-    "ferplus": Source(ferplus.load, ferplus.ABOUT, ferplus.LAYOUT),
-    "folders": Source(folders.load, folders.ABOUT, folders.LAYOUT),
-    "jaffe": Source(jaffe.load, jaffe.ABOUT, jaffe.LAYOUT),
-    "manifest": Source(manifest.load, manifest.ABOUT, manifest.LAYOUT),
-    "mma": Source(mma.load, mma.ABOUT, mma.LAYOUT),
-    "oheix": Source(oheix.load, oheix.ABOUT, oheix.LAYOUT),
-    "rafdb": Source(rafdb.load, rafdb.ABOUT, rafdb.LAYOUT),
-    "synthetic": Source(synthetic.load, synthetic.ABOUT, synthetic.LAYOUT, needs_root=False),
+    "affectnet": Source(affectnet.load, affectnet.ABOUT, affectnet.LAYOUT, affectnet.GET),
+    "affectnet-hq": Source(affectnet_hq.load, affectnet_hq.ABOUT, affectnet_hq.LAYOUT, affectnet_hq.GET),
+    "ckplus": Source(ckplus.load, ckplus.ABOUT, ckplus.LAYOUT, ckplus.GET),
+    "fer2013": Source(fer2013.load, fer2013.ABOUT, fer2013.LAYOUT, fer2013.GET),
+    "ferplus": Source(ferplus.load, ferplus.ABOUT, ferplus.LAYOUT, ferplus.GET),
+    "folders": Source(folders.load, folders.ABOUT, folders.LAYOUT, folders.GET),
+    "jaffe": Source(jaffe.load, jaffe.ABOUT, jaffe.LAYOUT, jaffe.GET),
+    "manifest": Source(manifest.load, manifest.ABOUT, manifest.LAYOUT, manifest.GET),
+    "mma": Source(mma.load, mma.ABOUT, mma.LAYOUT, mma.GET),
+    "oheix": Source(oheix.load, oheix.ABOUT, oheix.LAYOUT, oheix.GET),
+    "rafdb": Source(rafdb.load, rafdb.ABOUT, rafdb.LAYOUT, rafdb.GET),
+    "synthetic": Source(synthetic.load, synthetic.ABOUT, synthetic.LAYOUT, synthetic.GET, needs_root=False),
 }
 
 
@@ -71,9 +72,9 @@ def load(name: str, root: Path | None = None, **options: Any) -> Samples:
             raise unknown(f"option of source '{name}'", option, source.options)
     if source.needs_root:
         if root is None:
-            raise UsageError(f"source '{name}' needs a root folder", allowed=" | ".join(source.layout))
+            raise UsageError(f"source '{name}' needs a root folder", allowed=" | ".join(source.layout), then=source.get)
         if not root.exists():
-            raise DataError("no such folder", got=root, allowed=" | ".join(source.layout))
+            raise DataError("no such folder or file", got=root, allowed=" | ".join(source.layout), then=source.get)
     try:
         return validate_call(source.load)(root, **options)
     except ValidationError as error:

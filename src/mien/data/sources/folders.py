@@ -9,6 +9,7 @@ from mien.labels import label_set
 
 ABOUT = "any class-per-folder tree, with or without split folders"
 LAYOUT = ("<class>/*", "{train,valid|val|validation,test}/<class>/*")
+GET = "put the pictures into one folder per class"
 
 
 def load(root: Path) -> Samples:
@@ -36,7 +37,7 @@ def read(root: Path, base: Path, source: str) -> Samples:
             label += [name] * len(found)
             split += [tree.SPLIT_FOLDERS.get(above.lower())] * len(found)
     if not image:
-        raise tree.absent("class folders", base, LAYOUT, "put the pictures into one folder per class")
+        raise tree.absent("class folders", base, LAYOUT, GET)
     canonical = tree.expressions(label, base)
     rows = table(image, [canonical[name] for name in label], split=split, source=source)
     return Samples(rows, label_set(canonical), Files(root))

@@ -7,6 +7,7 @@ from mien.data.samples import Samples
 
 ABOUT = "synthetic faces, drawn on the spot from facial action units"
 LAYOUT = ("no files",)
+GET = "nothing to get"
 
 
 def load(root: Path | None = None, count: int = 2000, size: int = 48, colour: bool = False, seed: int = 0) -> Samples:

@@ -1,0 +1,159 @@
+"""mien data stats and mien data preview, as a person at the keyboard meets them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from layouts import Album
+from typer.testing import CliRunner, Result
+
+from mien.cli import data
+from mien.data.preview import sheet
+from mien.data.sources.catalog import load
+from mien.data.stats import stats
+from mien.errors import DataError, MienError, UsageError
+from mien.imaging.decode import decode
+
+app = typer.Typer()
+app.command()(data.stats)
+app.command()(data.preview)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Seven pictures in two splits, of which one is broken."""
+    album = Album(tmp_path / "tree")
+    for above in ("train", "test"):
+        for name in ("happy", "sad", "fear"):
+            album.picture(f"{above}/{name}/1.png", name)
+    (album.root / "train/sad/[bold] broken.png").write_bytes(b"\x89PNG")
+    return album.root
+
+
+def test_stats_counts_measures_and_lists_what_is_broken(tree: Path) -> None:
+    result = run("stats", "folders", tree)
+    assert result.exit_code == 0
+    for words in ("folders: 7 pictures", "sadness", "48 / 48 / 48", "6 grey", "1 missing or unreadable"):
+        assert words in result.stdout
+    assert "train/sad/[bold] broken.png: unreadable image" in result.stdout
+
+
+def test_stats_json_is_one_document(tree: Path) -> None:
+    document = json.loads(run("stats", "folders", tree, "--json").stdout)
+    assert document["rows"] == 7
+    assert document["counts"]["sadness"] == {"train": 2, "test": 1}
+    assert document["height"] == {"min": 48, "median": 48.0, "max": 48}
+    assert [problem["image"] for problem in document["problems"]] == ["train/sad/[bold] broken.png"]
+
+
+def test_strict_makes_a_broken_picture_an_error_after_the_numbers(tree: Path) -> None:
+    result = run("stats", "folders", tree, "--json", "--strict")
+    assert json.loads(result.stdout)["rows"] == 7
+    assert isinstance(result.exception, DataError)
+    assert "broken.png" in str(result.exception)
+    (tree / "train/sad/[bold] broken.png").unlink()
+    assert run("stats", "folders", tree, "--strict").exit_code == 0
+
+
+def test_many_broken_pictures_are_summed_up(tree: Path) -> None:
+    for number in range(30):
+        (tree / f"test/sad/{number}.png").write_bytes(b"")
+    result = run("stats", "folders", tree)
+    assert "31 missing or unreadable" in result.stdout
+    assert "and 21 more; --json lists them all" in result.stdout
+
+
+def test_stats_speaks_of_people_and_empty_labels(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    for subject in ("KA", "KR"):
+        album.picture(f"{subject}.AN1.1.tiff", "anger", subject=subject)
+    result = run("stats", "jaffe", tmp_path)
+    assert "2 subjects" in result.stdout
+    assert "no picture of disgust, fear" in result.stdout
+
+
+def test_rows_without_label_or_split_are_counted_as_none(tree: Path) -> None:
+    samples = load("folders", tree)
+    table = samples.table.assign(split=samples.table["split"].where(samples.table["split"] == "train"))
+    table.loc[0, "label"] = None
+    found = stats(type(samples)(table, samples.labels, samples.reader))
+    assert found.splits == ("train", "none")
+    assert found.counts["none"] == {"train": 0, "none": 1}
+    assert sum(sum(parts.values()) for parts in found.counts.values()) == found.rows
+
+
+def test_progress_counts_every_picture(tree: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    stats(load("folders", tree), lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 7) for done in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (["stats", "folder", "x"], UsageError, "did you mean 'folders'"),
+        (["stats", "folders"], UsageError, "needs a root"),
+        (["stats", "folders", "/no/such/place"], DataError, "/no/such/place"),
+        (["stats", "ferplus", ".", "--option", "mood=votes"], UsageError, "did you mean 'mode'"),
+        (["stats", "ferplus", ".", "--option", "mode"], UsageError, "KEY=VALUE"),
+        (["preview", "folders", "/no/such/place"], DataError, "/no/such/place"),
+    ],
+)
+def test_mistakes_are_errors_of_the_family(arguments: list[str], error: type[MienError], words: str) -> None:
+    result = run(*arguments)
+    assert isinstance(result.exception, error)
+    assert words in str(result.exception)
+
+
+def test_options_reach_the_source(tmp_path: Path) -> None:
+    header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+    rows = ["PrivateTest,a.png,10,0,0,0,0,0,0,0,0,0", "PrivateTest,b.png,4,3,3,0,0,0,0,0,0,0"]
+    (tmp_path / "fer2013new.csv").write_text("\n".join([header, *rows]))
+    (tmp_path / "FER2013Test").mkdir()
+    for mode, count in (("majority", 1), ("plurality", 2)):
+        document = json.loads(run("stats", "ferplus", tmp_path, "--option", f"mode={mode}", "--json").stdout)
+        assert (document["rows"], len(document["problems"])) == (count, count)
+
+
+def test_preview_writes_a_sheet(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "sheet.png"
+    document = json.loads(run("preview", "folders", tree, "--out", out, "--columns", 2, "--tile", 48, "--json").stdout)
+    image = decode(out)
+    assert image.shape == (document["height"], document["width"], 3)
+    assert document["labels"] == ["fear", "happiness", "sadness"]
+
+
+def test_a_sheet_shows_each_class_in_its_row_and_crosses_what_is_broken(tree: Path) -> None:
+    samples = load("folders", tree)
+    image = sheet(samples, columns=3, tile=48)
+    greys = {int(samples.reader.read(name).mean()) for name in samples.table["image"] if "broken" not in name}
+    for row, label in enumerate(samples.labels):
+        strip = image[40 + row * 52 : 40 + row * 52 + 48, 124:]
+        mine = samples.table["image"][
+            (samples.table["label"] == label) & ~samples.table["image"].str.contains("broken")
+        ]
+        shown = {value for value in greys if (strip == value).all(axis=2).sum() >= 48 * 48}
+        assert shown == {int(samples.reader.read(name).mean()) for name in mine}
+        assert ((strip == (190, 60, 60)).all(axis=2).any()) == (label == "sadness")
+
+
+def test_a_sheet_keeps_proportions_and_repeats_itself(tmp_path: Path) -> None:
+    from mien.imaging.decode import encode_png
+
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy" / "wide.png").write_bytes(encode_png(np.zeros((10, 40, 3), np.uint8)))
+    samples = load("folders", tmp_path)
+    image = sheet(samples, columns=1, tile=40)
+    assert (image[40:80, 124:164] == 0).all(axis=2).sum() == 40 * 10
+    assert np.array_equal(image, sheet(samples, columns=1, tile=40))
+
+
+@pytest.mark.parametrize("command", ["stats", "preview"])
+def test_help_ends_with_an_example(command: str) -> None:
+    assert f"Example: mien data {command}" in run(command, "--help").stdout

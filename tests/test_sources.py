@@ -1,0 +1,297 @@
+"""One contract for every source in the catalogue, each on a tree in exactly its published layout; then specifics."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from layouts import (
+    TREES,
+    Album,
+    affectnet,
+    affectnet_hq,
+    ck48,
+    ckplus_originals,
+    facts,
+    folders_plain,
+    folders_split,
+    jaffe,
+    mma,
+    oheix,
+    rafdb_kaggle,
+    rafdb_published,
+)
+
+from mien.data.samples import COLUMNS, SPLITS, Files
+from mien.data.sources.catalog import SOURCES, load
+from mien.data.stats import stats
+from mien.errors import DataError, MienError, UnreadableImage, UsageError
+from mien.labels import EXPRESSIONS
+
+LAYOUTS = [pytest.param(name, write, id=f"{name}-{write.__name__}") for name in TREES for write in TREES[name]]
+
+
+def test_every_source_has_a_tree() -> None:
+    assert set(TREES) == {name for name, source in SOURCES.items() if source.needs_root}
+
+
+@pytest.mark.parametrize(("name", "write"), LAYOUTS)
+class TestContract:
+    def test_every_picture_has_its_facts(self, name: str, write: Callable[[Album], None], tmp_path: Path) -> None:
+        album = Album(tmp_path)
+        write(album)
+        samples = load(name, tmp_path)
+        assert facts(samples) == album.facts
+        assert len(samples) == len(album.facts)
+
+    def test_the_table_is_a_sample_table(self, name: str, write: Callable[[Album], None], tmp_path: Path) -> None:
+        write(Album(tmp_path))
+        samples = load(name, tmp_path)
+        assert tuple(samples.table.columns) == COLUMNS
+        assert samples.table["image"].is_unique
+        assert set(samples.table["source"]) == {name}
+        assert list(samples.labels) == [label for label in EXPRESSIONS if label in samples.labels]
+        assert set(samples.table["split"].dropna()) <= set(SPLITS)
+        assert samples.votes is None or np.allclose(samples.votes.sum(axis=1), 1)
+        pd.testing.assert_frame_equal(samples.table, load(name, tmp_path).table)
+
+    def test_no_picture_is_decoded_to_build_it(self, name: str, write: Callable[[Album], None], tmp_path: Path) -> None:
+        write(Album(tmp_path))
+        whole = load(name, tmp_path)
+        if not isinstance(whole.reader, Files):
+            return
+        victim = whole.table["image"].iloc[0]
+        (whole.reader.root / victim).write_bytes(b"")
+        samples = load(name, tmp_path)
+        pd.testing.assert_frame_equal(samples.table, whole.table)
+        with pytest.raises(UnreadableImage, match="empty"):
+            samples.reader.read(victim)
+        assert [problem.image for problem in stats(samples).problems] == [victim]
+
+    def test_an_empty_folder_says_what_was_looked_for(
+        self, name: str, write: Callable[[Album], None], tmp_path: Path
+    ) -> None:
+        for root in (tmp_path, tmp_path / "absent"):
+            with pytest.raises(DataError) as caught:
+                load(name, root)
+            assert str(root) in str(caught.value)
+            assert SOURCES[name].layout[0] in str(caught.value) or SOURCES[name].get in str(caught.value)
+            assert SOURCES[name].get in str(caught.value)
+
+
+def test_synthetic_needs_no_files() -> None:
+    samples = load("synthetic", count=16, size=32, seed=3)
+    assert len(samples) == 16
+    assert samples.reader.read(samples.table["image"].iloc[0]).shape == (32, 32)
+    assert set(samples.table["source"]) == {"synthetic"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("fer2014", {}, "did you mean 'fer2013'"),
+        ("ferplus", {"mod": "votes"}, "did you mean 'mode'"),
+        ("ferplus", {"mode": "most"}, "'majority', 'plurality' or 'votes'"),
+        ("ckplus", {"frames": "three"}, "frames"),
+        ("ckplus", {"frames": 0}, "at least one"),
+        ("synthetic", {"count": "many"}, "count"),
+    ],
+)
+def test_wrong_names_and_options_are_usage_errors(
+    name: str, options: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(name, tmp_path, **options)
+    assert words in str(caught.value)
+
+
+def test_a_root_is_asked_for() -> None:
+    with pytest.raises(UsageError, match="needs a root"):
+        load("fer2013")
+
+
+# --- trees of folders ----------------------------------------------------------------------------------------------
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+    folders_split(Album(tmp_path))
+    (tmp_path / "val" / "anger").mkdir()
+    with pytest.raises(DataError, match="without pictures") as caught:
+        load("folders", tmp_path)
+    assert str(tmp_path / "val" / "anger") in str(caught.value)
+
+
+def test_an_unknown_class_lists_what_was_found_and_what_is_known(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    folders_plain(album)
+    album.write("bored/1.png", 1)
+    album.write("angst/1.png", 1)
+    with pytest.raises(UsageError) as caught:
+        load("folders", tmp_path)
+    assert "angst, bored" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "happiness (" in str(caught.value)
+
+
+def test_class_folders_beside_split_folders_are_refused(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    folders_split(album)
+    album.write("happy/1.png", 1)
+    with pytest.raises(DataError, match="side by side") as caught:
+        load("folders", tmp_path)
+    assert "happy" in str(caught.value)
+
+
+def test_roots_may_be_the_inner_folder(tmp_path: Path) -> None:
+    for name, write, inner in (
+        ("mma", mma, "MMAFEDB"),
+        ("oheix", oheix, "images"),
+        ("ckplus", ck48, "CK+48"),
+        ("rafdb", rafdb_published, "basic"),
+        ("rafdb", rafdb_kaggle, "DATASET"),
+        ("jaffe", jaffe, "jaffe"),
+    ):
+        album = Album(tmp_path / write.__name__)
+        write(album)
+        assert facts(load(name, album.root / inner)) == album.facts
+
+
+# --- CK+ -----------------------------------------------------------------------------------------------------------
+
+
+def test_ckplus_frames_and_neutral(tmp_path: Path) -> None:
+    ckplus_originals(Album(tmp_path))
+    samples = load("ckplus", tmp_path, frames=2, neutral=True)
+    rows = samples.table[samples.table["sequence"] == "S005_001"]
+    assert rows["image"].str[-6:-4].tolist() == ["01", "04", "05"]
+    assert rows["label"].tolist() == ["neutral", "disgust", "disgust"]
+    assert samples.labels == EXPRESSIONS
+    many = load("ckplus", tmp_path, frames=99, neutral=True)
+    assert many.table["image"].is_unique
+    assert len(many) == 10
+
+
+def test_ck48_has_no_neutral(tmp_path: Path) -> None:
+    ck48(Album(tmp_path))
+    with pytest.raises(UsageError, match="original CK"):
+        load("ckplus", tmp_path, neutral=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda album: album.text("Emotion/S005/001/S005_001_00000005_emotion.txt", "9.0"), "not a CK+ emotion"),
+        (lambda album: album.text("Emotion/S006/001/S006_001_00000005_emotion.txt", "1.0"), "has no pictures"),
+        (lambda album: album.write("cohn-kanade-images/S005/001/zz.png", 1), "tells no subject"),
+    ],
+)
+def test_a_spoilt_ckplus_is_named(spoil: Callable[[Album], None], words: str, tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    ckplus_originals(album)
+    spoil(album)
+    with pytest.raises(DataError) as caught:
+        load("ckplus", tmp_path)
+    assert words in str(caught.value)
+
+
+# --- the others ----------------------------------------------------------------------------------------------------
+
+
+def test_affectnet_hq_labels_can_come_from_the_folders(tmp_path: Path) -> None:
+    affectnet_hq(Album(tmp_path))
+    assert load("affectnet-hq", tmp_path, labels="folder").table["label"].tolist() == ["anger", "anger", "happiness"]
+
+
+def test_rafdb_without_its_lists_reads_the_folders(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    rafdb_kaggle(album)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}_labels.csv").unlink()
+    assert facts(load("rafdb", tmp_path)) == album.facts
+
+
+def spoilt_npy(album: Album) -> None:
+    affectnet(album)
+    (album.root / "train_set/annotations/0_exp.npy").write_bytes(b"\x80\x04pickled")
+
+
+def object_npy(album: Album) -> None:
+    affectnet(album)
+    np.save(album.root / "train_set/annotations/0_exp.npy", np.array({"a": 1}, dtype=object), allow_pickle=True)
+
+
+def wrong_affectnet_code(album: Album) -> None:
+    affectnet(album)
+    np.save(album.root / "train_set/annotations/0_exp.npy", np.array(11))
+
+
+def wrong_raf_code(album: Album) -> None:
+    rafdb_published(album)
+    album.text("basic/EmoLabel/list_patition_label.txt", "train_00001.jpg 8\n")
+
+
+def wrong_raf_name(album: Album) -> None:
+    rafdb_published(album)
+    album.text("basic/EmoLabel/list_patition_label.txt", "train_00001.jpg 1\nvalid_00001.jpg 2\n")
+
+
+def raf_without_column(album: Album) -> None:
+    rafdb_kaggle(album)
+    album.text("train_labels.csv", "file,label\na.jpg,1\n")
+
+
+def hq_without_column(album: Album) -> None:
+    affectnet_hq(album)
+    album.text("labels.csv", "path,label\na.jpg,happy\n")
+
+
+def hq_without_label(album: Album) -> None:
+    affectnet_hq(album)
+    album.text("labels.csv", ",pth,label,relFCs\n0,a.jpg,happy,0.1\n1,b.jpg,,0.2\n")
+
+
+def jaffe_stranger(album: Album) -> None:
+    jaffe(album)
+    album.write("jaffe/KA.XX1.39.tiff", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "words"),
+    [
+        ("affectnet", spoilt_npy, "0_exp.npy: not an AffectNet annotation"),
+        ("affectnet", object_npy, "0_exp.npy: not an AffectNet annotation"),
+        ("affectnet", wrong_affectnet_code, "0_exp.npy: not an AffectNet expression"),
+        ("rafdb", wrong_raf_code, "not RAF-DB labels\n  given:   8"),
+        ("rafdb", wrong_raf_name, "line 2: not a RAF-DB row"),
+        ("rafdb", raf_without_column, "train_labels.csv lacks a column"),
+        ("affectnet-hq", hq_without_column, "labels.csv lacks a column"),
+        ("affectnet-hq", hq_without_label, "labels.csv, line 3: no path or no label"),
+        ("jaffe", jaffe_stranger, "KA.XX1.39.tiff"),
+    ],
+)
+def test_spoilt_annotations_are_named(name: str, write: Callable[[Album], None], words: str, tmp_path: Path) -> None:
+    write(Album(tmp_path))
+    with pytest.raises(DataError) as caught:
+        load(name, tmp_path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,label\na.png,happy\n", "lacks the columns path"),
+        ("path,label\na.png,\n", "rows without label"),
+        ("path,label,split\na.png,happy,dev\n", "unknown split names"),
+        ("path,label\na.png,hapy\n", "not known expressions"),
+        ("", "not a readable manifest"),
+        ('path,label\n"a.png,happy\n', "not a readable manifest"),
+        ("path,label\n", "no pictures"),
+    ],
+)
+def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(MienError) as caught:
+        load("manifest", path)
+    assert words in str(caught.value)
