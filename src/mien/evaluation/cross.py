@@ -1,0 +1,144 @@
+"""Evaluation on data of another label set, through an explicit map, and the table of several runs x several sources."""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError
+from mien.evaluation.metrics import evaluate
+from mien.labels import canonical_all, transfer
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Predictions and truths over the labels that a model and a source share.
+
+    `probabilities` float32 (K, C) and `targets` int64 (K,) of the rows that were kept, marked in `kept` bool (N,);
+    `labels` C names; `rows` and `columns` the maps that were used (None: left out); `dropped` rows by true label.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    kept: NDArray[np.bool_]
+    dropped: Mapping[str, int]
+    rows: Mapping[str, str | None]
+    columns: Mapping[str, str | None]
+
+
+def restrict(
+    probabilities: NDArray[np.float32],
+    labels: Sequence[str],
+    truths: Sequence[str],
+    source_labels: Sequence[str],
+    merge: Mapping[str, str] | None = None,
+) -> Shared:
+    """Bring the probabilities (N, C) of a model with `labels` and the `truths` (N,) of a source onto shared labels.
+
+    `merge` sends a label to another on purpose, in the model and in the source alike: merged columns are added up.
+    Columns outside the shared labels are left out and the rest renormalised (evenly where nothing is left); rows
+    whose truth is outside are dropped and counted. Raises DataError when fewer than two labels are shared or no row
+    is left.
+
+    >>> seen = restrict(np.array([[0.5, 0.25, 0.25]]), ("anger", "contempt", "fear"), ["fear"], ("anger", "fear"))
+    >>> seen.labels, seen.targets.tolist(), [f"{p:.2f}" for p in seen.probabilities[0]]
+    (('anger', 'fear'), [1], ['0.67', '0.33'])
+    """
+    reach = set(transfer(source_labels, (*labels, *source_labels, *(merge or {}).values()), merge).values())
+    aims = transfer(labels, (*labels, *source_labels, *(merge or {}).values()), merge)
+    shared = tuple(dict.fromkeys(aim for aim in aims.values() if aim in reach and aim is not None))
+    if len(shared) < 2:
+        raise DataError(
+            "a model and a source share fewer than two labels", got=list(source_labels), allowed=list(labels)
+        )
+    columns, rows = transfer(labels, shared, merge), transfer(source_labels, shared, merge)
+    names = canonical_all(truths)
+    goals = [rows[names[truth]] for truth in truths]
+    kept = np.array([goal is not None for goal in goals])
+    if not kept.any():
+        raise DataError("no row carries a label that the model knows", got=sorted(set(names.values())), allowed=shared)
+    added = np.zeros((len(labels), len(shared)))
+    for place, goal in enumerate(columns.values()):
+        if goal is not None:
+            added[place, shared.index(goal)] = 1
+    mass = np.asarray(probabilities, np.float64)[kept] @ added
+    total = mass.sum(axis=1, keepdims=True)
+    return Shared(
+        shared,
+        np.where(total > 0, mass / np.where(total > 0, total, 1), 1 / len(shared)).astype(np.float32),
+        np.array([shared.index(goal) for goal in goals if goal is not None], dtype=np.int64),
+        kept,
+        dict(Counter(names[truth] for truth, keep in zip(truths, kept, strict=True) if not keep)),
+        rows,
+        columns,
+    )
+
+
+def cross_cell(
+    run: str,
+    source: str,
+    seen: Shared,
+    groups: Sequence[Hashable | None] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """One run on one source, for JSON: what was kept, dropped and mapped, and every figure of `metrics.evaluate`.
+
+    `groups` (N,) are those of all rows of the source, before any was dropped.
+    """
+    kept = None if groups is None else [group for group, keep in zip(groups, seen.kept, strict=True) if keep]
+    figures = evaluate(seen.probabilities, seen.targets, seen.labels, bootstrap=bootstrap, seed=seed, groups=kept)
+    return {
+        "run": run,
+        "source": source,
+        "dropped": dict(seen.dropped),
+        "map": {"source": dict(seen.rows), "model": dict(seen.columns)},
+        "figures": figures,
+    }
+
+
+def cross_matrix(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Cells of `cross_cell` as one table for JSON: `runs`, `sources`, `cells`; absent pairs are allowed.
+
+    Raises DataError where one run meets one source twice.
+    """
+    twice = [pair for pair, count in Counter((cell["run"], cell["source"]) for cell in cells).items() if count > 1]
+    if twice:
+        raise DataError("a run meets the same source twice in one table", got=twice, allowed="one cell each")
+    return {
+        "runs": list(dict.fromkeys(cell["run"] for cell in cells)),
+        "sources": list(dict.fromkeys(cell["source"] for cell in cells)),
+        "cells": list(cells),
+    }
+
+
+def cross_table(matrix: Mapping[str, Any], metric: str = "accuracy") -> str:
+    """The matrix as an HTML table: runs down, sources across, each cell with interval, classes and dropped rows."""
+    cells = {(cell["run"], cell["source"]): cell for cell in matrix["cells"]}
+    head = "".join(f'<th scope="col">{escape(source)}</th>' for source in matrix["sources"])
+    lines = [f'<table class="cross"><thead><tr><th scope="col">run</th>{head}</tr></thead><tbody>']
+    for run in matrix["runs"]:
+        shown = "".join(f"<td>{_shown(cells.get((run, source)), metric)}</td>" for source in matrix["sources"])
+        lines.append(f'<tr><th scope="row">{escape(run)}</th>{shown}</tr>')
+    lines.append("</tbody></table>")
+    sizes = {len(cell["figures"]["labels"]) for cell in matrix["cells"]}
+    if len(sizes) > 1:
+        lines.append(f"<p>Cells stand on {min(sizes)} to {max(sizes)} classes: fewer classes are easier.</p>")
+    return "\n".join(lines)
+
+
+def _shown(cell: Mapping[str, Any] | None, metric: str) -> str:
+    if cell is None:
+        return "–"
+    figures = cell["figures"]
+    found = figures["metrics"][metric]
+    bounds = "" if found["low"] is None else f" [{found['low']:.1%}, {found['high']:.1%}]"
+    dropped = sum(cell["dropped"].values())
+    about = f"{figures['rows']:,} pictures, {len(figures['labels'])} classes"
+    lost = f", {dropped:,} dropped ({', '.join(sorted(cell['dropped']))})" if dropped else ""
+    return f"<b>{found['value']:.1%}</b>{bounds}<br><small>{escape(about + lost)}</small>"

@@ -1,0 +1,122 @@
+"""Models on sources with other labels."""
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.errors import DataError
+from mien.evaluation.cross import cross_cell, cross_matrix, cross_table, restrict
+from mien.labels import EXPRESSIONS, LABEL_SETS
+
+SEVEN, EIGHT = LABEL_SETS["fer2013"], LABEL_SETS["ferplus"]
+
+
+def guesses(rows: int, classes: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), rows).astype(np.float32)
+
+
+def test_rows_that_the_model_cannot_name_are_dropped_and_counted() -> None:
+    truths = ["fear", "contempt", "happy", "contempt"]
+    seen = restrict(guesses(4, 7), SEVEN, truths, EIGHT)
+    assert seen.labels == SEVEN
+    assert seen.kept.tolist() == [True, False, True, False]
+    assert seen.dropped == {"contempt": 2}
+    assert [seen.labels[code] for code in seen.targets] == ["fear", "happiness"]
+    np.testing.assert_allclose(seen.probabilities, guesses(4, 7)[[0, 2]], atol=1e-6)
+    assert seen.rows["contempt"] is None
+
+
+def test_answers_that_the_source_does_not_know_are_renormalised_away() -> None:
+    probabilities = np.zeros((1, 8), np.float32)
+    probabilities[0, EIGHT.index("contempt")], probabilities[0, EIGHT.index("fear")] = 0.8, 0.2
+    seen = restrict(probabilities, EIGHT, ["fear"], SEVEN)
+    assert seen.labels == SEVEN
+    assert seen.probabilities[0, SEVEN.index("fear")] == pytest.approx(1)
+    assert seen.columns["contempt"] is None
+
+
+def test_a_merge_adds_columns_and_keeps_rows() -> None:
+    probabilities = np.zeros((2, 8), np.float32)
+    probabilities[:, EIGHT.index("contempt")], probabilities[:, EIGHT.index("disgust")] = 0.5, 0.25
+    probabilities[:, EIGHT.index("fear")] = 0.25
+    seen = restrict(probabilities, EIGHT, ["contempt", "fear"], EIGHT, merge={"contempt": "disgust"})
+    assert seen.labels == SEVEN
+    np.testing.assert_allclose(seen.probabilities[:, SEVEN.index("disgust")], 0.75)
+    assert seen.targets.tolist() == [SEVEN.index("disgust"), SEVEN.index("fear")]
+    assert not seen.dropped
+
+
+def test_a_row_with_no_mass_left_is_even() -> None:
+    probabilities = np.eye(8, dtype=np.float32)[[EIGHT.index("contempt")]]
+    np.testing.assert_allclose(restrict(probabilities, EIGHT, ["fear"], SEVEN).probabilities, 1 / 7, rtol=1e-6)
+
+
+@given(
+    model=st.sets(st.sampled_from(EXPRESSIONS), min_size=2),
+    source=st.sets(st.sampled_from(EXPRESSIONS), min_size=2),
+    seed=st.integers(0, 99),
+)
+def test_what_is_left_is_shared_labels_and_probabilities(model: set[str], source: set[str], seed: int) -> None:
+    labels, known = tuple(sorted(model)), tuple(sorted(source))
+    truths = np.random.default_rng(seed).choice(known, 12).tolist()
+    if len(model & source) < 2 or not model & set(truths):
+        with pytest.raises(DataError):
+            restrict(guesses(12, len(labels), seed), labels, truths, known)
+        return
+    seen = restrict(guesses(12, len(labels), seed), labels, truths, known)
+    assert set(seen.labels) == model & source
+    np.testing.assert_allclose(seen.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert len(seen.targets) == len(seen.probabilities) == seen.kept.sum()
+    assert seen.kept.sum() + sum(seen.dropped.values()) == 12
+    assert set(seen.dropped) <= source - model
+
+
+class Cells(HTMLParser):
+    """Counts elements and refuses ones that are not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def cell(run: str, source: str, labels: tuple[str, ...], known: tuple[str, ...]) -> dict:
+    rng = np.random.default_rng(1)
+    truths = rng.choice(known, 60).tolist()
+    seen = restrict(guesses(60, len(labels)), labels, truths, known)
+    return cross_cell(run, source, seen, groups=[str(i // 2) for i in range(60)], bootstrap=50)
+
+
+def test_several_runs_and_sources_make_one_table() -> None:
+    matrix = cross_matrix(
+        [cell("a<b", "fer2013", SEVEN, SEVEN), cell("a<b", "ferplus", SEVEN, EIGHT), cell("c", "ferplus", EIGHT, EIGHT)]
+    )
+    assert json.loads(json.dumps(matrix)) == matrix
+    assert (matrix["runs"], matrix["sources"]) == (["a<b", "c"], ["fer2013", "ferplus"])
+    page = cross_table(matrix)
+    parsed = Cells()
+    parsed.feed(page)
+    assert not parsed.open
+    assert parsed.count["td"] == 4
+    assert "a&lt;b" in page
+    assert "–" in page, "c has not met fer2013"
+    assert "dropped (contempt)" in page
+    assert "7 to 8 classes" in page
+
+
+def test_one_pair_twice_is_refused() -> None:
+    twice = cell("a", "fer2013", SEVEN, SEVEN)
+    with pytest.raises(DataError, match="same source twice"):
+        cross_matrix([twice, twice])
