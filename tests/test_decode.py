@@ -139,6 +139,13 @@ def test_bombs_are_refused_by_their_header(kind: str) -> None:
     assert "60000 x 60000" in str(caught.value)
 
 
+def test_a_png_chunk_that_claims_gigabytes_is_refused_before_they_are_reserved() -> None:
+    data = bytearray(encode_png(picture()))
+    data[data.index(b"IDAT") - 4] = 0xCF
+    with pytest.raises(UnreadableImage, match="truncated"):
+        decode(bytes(data))
+
+
 def test_the_limit_is_the_callers() -> None:
     data = file(picture(), "PNG")
     assert decode(data, max_pixels=2400).shape == (40, 60, 3)

@@ -72,12 +72,15 @@ class TestContract:
     def test_an_empty_folder_says_what_was_looked_for(
         self, name: str, write: Callable[[Album], None], tmp_path: Path
     ) -> None:
-        for root in (tmp_path, tmp_path / "absent"):
+        (tmp_path / "file.txt").write_text("neither a table nor a picture")
+        for root in (tmp_path, tmp_path / "absent", tmp_path / "file.txt"):
             with pytest.raises(DataError) as caught:
                 load(name, root)
             assert str(root) in str(caught.value)
-            assert SOURCES[name].layout[0] in str(caught.value) or SOURCES[name].get in str(caught.value)
-            assert SOURCES[name].get in str(caught.value)
+        with pytest.raises(DataError) as caught:
+            load(name, tmp_path)
+        assert SOURCES[name].layout[0] in str(caught.value)
+        assert SOURCES[name].get in str(caught.value)
 
 
 def test_synthetic_needs_no_files() -> None:

@@ -5,7 +5,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_PNG_END = b"IEND\xaeB`\x82"
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _TIFF_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
@@ -35,9 +34,15 @@ def read_header(data: bytes) -> Header | None:
 
 
 def _png(data: bytes) -> Header:
+    """Walk the chunks: decoders reserve what a chunk claims to hold, so one that outgrows the file must not get there."""
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
-    transparent = colour in (4, 6) or b"tRNS" in data[: max(data.find(b"IDAT"), 0)]
-    return Header(height, width, transparent, grey=colour in (0, 4), complete=_PNG_END in data)
+    place, name, transparent = 8, b"", colour in (4, 6)
+    while name != b"IEND" and place + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        transparent |= name == b"tRNS"
+        place += length + 12
+    complete = name == b"IEND" and place <= len(data)
+    return Header(height, width, transparent, grey=colour in (0, 4), complete=complete)
 
 
 def _jpeg(data: bytes) -> Header | None:

@@ -18,9 +18,9 @@ SPLIT_FOLDERS: Mapping[str, str] = {
 
 def folders(folder: Path) -> list[str]:
     """Names of the folders inside `folder`, sorted; hidden ones and archive leftovers (`__MACOSX`) left out."""
-    return sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith((".", "__"))
-    )
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
 def pictures(folder: Path) -> list[str]:
