@@ -139,9 +139,11 @@ def forest(rows: Sequence[tuple[str, Number]], best: str | None = None) -> str:
     span = max(max(bounds) - min(bounds), 0.02)
     low, high = max(0.0, min(bounds) - 0.08 * span), min(1.0, max(bounds) + 0.08 * span)
     plot = Plot((low, high), (0, 1), width, height, (top, 70, 24, left))
-    for value in ticks(low, high):
+    marked = ticks(low, high)
+    digits = 0 if all(abs(100 * value - round(100 * value)) < 1e-6 for value in marked) else 1
+    for value in marked:
         plot.line([(value, 0), (value, 1)], "grid")
-        plot.marks.append(text(plot.x(value), height - 6, percent(value, 1), "tick mid"))
+        plot.marks.append(text(plot.x(value), height - 6, percent(value, digits), "tick mid"))
     for i, (name, estimate) in enumerate(rows):
         middle = top + _ROW * (i + 0.5)
         shown = name if len(name) <= 34 else f"{name[:33]}…"
