@@ -19,6 +19,8 @@ EXAMPLES = {
     "equalise": ["equalise"],
     "clahe": ["clahe", {"clahe": {"clip": 4, "tiles": 4}}],
     "canny": ["canny", {"canny": {"low": 50, "high": 80}}],
+    "detect-face": ["detect-face", {"detect-face": {"missing": "drop", "margin": 0.1}}],
+    "align": [{"align": {"size": 32, "detector": "viola-jones"}}],
     "normalise": ["normalise", {"normalise": "imagenet"}, {"normalise": {"mean": 0.5, "std": 0.25}}],
 }
 
@@ -86,7 +88,9 @@ def test_a_step_is_deterministic_and_blind_to_memory_layout(item, picture):
 @pytest.mark.parametrize("item", EVERY)
 def test_a_batch_is_scaled_as_its_pictures_are(item):
     chain = Chain.parse([item])
-    prepared = chain.run(_picture((48, 48, 3))).pixels
+    image = _picture((48, 48, 3))
+    prepared = chain.run(image).pixels
+    prepared = image if prepared is None else prepared
     batch = np.stack([prepared, 255 - prepared])
     tensor = chain.tensor(batch)
     assert tensor.dtype == np.float32 and tensor.flags.c_contiguous
@@ -123,6 +127,10 @@ def test_any_order_of_plain_steps_keeps_its_promises(items):
         ([{"crop": 1.5}], "crop"),
         ([{"crop": [0.5, 0, 0.6, 1]}], "leaves the picture"),
         ([{"clahe": {"clip": 0}}], "clip"),
+        ([{"detect-face": "yunett"}], "did you mean 'yunet'"),
+        ([{"detect-face": {"detector": "auto"}}], "viola-jones, yunet"),
+        ([{"detect-face": {"missing": "skip"}}], "drop, fail, keep"),
+        ([{"align": {"apart": 0}}], "apart"),
         ([{"canny": {"low": 9, "high": 3}}], "high"),
         ([{"grey": 1}], "no parameters"),
         ([{"normalise": "imagnet"}], "did you mean 'imagenet'"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mien.errors import UsageError, unknown
 from mien.files import digest
+from mien.imaging.alignment import Align, DetectFace
 from mien.imaging.operations import Image
 from mien.imaging.steps import Canny, Clahe, Colour, Crop, Equalise, Grey, Normalise, Outcome, Resize, Size, Step
 
@@ -22,6 +23,8 @@ CATALOGUE: dict[str, type[Step]] = {
     "equalise": Equalise,
     "clahe": Clahe,
     "canny": Canny,
+    "detect-face": DetectFace,
+    "align": Align,
     "normalise": Normalise,
 }
 

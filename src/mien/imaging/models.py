@@ -95,7 +95,7 @@ def present(name: str) -> Path | None:
 
 
 def find(name: str) -> Path:
-    """The file of a model, its SHA-256 checked. Raises MienError when it is another, or absent: then how to bring it."""
+    """The file of a model, checked by its SHA-256. Raises MienError when it is absent, saying how to bring it."""
     model, path = _model(name), present(name)
     if path is None:
         raise MienError(
