@@ -34,7 +34,7 @@ def read_header(data: bytes) -> Header | None:
 
 
 def _png(data: bytes) -> Header:
-    """Walk the chunks: decoders reserve what a chunk claims to hold, so one that outgrows the file must not get there."""
+    """Walk the chunks: decoders reserve what a chunk claims to hold, so none that outgrows the file may get there."""
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
     place, name, transparent = 8, b"", colour in (4, 6)
     while name != b"IEND" and place + 12 <= len(data):
