@@ -1,0 +1,76 @@
+"""Arms over the same rows: alignment, counts, and the pictures that changed sides."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mien.errors import DataError
+from mien.evaluation.comparison import compare, rank
+from mien.evaluation.statistics import mcnemar
+
+LABELS = ("fear", "neutral")
+
+
+def arm(true: str, sure: list[float]) -> pd.DataFrame:
+    """Predictions for pictures a, b, c, ...: `true` holds f or n for each, `sure` the probability of fear."""
+    fear = np.array(sure, np.float32)
+    return pd.DataFrame(
+        {
+            "image": [chr(97 + i) for i in range(len(sure))],
+            "label": [LABELS[letter == "n"] for letter in true],
+            "predicted": [LABELS[int(p < 0.5)] for p in fear],
+            "p_fear": fear,
+            "p_neutral": 1 - fear,
+        }
+    )
+
+
+WITHOUT = arm("ffffnn", [0.9, 0.1, 0.4, 0.8, 0.2, 0.7])
+WITH = arm("ffffnn", [0.9, 0.7, 0.9, 0.3, 0.1, 0.6])
+
+
+def test_gained_and_lost_pictures_carry_the_probabilities_of_both_arms_largest_change_first() -> None:
+    found = compare(WITHOUT, WITH)
+    assert found.gained["image"].tolist() == ["b", "c"]
+    assert found.lost["image"].tolist() == ["d"]
+    first = found.gained.iloc[0]
+    assert (first["predicted_a"], first["predicted_b"]) == ("neutral", "fear")
+    assert [first[f"p_{which}_{side}"] for side in "ab" for which in ("predicted", "label")] == pytest.approx(
+        [0.9, 0.1, 0.7, 0.7]
+    )
+    assert (found.both_right, found.both_wrong) == (2, 1)
+    assert found.p == pytest.approx(mcnemar(1, 2))
+    assert found.difference.value == pytest.approx(1 / 6)
+
+
+def test_class_changes_add_up_to_the_whole() -> None:
+    found = compare(WITHOUT, WITH)
+    assert [(each.label, each.support) for each in found.classes] == [("fear", 4), ("neutral", 2)]
+    total = sum(each.support * each.difference.value for each in found.classes)
+    assert total == pytest.approx(found.rows * found.difference.value)
+
+
+def test_the_order_of_the_rows_does_not_matter_and_swapping_the_arms_swaps_the_lists() -> None:
+    straight, shuffled = compare(WITHOUT, WITH), compare(WITHOUT, WITH.iloc[::-1])
+    assert straight.as_dict() == shuffled.as_dict()
+    swapped = compare(WITH, WITHOUT)
+    assert sorted(swapped.lost["image"]) == sorted(straight.gained["image"])
+    assert swapped.difference.value == pytest.approx(-straight.difference.value)
+
+
+def test_a_comparison_and_a_ranking_are_json() -> None:
+    wider = WITH.drop(columns="p_fear")
+    document = json.loads(json.dumps(compare(WITHOUT, wider).as_dict(), allow_nan=False))
+    assert document["gained"][0]["p_label_b"] is None
+    ranking = json.loads(json.dumps(rank({"without": WITHOUT, "with": WITH}).as_dict(), allow_nan=False))
+    assert ranking["pairs"][0]["a"] == "without"
+    assert ranking["best"] is None
+
+
+def test_arms_over_other_pictures_or_other_truths_are_refused() -> None:
+    with pytest.raises(DataError, match="5 shared"):
+        compare(WITHOUT, WITH.iloc[:5])
+    with pytest.raises(DataError, match="different true labels"):
+        compare(WITHOUT, WITH.assign(label="fear"))
