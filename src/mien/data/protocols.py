@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mien.data.samples import Samples
-from mien.data.split import SplitSpec, assign
 from mien.data.sources import catalog
+from mien.data.split import SplitSpec, assign
 from mien.errors import DataError, UsageError, unknown
 from mien.files import digest
 
@@ -23,7 +22,7 @@ class Protocol:
     source: str
     about: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    split: SplitSpec = SplitSpec()
+    split: SplitSpec = field(default_factory=SplitSpec)
     digest: str | None = None
 
 
@@ -31,19 +30,19 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "fer2013-official": Protocol(
         "fer2013",
         "FER2013 as published: Training trains, PublicTest validates, PrivateTest tests",
-        digest=None,
+        digest="bb4ca5b1b794",
     ),
     "ferplus-majority": Protocol(
         "ferplus",
         "FERPlus rows where one of eight expressions has more than half of the votes; FER2013's split",
         {"mode": "majority"},
-        digest=None,
+        digest="876b0409329b",
     ),
     "ferplus-plurality": Protocol(
         "ferplus",
         "FERPlus rows whose most frequent vote is one of eight expressions; FER2013's split",
         {"mode": "plurality"},
-        digest=None,
+        digest="c895da748d61",
     ),
     "ckplus-subject-10fold": Protocol(
         "ckplus",

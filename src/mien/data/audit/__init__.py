@@ -2,7 +2,7 @@
 
 from mien.data.audit.check import Audit, audit, clean_train
 from mien.data.audit.findings import Finding
-from mien.data.audit.gate import Policy, Promises, check_before_training, recipe_findings
+from mien.data.audit.gate import Policy, Promises, check_before_training, recipe_findings, refuse
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
 
@@ -19,4 +19,5 @@ __all__ = [
     "look",
     "looks_of",
     "recipe_findings",
+    "refuse",
 ]

@@ -77,7 +77,7 @@ def _turned(pictures: NDArray[np.uint8], mirrored: NDArray[np.bool_]) -> NDArray
 def _tangent_correlation(left: Stack, right: Stack) -> NDArray[np.float32]:
     """The correlation of `right` with the best mix of `left` and its derivatives under scale and shift."""
     columns = _tangents(left)
-    aim = right.reshape(len(right), -1)
+    aim = _flat(right)
     aim = aim - aim.mean(axis=1, keepdims=True)
     answer = _solve(columns @ columns.transpose(0, 2, 1), columns @ aim[:, :, None])
     explained = (answer.transpose(0, 2, 1) @ columns)[:, 0]
@@ -88,11 +88,11 @@ def _tangent_correlation(left: Stack, right: Stack) -> NDArray[np.float32]:
 
 def _alignment(left: Stack, right: Stack, motion: Stack) -> Stack:
     """Scale and shift (P, 2 axes, 2) that lay `right` over `left`, in units of half a picture; (1, 0) is none."""
-    aim = left.reshape(len(left), -1, 1)
+    aim = _flat(left)[:, :, None]
     for _ in range(_STEPS):
         moved, seen = _warp(right, motion)
         columns = _tangents(moved)
-        weighted = columns * seen.reshape(len(left), 1, -1)
+        weighted = columns * _flat(seen)[:, None]
         answer = _solve(weighted @ columns.transpose(0, 2, 1), weighted @ aim)[:, :, 0]
         contrast = np.maximum(answer[:, 4:5], 0.3)
         motion += np.clip(answer[:, :4] / contrast, -0.08, 0.08).reshape(-1, 2, 2)
@@ -114,7 +114,11 @@ def _tangents(pictures: Stack) -> Stack:
     place = _places(pictures.shape[1])
     down, across = np.gradient(pictures, place[1] - place[0], axis=(1, 2))
     parts = (down * place[:, None], down, across * place, across, pictures, np.ones_like(pictures))
-    return np.stack(parts, axis=1).reshape(len(pictures), 6, -1)
+    return np.stack([_flat(part) for part in parts], axis=1)
+
+
+def _flat(pictures: Stack) -> Stack:
+    return pictures.reshape(len(pictures), pictures.shape[1] * pictures.shape[2])
 
 
 def _solve(square: Stack, aim: Stack) -> Stack:

@@ -11,7 +11,7 @@ from mien.data.audit.planted import several
 
 GRID = 24
 WIDTH = 40
-_LESSONS = 6000
+_LESSONS, _LESSONS_EACH = 6000, 10
 _BLOCK = 8192
 
 
@@ -41,7 +41,7 @@ def learn(miniatures: NDArray[np.uint8], seed: int = 0) -> Descriptor:
     rng = np.random.default_rng(seed)
     chosen = miniatures[np.sort(rng.permutation(len(miniatures))[:_LESSONS])]
     originals = normalised(chosen)
-    lessons = rng.integers(0, len(chosen), _LESSONS)
+    lessons = rng.integers(0, len(chosen), min(_LESSONS, _LESSONS_EACH * len(chosen)))
     change = normalised([several(chosen[i], rng, mirror=False) for i in lessons]) - originals[lessons]
     within = _with_mirror(change.T @ change / len(change))
     within += 0.1 * np.trace(within) / len(within) * np.eye(len(within), dtype=np.float32)

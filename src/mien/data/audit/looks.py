@@ -37,9 +37,7 @@ class Looks:
         return Looks(self.miniatures[positions], self.digests[positions], self.sizes[positions], self.reasons)
 
 
-def look(
-    samples: Samples, cache: Path | None = None, progress: Callable[[int, int], None] | None = None
-) -> Looks:
+def look(samples: Samples, cache: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Looks:
     """Look at every picture of a dataset; decoded once and cached as `prepare` does."""
     chain = Chain.parse(["grey", {"resize": {"size": SIDE, "interpolation": "area"}}])
     prepared = prepare(samples, chain, cache=cache, progress=progress)

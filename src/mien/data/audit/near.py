@@ -39,8 +39,11 @@ def near_pairs(miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: 
     """All near twins among miniatures (N, S, S) uint8, none of them blank, most alike first.
 
     Candidates are close under a learnt descriptor; each is then aligned and correlated. Past `indexed`
-    pictures the candidates come from an approximate index (FAISS IVF) instead of all pairs.
+    pictures the candidates come from an approximate index (FAISS IVF) instead of all pairs. Above 1 a threshold
+    is beyond reach, and nothing is searched.
     """
+    if threshold > 1:
+        return Pairs(*np.empty((2, 0), np.int64), np.empty(0, np.float32), np.empty(0, bool))
     left, right, mirrored = candidates(miniatures, indexed)
     alike = similarity(miniatures, left, right, mirrored)
     order = np.lexsort((right, left, -alike))

@@ -23,7 +23,7 @@ def suspects(
     samples: Samples,
     looks: Looks,
     groups: NDArray[np.int64],
-    probabilities: NDArray[np.floating] | None = None,
+    probabilities: NDArray[np.floating] | None,
     method: str,
 ) -> list[Finding]:
     """Label noise suspects by confident learning (Northcutt et al., JAIR 2021; cleanlab), most doubtful first.
@@ -42,7 +42,7 @@ def suspects(
     else:
         given = np.asarray(probabilities)[np.ix_(rows, present)]
         given = given / given.sum(axis=1, keepdims=True)
-    issues = find_label_issues(encoded, given, filter_by="prune_by_noise_rate", n_jobs=1)
+    issues = find_label_issues(encoded, given, filter_by="confident_learning", n_jobs=1)
     doubtful = np.flatnonzero(issues)
     if not len(doubtful):
         return []

@@ -102,9 +102,7 @@ def figures(samples: Samples, likeness: Likeness, kind: Kind) -> dict[str, Any]:
         "cross_split_groups": sum(_distinct(split[rows]) > 1 for rows in groups),
         "label_conflicts": sum(_distinct(label[rows]) > 1 for rows in groups),
         "twins_in_training": {
-            name: int((has_training_twin & _of(samples, name)).sum())
-            for name in SPLITS[1:]
-            if _of(samples, name).any()
+            name: int((has_training_twin & _of(samples, name)).sum()) for name in SPLITS[1:] if _of(samples, name).any()
         },
     }
 
@@ -138,7 +136,7 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     if conflicts:
         found.append(Finding(
             f"{kind}-twins-conflicting-labels", "warning", len(conflicts),
-            f"{len(conflicts):,} groups of {kind} twins carry more than one label: no model can be right on all of them",
+            f"{len(conflicts):,} groups of {kind} twins carry two labels or more: no model can be right on all",
             "relabel them, or leave them out; see the pairs on the audit page",
             tuple(np.concatenate(conflicts).tolist()),
         ))  # fmt: skip

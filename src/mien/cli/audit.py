@@ -1,0 +1,75 @@
+"""mien audit: twins, leaks, people across splits, broken pictures and doubtful labels, before anything is trained."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.data import _load as load_source
+
+if TYPE_CHECKING:
+    from mien.data.audit import Audit
+
+_STYLE = {"block": "bold red", "warning": "yellow", "info": "dim"}
+
+
+def audit(
+    source: Annotated[str, typer.Argument(help="A source by name: fer2013, ferplus, folders, manifest, ...")],
+    root: Annotated[Path | None, typer.Argument(help="The folder (or file) of the data; synthetic needs none.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for audit.json and the page audit.html.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Every leak blocks, also one the data came with.")] = False,
+    near_threshold: Annotated[
+        float | None, typer.Option(min=0.5, max=1.0, help="Similarity from which pairs are near twins.")
+    ] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Also look for wrong labels, by cross-validated predictions (minutes).")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Audit a dataset under its official split. Ends with 3 when a finding blocks.
+
+    Example: mien audit fer2013 data/fer2013 --out audit
+    """
+    from mien.cli.progress import progress
+    from mien.data.audit import audit as check
+    from mien.data.audit import look, refuse
+    from mien.data.audit.near import NEAR
+    from mien.data.audit.page import write_page
+    from mien.files import write_json
+
+    samples = load_source(source, root, option)
+    with progress("looking at pictures") as step:
+        looks = look(samples, progress=step)
+    found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise)
+    if strict:
+        found = found.strict()
+    if out is not None:
+        write_json(out / "audit.json", found.as_dict())
+        write_page(out / "audit.html", samples, looks, found, source)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+    else:
+        _print(source, found, out)
+    refuse(found.blocking)
+
+
+def _print(source: str, found: "Audit", out: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"{source}: {found.images:,} pictures", title_justify="left")
+    for column in ("severity", "finding", "meaning"):
+        table.add_column(column, overflow="fold")
+    table.add_column("count", justify="right")
+    for finding in found.findings:
+        style = _STYLE[finding.severity]
+        meaning = f"{finding.message}\n[dim]{finding.advice}[/dim]"
+        table.add_row(f"[{style}]{finding.severity}[/{style}]", finding.code, meaning, f"{finding.count:,}")
+    console.print(table if found.findings else f"{source}: {found.images:,} pictures, nothing found")
+    if out is not None:
+        console.print(f"{out / 'audit.html'}", soft_wrap=True, highlight=False)

@@ -1,0 +1,135 @@
+"""The audit as one HTML file: findings, and the pictures behind them side by side."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from numpy.typing import NDArray
+
+from mien.data.audit.check import Audit
+from mien.data.audit.looks import Looks
+from mien.data.samples import SPLITS, Samples
+from mien.files import write_text
+from mien.imaging.decode import encode_png
+
+SHOWN = 48
+_MEMBERS = 4
+
+_GALLERIES: Mapping[str, str] = {
+    "label-noise": "Labels in doubt",
+    "blank": "Blank pictures",
+    "tiny": "Tiny pictures",
+}
+
+
+@dataclass(frozen=True)
+class Face:
+    """One picture of the page: its image as a data URI, and what is known of it."""
+
+    picture: str
+    image: str
+    label: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that belong together; `note` says how, `crosses` and `conflicts` why they matter."""
+
+    faces: tuple[Face, ...]
+    more: int
+    note: str
+    crosses: bool
+    conflicts: bool
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A section of pictures; `total` groups were found, those with the gravest meaning are shown."""
+
+    title: str
+    about: str
+    groups: tuple[Group, ...]
+    total: int
+
+
+def write_page(out: Path, samples: Samples, looks: Looks, audit: Audit, title: str, shown: int = SHOWN) -> Path:
+    """Write the page to `out`, whole or not at all; at most `shown` groups a section."""
+    environment = Environment(
+        loader=PackageLoader("mien.data.audit"),
+        autoescape=select_autoescape(default_for_string=True, default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    galleries = [gallery for gallery in _galleries(samples, looks, audit, shown) if gallery.groups]
+    splits = [split for split in SPLITS if len(samples.rows(split))]
+    text = environment.get_template("audit.html.j2").render(
+        title=title, audit=audit, galleries=galleries, splits=splits, judged=splits[1:]
+    )
+    write_text(out, text)
+    return out
+
+
+def _galleries(samples: Samples, looks: Looks, audit: Audit, shown: int) -> Iterator[Gallery]:
+    show = _Show(samples, looks)
+    exact = sorted(audit.likeness.groups("exact"), key=show.gravity)
+    yield Gallery(
+        "Exact twins",
+        "The same pixels more than once. Groups across splits come first, then those with conflicting labels.",
+        tuple(show.group(rows) for rows in exact[:shown]),
+        len(exact),
+    )
+    pairs = [audit.likeness.first[edge] for edge in audit.likeness.edges]
+    order = sorted(range(len(pairs)), key=lambda i: (*show.gravity(pairs[i]), audit.likeness.similarity[i]))
+    yield Gallery(
+        "Near twins",
+        "One picture resized, recompressed, mirrored, relit or slightly cropped into another. Pairs across splits come "
+        "first, then those with conflicting labels; within each the least alike, where a mistake would show.",
+        tuple(show.group(pairs[i], _note(audit, i)) for i in order[:shown]),
+        len(pairs),
+    )
+    for finding in audit.findings:
+        if finding.code in _GALLERIES:
+            single = tuple(show.group(np.array([row])) for row in finding.rows[:shown])
+            yield Gallery(_GALLERIES[finding.code], finding.message, single, finding.count)
+
+
+def _note(audit: Audit, pair: int) -> str:
+    mirrored = ", mirrored" if audit.likeness.mirrored[pair] else ""
+    return f"similarity {audit.likeness.similarity[pair]:.3f}{mirrored}"
+
+
+class _Show:
+    """Rows of one dataset as faces and groups of the page."""
+
+    def __init__(self, samples: Samples, looks: Looks) -> None:
+        self.looks = looks
+        self.image, self.label, self.split = (
+            samples.table[column].fillna("none").to_numpy(object) for column in ("image", "label", "split")
+        )
+
+    def crosses(self, rows: NDArray[np.int64]) -> bool:
+        return len(set(self.split[rows]) - {"none"}) > 1
+
+    def conflicts(self, rows: NDArray[np.int64]) -> bool:
+        return len(set(self.label[rows]) - {"none"}) > 1
+
+    def gravity(self, rows: NDArray[np.int64]) -> tuple[bool, bool]:
+        return not self.crosses(rows), not self.conflicts(rows)
+
+    def group(self, rows: NDArray[np.int64], note: str = "") -> Group:
+        _, first = np.unique([f"{self.split[row]} {self.label[row]}" for row in rows], return_index=True)
+        telling = np.concatenate([rows[first], np.delete(rows, first)])[:_MEMBERS]
+        faces = tuple(
+            Face(_inline(self.looks.miniatures[row]), self.image[row], self.label[row], self.split[row])
+            for row in telling
+        )
+        return Group(faces, len(rows) - len(faces), note, self.crosses(rows), self.conflicts(rows))
+
+
+def _inline(picture: NDArray[np.uint8]) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode_png(np.ascontiguousarray(picture))).decode()

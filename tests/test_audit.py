@@ -1,0 +1,300 @@
+"""The audit: twins counted independently, planted near twins found, and every planted leak caught by its name."""
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.data.audit import (
+    Audit,
+    Promises,
+    audit,
+    check_before_training,
+    children,
+    clean_train,
+    look,
+    looks_of,
+    recipe_findings,
+)
+from mien.data.audit.near import near_pairs
+from mien.data.audit.page import write_page
+from mien.data.audit.planted import TRANSFORMATIONS
+from mien.data.audit.twins import figures, liken
+from mien.data.balance import parse
+from mien.data.material import balanced, readable, resplit
+from mien.data.prepare import prepare
+from mien.data.samples import Rows, Samples, table
+from mien.data.sources import catalog, fer2013
+from mien.data.split import SplitSpec
+from mien.errors import AuditBlocked
+from mien.imaging.chain import Chain
+from mien.labels import LABEL_SETS
+
+LABELS = ("anger", "fear", "happiness")
+
+
+def pictures(count: int, seed: int = 0, side: int = 48) -> np.ndarray:
+    """Pictures as unlike as photographs: smooth noise with a little detail."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(size=(count, 7, 7))
+    smooth = np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_CUBIC) for one in coarse])
+    return np.clip(128 + 45 * smooth + rng.normal(0, 3, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def samples_of(pixels: np.ndarray, split: list[str | None] | None = None, **columns: object) -> Samples:
+    count = len(pixels)
+    columns.setdefault("label", [LABELS[i % 3] for i in range(count)])
+    label = columns.pop("label")
+    rows = table([f"#{i}" for i in range(count)], label, source="made-up", split=split or ["train"] * count, **columns)
+    return Samples(
+        rows, LABELS if set(label) <= set(LABELS) else LABEL_SETS["fer2013"], Rows(pixels, f"made-up:{count}")
+    )
+
+
+def found(samples: Samples, **options: object) -> Audit:
+    return audit(samples, looks_of(samples.reader.pixels), **options)
+
+
+def codes(result: Audit) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in result.findings}
+
+
+def in_three_parts(count: int) -> list[str | None]:
+    return [("train", "train", "validation", "test")[i % 4] for i in range(count)]
+
+
+def test_an_exact_twin_across_the_split_is_named_with_its_label_conflict() -> None:
+    pixels = pictures(20)
+    pixels[3] = pixels[0]
+    samples = samples_of(pixels, in_three_parts(20), label=["anger"] * 3 + ["fear"] * 17)
+    result = found(samples)
+    assert result.exact == {
+        "groups": 1, "images": 2, "redundant": 1, "cross_split_groups": 1, "label_conflicts": 1,
+        "twins_in_training": {"validation": 0, "test": 1},
+    }  # fmt: skip
+    assert result.near["groups"] == 0
+    assert codes(result)["exact-twins-across-splits"] == "warning"
+    assert codes(result)["exact-twins-conflicting-labels"] == "warning"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_exact_counts_follow_from_which_pictures_repeat(which: list[int], random: object) -> None:
+    originals = pictures(7, seed=3, side=24)
+    samples = samples_of(originals[which])
+    counts = figures(samples, liken(looks_of(samples.reader.pixels)), "exact")
+    sizes = [which.count(each) for each in set(which) if which.count(each) > 1]
+    assert counts["groups"] == len(sizes)
+    assert counts["images"] == sum(sizes)
+    assert counts["redundant"] == len(which) - len(set(which))
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@pytest.mark.parametrize("count", [40, 200], ids=["all pairs", "descriptor"])
+def test_a_near_twin_is_found_whatever_was_done_to_it(name: str, count: int) -> None:
+    rng = np.random.default_rng(5)
+    originals = list(pictures(count))
+    copies = [TRANSFORMATIONS[name](originals[i], rng) for i in range(20)]
+    looks = looks_of([*originals, *copies])
+    pairs = near_pairs(looks.miniatures)
+    got = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    planted = {(i, count + i) for i in range(20)}
+    assert len(got & planted) >= 19
+    assert not got - planted
+
+
+def test_the_index_finds_what_all_pairs_find() -> None:
+    originals = pictures(1500)
+    copies = originals[:100, :, ::-1] // 2 + 40
+    miniatures = np.concatenate([originals, copies])
+    whole, indexed = near_pairs(miniatures), near_pairs(miniatures, indexed=500)
+    assert len(whole) >= 100
+    assert len(indexed) >= 0.95 * len(whole)
+
+
+def test_a_near_twin_across_the_split_is_named_and_blocks_only_when_strict() -> None:
+    pixels = pictures(40)
+    pixels[3] = np.clip(pixels[0][:, ::-1].astype(int) + 20, 0, 255)
+    result = found(samples_of(pixels, in_three_parts(40)))
+    assert result.near["twins_in_training"] == {"validation": 0, "test": 1}
+    assert codes(check_before_training(result))["near-twins-across-splits"] == "warning"
+    with pytest.raises(AuditBlocked, match="near-twins-across-splits") as refused:
+        check_before_training(result, "strict")
+    assert refused.value.exit_code == 3
+    assert check_before_training(result, "off").findings == result.findings
+
+
+def test_cleaning_drops_training_rows_only_and_leaves_no_twin_behind() -> None:
+    pixels = pictures(60)
+    pixels[3], pixels[2], pixels[5] = pixels[0], pixels[1][:, ::-1], pixels[4]
+    samples = samples_of(pixels, in_three_parts(60))
+    dropped = clean_train(samples, found(samples))
+    assert dropped.tolist() == [0, 1]
+    kept = np.setdiff1d(np.arange(60), dropped)
+    again = found(Samples(samples.take(kept).table, samples.labels, Rows(pixels[kept], "kept")))
+    assert again.exact["twins_in_training"] == again.near["twins_in_training"] == {"validation": 0, "test": 0}
+
+
+@pytest.mark.parametrize("column", ["subject", "sequence"])
+def test_people_and_sequences_across_the_split_block_only_where_that_was_promised(column: str) -> None:
+    names = [f"{column}{i // 4}" for i in range(24)]
+    samples = samples_of(pictures(24), in_three_parts(24), **{column: names})
+    code = f"{column}s-across-splits"
+    assert codes(found(samples))[code] == "warning"
+    promised = found(samples, promised=[column])
+    assert codes(promised)[code] == "block"
+    with pytest.raises(AuditBlocked, match=code):
+        check_before_training(promised)
+    assert promised.subjects_across_splits == (6 if column == "subject" else 0)
+    whole = samples_of(pictures(24), ["train"] * 12 + ["test"] * 12, **{column: names})
+    assert code not in codes(found(whole, promised=[column]))
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        ({"smote": {"neighbours": 2}}, "smote-child-across-splits"),
+        ("augment", "augmentation-child-across-splits"),
+        ("oversample", "oversampling-child-across-splits"),
+    ],
+)
+def test_children_made_before_the_split_are_caught_by_name(step: object, code: str, tmp_path: Path) -> None:
+    pixels = pictures(48)
+    samples = samples_of(pixels, label=["anger"] * 30 + ["fear"] * 12 + ["happiness"] * 6)
+    material = readable(samples, prepare(samples, Chain.parse(["grey", {"resize": 48}]), tmp_path))
+    wrong = resplit(balanced(material, parse([step]), 0, split=None), SplitSpec("stratified", (0.6, 0.2, 0.2)))
+    caught = children(wrong.samples, wrong.parents)
+    assert [finding.code for finding in caught] == [code]
+    with pytest.raises(AuditBlocked, match=code):
+        check_before_training(found(samples).found(caught))
+    right = balanced(resplit(material, SplitSpec("stratified", (0.6, 0.2, 0.2))), parse([step]), 0)
+    assert len(right.samples) > len(samples)
+    assert children(right.samples, right.parents) == []
+
+
+def test_the_test_split_as_monitor_is_refused_by_name() -> None:
+    result = found(samples_of(pictures(12), in_three_parts(12)))
+    with pytest.raises(AuditBlocked, match="test-as-monitor"):
+        check_before_training(result, promises=Promises(monitor="test"))
+    assert recipe_findings(Promises()) == []
+    judged = check_before_training(result, "off", Promises(monitor="test"))
+    assert codes(judged)["test-as-monitor"] == "block"
+
+
+def test_blank_tiny_and_unreadable_pictures_are_told(tmp_path: Path) -> None:
+    for i, picture in enumerate(pictures(6)):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
+    cv2.imwrite(str(tmp_path / "blank.png"), np.full((48, 48), 7, np.uint8))
+    cv2.imwrite(str(tmp_path / "tiny.png"), pictures(1, seed=9)[0][:12, :12])
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    names = [f"{i}.png" for i in range(6)] + ["blank.png", "tiny.png", "truncated.png"]
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{name},fear\n" for name in names))
+    samples = catalog.load("manifest", tmp_path / "list.csv")
+    result = audit(samples, look(samples, cache=tmp_path / "cache"))
+    rows = {finding.code: finding.rows for finding in result.findings}
+    assert (rows["blank"], rows["tiny"], rows["unreadable"]) == ((6,), (7,), (8,))
+    assert result.blank == 1
+
+
+def test_uneven_classes_and_a_shift_between_splits_are_told() -> None:
+    label = ["anger"] * 300 + ["fear"] * 10 + ["anger"] * 60 + ["fear"] * 60
+    split = ["train"] * 310 + ["test"] * 120
+    result = found(samples_of(pictures(430, side=24), split, label=label))
+    assert {"uneven-classes", "class-shift-test"} <= codes(result).keys()
+    assert "class-shift-validation" not in codes(result)
+
+
+def test_wrong_labels_are_suspected_and_the_method_is_named() -> None:
+    rng = np.random.default_rng(2)
+    means = pictures(3, seed=4).astype(float)
+    truth = np.arange(240) % 3
+    pixels = np.clip(means[truth] + rng.normal(0, 12, (240, 48, 48)), 0, 255).astype(np.uint8)
+    label = [LABELS[i] for i in truth]
+    for row in (10, 50, 90):
+        label[row] = LABELS[(truth[row] + 1) % 3]
+    samples = samples_of(pixels, in_three_parts(240), label=label)
+    (finding,) = [each for each in found(samples, threshold=1.1, noise=True).findings if each.code == "label-noise"]
+    assert {10, 50, 90} <= set(finding.rows)
+    assert "logistic regression" in finding.message
+    one_hot = np.eye(7)[[LABEL_SETS["fer2013"].index(LABELS[i]) for i in truth]] * 0.9 + 0.1 / 7
+    given = found(samples, threshold=1.1, probabilities=one_hot, method="predictions of run x")
+    (finding,) = [each for each in given.findings if each.code == "label-noise"]
+    assert set(finding.rows) == {10, 50, 90}
+    assert "run x" in finding.message
+
+
+def test_pictures_of_any_size_and_colour_are_compared() -> None:
+    small = pictures(30)
+    large = [cv2.cvtColor(cv2.resize(one, (120, 90)), cv2.COLOR_GRAY2RGB) for one in small[:5]]
+    pairs = near_pairs(looks_of([*small, *large]).miniatures)
+    assert set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)) == {(i, 30 + i) for i in range(5)}
+
+
+def test_one_picture_or_blank_pictures_alone_are_no_trouble() -> None:
+    assert found(samples_of(pictures(1))).near["groups"] == 0
+    blank = np.stack([np.full((48, 48), level, np.uint8) for level in (0, 1, 255, 255)])
+    result = found(samples_of(blank))
+    assert (result.near["groups"], result.exact["groups"], result.blank) == (0, 1, 4)
+
+
+def test_the_page_shows_pairs_side_by_side_and_loads_nothing(tmp_path: Path) -> None:
+    pixels = pictures(40)
+    pixels[3], pixels[7] = pixels[0], pixels[5][:, ::-1]
+    samples = samples_of(pixels, in_three_parts(40))
+    page = write_page(tmp_path / "audit.html", samples, looks_of(pixels), found(samples), "<b>odd</b>").read_text()
+    assert "&lt;b&gt;odd" in page
+    assert page.count("data:image/png;base64,") == 4
+    assert "mirrored" in page
+    assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def fer2013_pixels(shared: Path) -> np.ndarray:
+    """The pictures of FER2013 (35887, 48, 48) uint8, cut from the sheets they are kept on."""
+    sheets = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(shared.glob("data/fer2013/sheet-*.png"))]
+    tiles = [one.reshape(len(one) // 48, 48, 64, 48).transpose(0, 2, 1, 3).reshape(-1, 48, 48) for one in sheets]
+    return np.concatenate(tiles)[:35887]
+
+
+def test_every_exact_twin_of_fer2013_is_found_and_planted_near_twins_with_recall_and_precision(shared: Path) -> None:
+    pixels = fer2013_pixels(shared)
+    rows = pd.read_csv(shared / "data" / "fer2013" / "labels.csv")
+    rows["hash"] = [hashlib.md5(picture.tobytes()).hexdigest() for picture in pixels]
+    counted = rows.groupby("hash").agg(
+        images=("hash", "size"), splits=("Usage", "nunique"), labels=("emotion", "nunique")
+    )
+    counted = counted[counted["images"] > 1]
+    in_training = set(rows.loc[rows["Usage"] == "Training", "hash"])
+    split = rows["Usage"].map({"Training": "train", "PublicTest": "validation", "PrivateTest": "test"})
+    samples = samples_of(pixels, split.tolist(), label=[fer2013.CODES[code] for code in rows["emotion"]])
+    looks = looks_of(pixels)
+    # The near twins of all of FER2013 are the work of benchmarks/audit.py.
+    likeness = liken(looks, threshold=1.1)
+    assert figures(samples, likeness, "exact") == {
+        "groups": len(counted),
+        "images": counted["images"].sum(),
+        "redundant": counted["images"].sum() - len(counted),
+        "cross_split_groups": (counted["splits"] > 1).sum(),
+        "label_conflicts": (counted["labels"] > 1).sum(),
+        "twins_in_training": {
+            name: rows.loc[split == name, "hash"].isin(in_training).sum() for name in ("validation", "test")
+        },
+    }
+
+    originals = looks.miniatures[np.sort(likeness.first)][:3000]
+    twin = near_pairs(originals, threshold=0.9)
+    originals = np.delete(originals, twin.right, axis=0)
+    rng = np.random.default_rng(11)
+    chosen = rng.choice(len(originals), 600, replace=False)
+    names = list(TRANSFORMATIONS)
+    copies = [TRANSFORMATIONS[names[i % 6]](originals[row], rng) for i, row in enumerate(chosen)]
+    pairs = near_pairs(looks_of([*originals, *copies]).miniatures)
+    planted = {(row, len(originals) + i) for i, row in enumerate(chosen.tolist())}
+    got = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    assert len(got & planted) >= 0.98 * len(planted)
+    assert len(got & planted) >= 0.98 * len(got)

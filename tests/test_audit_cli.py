@@ -1,0 +1,71 @@
+"""mien audit on the command line: its document, its table, its page, and exit code 3."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from mien.cli.audit import audit
+from mien.errors import AuditBlocked
+
+command = typer.Typer()
+command.command()(audit)
+
+
+@pytest.fixture
+def leaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A class-per-folder tree whose test part holds a training picture and a mirrored one."""
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    faces = [cv2.resize(rng.integers(0, 255, (7, 7)).astype(np.uint8), (48, 48), interpolation=cv2.INTER_CUBIC)
+             for _ in range(24)]  # fmt: skip
+    faces[16], faces[17] = faces[0], np.ascontiguousarray(faces[1][:, ::-1])
+    for i, face in enumerate(faces):
+        path = tmp_path / "data" / ("train" if i < 16 else "test") / ("happy", "sad")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), face)
+    return tmp_path / "data"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_the_document_has_the_promised_shape(leaking: Path) -> None:
+    result = run("folders", leaking, "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert list(document) == ["images", "exact", "near", "blank", "subjects_across_splits", "findings"]
+    keys = ["groups", "images", "redundant", "cross_split_groups", "label_conflicts", "twins_in_training"]
+    assert list(document["exact"]) == list(document["near"]) == keys
+    assert document["images"] == 24
+    assert document["exact"]["twins_in_training"] == document["near"]["twins_in_training"] == {"test": 1}
+    for finding in document["findings"]:
+        assert list(finding) == ["code", "severity", "count", "message", "advice"]
+
+
+def test_strict_prints_the_document_and_then_leaves_with_3(leaking: Path) -> None:
+    result = run("folders", leaking, "--json", "--strict")
+    assert isinstance(result.exception, AuditBlocked)
+    assert result.exception.exit_code == 3
+    severities = {each["code"]: each["severity"] for each in json.loads(result.stdout)["findings"]}
+    assert severities["exact-twins-across-splits"] == severities["near-twins-across-splits"] == "block"
+
+
+def test_the_table_and_the_files(leaking: Path, tmp_path: Path) -> None:
+    result = run("folders", leaking, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "exact-twins-across-splits" in result.stdout.replace("\n", "")
+    document = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert document["exact"]["groups"] == 1
+    assert (tmp_path / "out" / "audit.html").read_text().count("data:image/png") == 4
+
+
+def test_the_threshold_decides_what_near_is(leaking: Path) -> None:
+    loose = json.loads(run("folders", leaking, "--json", "--near-threshold", "0.93").stdout)
+    assert loose["near"]["groups"] == 1
+    assert run("folders", leaking, "--near-threshold", "7").exit_code == 2

@@ -1,0 +1,194 @@
+"""Protocols and their digests, and the ledger that counts how often a test split was opened."""
+
+import csv
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.data import protocols
+from mien.data.audit import look
+from mien.data.prepare import pixel_digest
+from mien.data.samples import SPLITS, Rows, Samples, table
+from mien.data.sources import catalog, fer2013
+from mien.data.split import assign
+from mien.errors import DataError, MienError, RunError, UsageError
+from mien.evaluation import ledger
+from mien.labels import LABEL_SETS
+
+LABELS = ("anger", "fear")
+
+
+def samples_of(rows: list[tuple[str, str, str]]) -> Samples:
+    digests, labels, splits = zip(*rows, strict=True)
+    content = table([f"#{i}" for i in range(len(rows))], labels, source="mine", split=splits, digest=digests)
+    return Samples(content, LABELS, Rows(np.zeros((len(rows), 4, 4), np.uint8), "mine"))
+
+
+row = st.tuples(st.text("0123456789abcdef", min_size=4, max_size=4), st.sampled_from(LABELS), st.sampled_from(SPLITS))
+
+
+@given(st.lists(row, min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_a_digest_knows_rows_labels_and_split_but_not_their_order(rows: list, random: object) -> None:
+    digest = protocols.rows_digest(samples_of(rows))
+    shuffled = rows.copy()
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert protocols.rows_digest(samples_of(shuffled)) == digest
+    for column, other in ((0, "another"), (1, LABELS[rows[0][1] == LABELS[0]]), (2, SPLITS[rows[0][2] == SPLITS[0]])):
+        changed = [*rows[0]]
+        changed[column] = other
+        assert protocols.rows_digest(samples_of([tuple(changed), *rows[1:]])) != digest
+    assert protocols.rows_digest(samples_of([*rows, rows[0]])) != digest
+
+
+def test_results_are_named_with_their_digest_and_mixed_ones_give_a_warning() -> None:
+    one = samples_of([("aa", "fear", "train"), ("bb", "anger", "test")])
+    other = samples_of([("aa", "fear", "train"), ("bb", "fear", "test")])
+    assert protocols.describe(one) == f"mine@{protocols.rows_digest(one)[:12]}"
+    assert protocols.describe(one, "p").startswith("p@")
+    assert protocols.same_protocol([protocols.describe(one), protocols.describe(one, "p")]) == []
+    (warning,) = protocols.same_protocol([protocols.describe(one), protocols.describe(other)])
+    assert protocols.describe(one) in warning
+    assert protocols.describe(other) in warning
+
+
+def test_pixels_that_were_not_prepared_have_no_digest() -> None:
+    with pytest.raises(DataError, match="digest of every picture"):
+        protocols.rows_digest(samples_of([(None, "fear", "train")]))  # type: ignore[list-item]
+
+
+def test_every_protocol_names_a_source_and_options_it_knows() -> None:
+    for protocol in protocols.PROTOCOLS.values():
+        assert set(protocol.options) <= set(catalog.SOURCES[protocol.source].options)
+    assert set(protocols.PROTOCOLS) == {
+        "fer2013-official", "ferplus-majority", "ferplus-plurality", "ckplus-subject-10fold",
+    }  # fmt: skip
+
+
+def test_a_protocol_of_ones_own_is_a_yaml_file_and_is_held_to_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text("source: synthetic\noptions: {count: 60, size: 24}\nsplit: {method: grouped, seed: 3}\n")
+    samples = protocols.apply(str(path), None)
+    seen = replace(samples, table=samples.table.assign(digest=pd.array(look(samples, tmp_path).digests, "string")))
+    said = protocols.check(str(path), seen)
+    assert said.startswith("lab@")
+    path.write_text(path.read_text() + f"digest: {said.partition('@')[2]}\n")
+    assert protocols.check(str(path), seen) == said
+    with pytest.raises(DataError, match="not the rows, labels and split of protocol lab"):
+        protocols.check(str(path), seen.take(np.arange(len(seen) - 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("fer2013-offical", None),
+        ("absent.yaml", None),
+        ("odd.yaml", "source: [1"),
+        ("odd.yaml", "sauce: fer2013"),
+        ("odd.yaml", "source: fer2013\nsplit: {metod: grouped}"),
+        ("odd.yaml", "source: fer2013\nsplit: {method: by-moonlight}"),
+    ],
+)
+def test_what_is_no_protocol_is_a_usage_error(name: str, content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    given = str(tmp_path / name) if name.endswith(".yaml") else name
+    with pytest.raises(UsageError):
+        protocols.find(given)
+
+
+def test_ckplus_folds_test_every_row_once_and_share_no_person(tmp_path: Path) -> None:
+    for subject in range(20):
+        for number, name in enumerate(("anger", "happy")):
+            path = tmp_path / "CK+48" / name / f"S{subject:03d}_{number:03d}_00000017.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.full((48, 48), subject, np.uint8))
+    tested = []
+    for fold in range(10):
+        samples = protocols.apply("ckplus-subject-10fold", tmp_path, fold)
+        tested += samples.table["image"].iloc[samples.rows("test")].tolist()
+        assert samples.table.groupby("subject")["split"].nunique().max() == 1
+    assert sorted(tested) == sorted(samples.table["image"])
+
+
+@pytest.fixture(scope="module")
+def faces(shared: Path) -> pd.DataFrame:
+    """The rows of FER2013 with the digest of each picture, read from the sheets they are kept on."""
+    sheets = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(shared.glob("data/fer2013/sheet-*.png"))]
+    tiles = [one.reshape(len(one) // 48, 48, 64, 48).transpose(0, 2, 1, 3).reshape(-1, 48, 48) for one in sheets]
+    rows = pd.read_csv(shared / "data" / "fer2013" / "labels.csv", keep_default_na=False)
+    pixels = np.concatenate(tiles)[: len(rows)]
+    return rows.assign(digest=[pixel_digest(np.ascontiguousarray(picture)) for picture in pixels])
+
+
+def test_fer2013_as_published_has_the_pinned_digest(faces: pd.DataFrame) -> None:
+    content = table(
+        faces["row"].astype(str), [fer2013.CODES[code] for code in faces["emotion"]], source="fer2013",
+        split=[fer2013.SPLITS[usage] for usage in faces["Usage"]], digest=faces["digest"],
+    )  # fmt: skip
+    samples = Samples(content, LABEL_SETS["fer2013"], Rows(np.zeros((1, 48, 48), np.uint8), "none"))
+    assert protocols.check("fer2013-official", samples).startswith("fer2013-official@")
+    with pytest.raises(DataError, match="protocol fer2013-official"):
+        protocols.check("fer2013-official", samples.take(np.arange(1, len(samples))))
+
+
+@pytest.mark.parametrize(("mode", "test_rows"), [("majority", 3153), ("plurality", 3546)])
+def test_ferplus_as_its_authors_choose_rows_has_the_pinned_digest(
+    mode: str, test_rows: int, faces: pd.DataFrame, tmp_path: Path
+) -> None:
+    votes = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
+    with (tmp_path / "fer2013new.csv").open("w", newline="") as stream:
+        write = csv.writer(stream)
+        write.writerow(["Usage", "Image name", *votes])
+        write.writerows(faces[["Usage", "ferplus_name", *votes]].itertuples(index=False))
+    (tmp_path / "FER2013Train").mkdir()
+    samples = protocols.apply(f"ferplus-{mode}", tmp_path)
+    digest = dict(zip(faces["ferplus_name"], faces["digest"], strict=True))
+    known = pd.array([digest[Path(image).name] for image in samples.table["image"]], dtype="string")
+    samples = replace(samples, table=samples.table.assign(digest=known))
+    assert protocols.check(f"ferplus-{mode}", samples).startswith(f"ferplus-{mode}@")
+    assert len(samples.rows("test")) == test_rows
+
+
+def test_a_layout_of_rows_and_one_of_files_give_one_digest(shared: Path, tmp_path: Path) -> None:
+    said = set()
+    for layout in ("kaggle-csv", "folders"):
+        unpack = [sys.executable, shared / "data" / "unpack.py", tmp_path / layout, "--layout", layout, "--limit", "20"]
+        subprocess.run(unpack, check=True, capture_output=True)
+        samples = assign(catalog.load("fer2013", tmp_path / layout), protocols.PROTOCOLS["fer2013-official"].split)
+        digests = pd.array(look(samples, tmp_path / "cache").digests, dtype="string")
+        said.add(protocols.describe(replace(samples, table=samples.table.assign(digest=digests)), "p"))
+    assert len(said) == 1
+
+
+def test_the_ledger_counts_openings_of_a_protocol_whatever_it_is_called(tmp_path: Path) -> None:
+    assert ledger.count(tmp_path, "p@12") == 0
+    assert ledger.record(tmp_path, "p@12", "first") == 1
+    assert ledger.record(tmp_path, "q@34", "first") == 1
+    assert ledger.record(tmp_path, "renamed@12", "second") == 2
+    assert [(each.protocol, each.run) for each in ledger.openings(tmp_path)] == [
+        ("p@12", "first"), ("q@34", "first"), ("renamed@12", "second"),
+    ]  # fmt: skip
+
+
+def test_runs_side_by_side_lose_no_entry(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda run: ledger.record(tmp_path, "p@12", f"run-{run}"), range(80)))
+    assert {each.run for each in ledger.openings(tmp_path)} == {f"run-{run}" for run in range(80)}
+
+
+def test_a_broken_ledger_is_named_with_its_line(tmp_path: Path) -> None:
+    ledger.record(tmp_path, "p@12", "first")
+    with (tmp_path / ledger.NAME).open("a") as stream:
+        stream.write("{half\n")
+    with pytest.raises(RunError, match="line 2") as failed:
+        ledger.count(tmp_path, "p@12")
+    assert isinstance(failed.value, MienError)
