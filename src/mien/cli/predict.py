@@ -29,7 +29,9 @@ def predict(
     batch: Annotated[int, typer.Option(min=1, help="Faces that go through the network at once.")] = 64,
     threads: Annotated[int, typer.Option(min=1, help="Cores that one forward pass may use.")] = 1,
     every: Annotated[int, typer.Option(min=1, help="Video: take every n-th frame.")] = 1,
-    detect_every: Annotated[int, typer.Option(min=1, help="Video: look for faces in every n-th frame taken.")] = 3,
+    detect_every: Annotated[
+        int, typer.Option(min=1, max=30, help="Video: look for faces in every n-th frame taken.")
+    ] = 3,
     start: Annotated[float, typer.Option(min=0, help="Video: begin at this second.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0, help="Video: stop at this second.")] = None,
     smoothing: Annotated[float, typer.Option(min=0, help="Video: time constant of smoothing, in seconds.")] = 0.3,

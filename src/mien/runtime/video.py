@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.errors import UsageError
 from mien.files import replacing
 from mien.imaging.faces import Face
 from mien.imaging.operations import Image, resize
@@ -19,6 +20,7 @@ from mien.runtime.tracking import Smoother, Tracker, between
 
 Tracked = tuple[Face, int | None]
 Moment = tuple[Frame, list[Tracked]]
+MOST_BETWEEN = 30  # frames from one detection to the next, all of them in memory
 _CLOCK = 90_000  # time stamps a second in written videos
 
 
@@ -38,6 +40,8 @@ def watch(
     by ByteTrack; their probabilities are smoothed with a time constant of `smoothing` seconds. Decoding and detection
     each run in a thread, a few frames ahead. Raises DataError for a file that is no video.
     """
+    if not 1 <= detect_every <= MOST_BETWEEN:
+        raise UsageError("detect_every is out of range", got=detect_every, allowed=f"1 to {MOST_BETWEEN}")
     rate = about(source).rate / every / detect_every
     frames = ahead(read(source, every, start, end), size=4)
     groups = ahead(_tracked(frames, recognizer, Tracker(rate), detect_every), size=2)

@@ -1,0 +1,204 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import tiny
+import typer
+from typer.testing import CliRunner
+
+from mien.cli.models import models, pull
+from mien.cli.predict import predict
+from mien.errors import MienError, UsageError
+from mien.imaging.decode import decode, encode_png
+
+DRAW = np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return str(tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx"))
+
+
+@pytest.fixture
+def run(bundle):
+    app = typer.Typer()
+    app.command()(predict)
+
+    def run(*arguments, code=0, stdin=None):
+        given = [*map(str, arguments), "--model", bundle, "--crop", "whole"]
+        result = CliRunner().invoke(app, given, input=stdin)
+        if isinstance(result.exception, MienError):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three pictures at two depths, a broken one, and files that are no pictures."""
+    top = tmp_path / "some pictures"
+    (top / "deeper 顔" / ".hidden").mkdir(parents=True)
+    for name in ("b.png", "deeper 顔/c.png", "a.png", "deeper 顔/.hidden/no.png", ".no.png"):
+        (top / name).write_bytes(encode_png(DRAW.integers(0, 256, (50, 60, 3), np.uint8)))
+    (top / "notes.txt").write_text("no picture")
+    (top / "zero.jpg").touch()
+    return top
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_a_folder_is_read_in_order_and_a_broken_file_reported(run, folder, tmp_path):
+    result = run(folder, "--out", tmp_path / "o.jsonl", code=1)
+    found = lines(tmp_path / "o.jsonl")
+    assert [line["source"].removeprefix(str(folder)) for line in found] == [
+        "/a.png", "/b.png", "/zero.jpg", "/deeper 顔/c.png",
+    ]  # fmt: skip
+    assert [bool(line["error"]) for line in found] == [False, False, True, False]
+    assert "zero.jpg: the file is empty" in result.stderr and "1 broken" in result.stderr
+    (face,) = found[0]["faces"]
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    assert face["box"] == [0, 0, 60, 50]
+
+
+def test_all_formats_say_the_same(run, folder, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs the parquet extra")
+    for suffix in ("jsonl", "csv", "parquet"):
+        run(folder, "--out", tmp_path / f"o.{suffix}", code=1)
+    plain = lines(tmp_path / "o.jsonl")
+    with (tmp_path / "o.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    table = parquet.read_table(tmp_path / "o.parquet").to_pylist()
+    for line, row, record in zip(plain, rows, table, strict=True):
+        assert line["source"] == row["source"] == record["source"]
+        assert line["error"] == (row["error"] or None) == record["error"]
+        for face in line["faces"]:
+            assert face["expression"] == row["expression"] == record["expression"]
+            for label, value in face["probabilities"].items():
+                assert value == float(row[f"p_{label}"]) == record[f"p_{label}"]
+    assert table[2]["expression"] is None and rows[2]["p_anger"] == ""
+
+
+def test_an_existing_output_is_not_overwritten(run, folder, tmp_path):
+    (tmp_path / "o.csv").write_text("mine")
+    with pytest.raises(UsageError, match="already there"):
+        run(folder, "--out", tmp_path / "o.csv")
+    assert (tmp_path / "o.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kept", range(5))
+@pytest.mark.parametrize("torn", ["", '{"source": "half a li'])
+def test_resume_ends_as_if_never_interrupted(run, folder, tmp_path, kept, torn):
+    out = tmp_path / "o.jsonl"
+    run(folder, "--out", out, code=1)
+    full = out.read_text("utf-8")
+    out.write_text("".join(full.splitlines(keepends=True)[:kept]) + torn, "utf-8")
+    result = run(folder, "--out", out, "--resume", code=1 if kept < 4 else 0)
+    assert out.read_text("utf-8") == full
+    assert f"{max(0, kept - 1)} already done" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "reason"),
+    [("[1]\n", "o.jsonl", "is not a result"), ("a,b\n", "o.csv", "only JSON lines")],
+)
+def test_resume_touches_no_other_file(run, folder, tmp_path, content, name, reason):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(MienError, match=reason):
+        run(folder, "--out", tmp_path / name, "--resume")
+    assert (tmp_path / name).read_text() == content
+
+
+def test_paths_come_from_stdin(run, folder, tmp_path):
+    stdin = f"{folder / 'a.png'}\n\n{tmp_path / 'absent.png'}\n{folder / 'deeper 顔'}\n"
+    result = run("-", "--out", "-", stdin=stdin, code=1)
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [bool(line["error"]) for line in found] == [False, True, False]
+    assert "does not exist" in found[1]["error"]
+
+
+def test_json_is_one_document(run, folder):
+    document = json.loads(run(folder, "--json", code=1).stdout)
+    assert {key: document[key] for key in ("sources", "faces", "broken", "skipped")} == {
+        "sources": 4, "faces": 3, "broken": 1, "skipped": 0,
+    }  # fmt: skip
+    assert len(document["results"]) == 4
+
+
+def test_json_with_an_output_is_a_summary(run, folder, tmp_path):
+    document = json.loads(run(folder / "a.png", "--json", "--out", tmp_path / "o.jsonl").stdout)
+    assert document["out"] == str(tmp_path / "o.jsonl") and "results" not in document
+
+
+def test_people_get_a_line_a_face(run, folder):
+    text = run(folder / "a.png", folder / "b.png").stdout.splitlines()
+    assert len(text) == 2 and "a.png: " in text[0] and "%" in text[0]
+
+
+def test_annotated_pictures_of_one_name_stay_apart(run, folder, tmp_path):
+    (folder / "deeper 顔" / "a.png").write_bytes((folder / "b.png").read_bytes())
+    run(folder, "--annotate", tmp_path / "drawn", "--out", tmp_path / "o.jsonl", code=1)
+    drawn = sorted((tmp_path / "drawn").iterdir())
+    assert len(drawn) == 4 and sum(path.name.startswith("a-") for path in drawn) == 2
+    assert all(decode(path).shape[1:] == (60, 3) for path in drawn)
+
+
+def test_a_video_is_drawn_with_its_timeline_and_resumed_whole(run, folder, tmp_path):
+    pytest.importorskip("av", reason="video needs the video extra")
+    pytest.importorskip("supervision", reason="tracking needs the video extra")
+    from mien.runtime.video import writing
+
+    with writing(folder / "film.mp4", 25) as write:
+        for step in range(20):
+            write(step / 25, np.full((64, 80, 3), 10 * step, np.uint8))
+    out = tmp_path / "o.jsonl"
+    run(folder, "--out", out, "--annotate", tmp_path / "drawn", "--every", "2", "--start", "0.1", code=1)
+    frames = [line for line in lines(out) if line["source"].endswith("film.mp4")]
+    assert [line["time"] for line in frames] == pytest.approx([0.12 + 0.08 * step for step in range(9)], abs=1e-3)
+    assert all(face["identity"] == 1 for line in frames for face in line["faces"])
+    assert {path.suffix for path in (tmp_path / "drawn").iterdir()} == {".jpg", ".mp4", ".svg"}
+    full = out.read_text("utf-8")
+    out.write_text(full[: full.rindex("film.mp4")], "utf-8")
+    run(folder, "--out", out, "--resume", "--every", "2", "--start", "0.1", code=1)
+    assert out.read_text("utf-8") == full
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--out", "o.xml"], ["--resume"], ["--start", "3", "--end", "2"], ["--detector", "eyes", "--crop", "face"]],
+)
+def test_wrong_usage_leaves_with_2(bundle, folder, tmp_path, monkeypatch, wrong):
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    app.command()(predict)
+    result = CliRunner().invoke(app, [str(folder), "--model", bundle, *wrong])
+    assert isinstance(result.exception, UsageError) and result.exception.exit_code == 2
+    assert not list(tmp_path.glob("o.*"))
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """The command `mien models` over a folder with one bundle in it."""
+    tiny.bundle(tmp_path / "ferplus.onnx", name="ferplus", figures={"accuracy": {"value": 0.87654, "low": 0.86}})
+    monkeypatch.setattr("mien.weights.__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "nothing"))
+    app = typer.Typer(invoke_without_command=True)
+    app.callback()(models)
+    app.command()(pull)
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_models_are_listed_with_figures_licence_and_size(shelf):
+    text = shelf().stdout
+    assert "ferplus  7 classes, 0.1 MB, Apache-2.0" in text and "accuracy: value 0.8765, low 0.86" in text
+    (listed,) = json.loads(shelf("--json").stdout)
+    assert listed["name"] == "ferplus" and listed["labels"] == list(tiny.LABELS) and listed["size"] > 60_000
+
+
+def test_pull_of_an_unknown_file_names_the_known(shelf):
+    result = shelf("pull", "yonet")
+    assert isinstance(result.exception, UsageError) and "yunet" in str(result.exception)

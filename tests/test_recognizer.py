@@ -1,0 +1,230 @@
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as shapes
+
+import mien
+from mien.errors import BundleError, UsageError
+from mien.imaging.decode import encode_png
+from mien.imaging.faces import Face, YuNetDetector
+from mien.runtime import bundle as bundles
+from mien.runtime.recognizer import Recognizer
+
+DRAW = np.random.default_rng(7)
+
+
+class Told:
+    """A detector that answers with the faces it was told, whatever the picture."""
+
+    name = "told"
+
+    def __init__(self, *faces: Face) -> None:
+        self.faces = faces
+
+    def __call__(self, image):
+        return list(self.faces)
+
+
+def picture(*shape):
+    return DRAW.integers(0, 256, shape, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def whole(path):
+    return Recognizer(path, crop="whole")
+
+
+def answers(results):
+    return np.array([list(face.probabilities.values()) for result in results for face in result.faces])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    image=shapes.arrays(
+        np.uint8,
+        st.one_of(
+            st.tuples(st.integers(1, 90), st.integers(1, 90)),
+            st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3)),
+        ),
+    )
+)
+def test_any_picture_gets_a_distribution_and_its_likeliest_expression(whole, image):
+    ((face,),) = (result.faces for result in whole.analyze([image]))
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert face.expression == max(face.probabilities, key=face.probabilities.get)
+    assert face.confidence == max(face.probabilities.values())
+    assert face.box == (0, 0, image.shape[1], image.shape[0])
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 64])
+def test_the_batch_changes_no_answer(path, batch):
+    pictures = [picture(60, 50), picture(48, 48, 3), picture(1, 1), picture(200, 30), picture(64, 64)]
+    one_by_one = np.concatenate([answers(Recognizer(path, crop="whole").analyze(one)) for one in pictures])
+    together = answers(Recognizer(path, crop="whole", batch=batch).analyze(pictures))
+    np.testing.assert_allclose(together, one_by_one, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        (picture(48, 48), 1),
+        (picture(48, 48, 3), 1),
+        (picture(4, 48, 40), 4),
+        (picture(4, 48, 40, 3), 4),
+        ([picture(48, 48), picture(20, 30, 3)], 2),
+        ([], 0),
+        (np.zeros((0, 48, 48), np.uint8), 0),
+    ],
+)
+def test_one_picture_several_or_a_batch(whole, given, count):
+    results = whole.analyze(given)
+    assert [result.error for result in results] == [None] * count
+    assert all(len(result.faces) == 1 for result in results)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(5, np.uint8), np.zeros((1, 2, 3, 4, 5), np.uint8)])
+def test_an_array_of_another_rank_is_refused(whole, wrong):
+    with pytest.raises(UsageError, match="not a picture"):
+        whole.analyze(wrong)
+
+
+def test_floats_are_no_picture_and_the_rest_goes_on(whole):
+    first, second = whole.analyze([np.zeros((48, 48)), picture(48, 48)])
+    assert "float64" in first.error and not first.faces
+    assert second.error is None and len(second.faces) == 1
+
+
+def test_faces_are_cut_out_largest_first_and_keep_their_picture(path):
+    small, large = Face((10, 10, 30, 30), 0.8), Face((50, 40, 60, 60), 0.9, np.ones((5, 2), np.float32))
+    first, second = Recognizer(path, detector=Told(small, large), batch=3).analyze(
+        [picture(120, 130), picture(90, 99, 3)]
+    )
+    assert [face.box for face in first.faces] == [large.box, small.box]
+    assert [face.score for face in second.faces] == [0.9, 0.8]
+    assert first.faces[0].landmarks == ((1.0, 1.0),) * 5 and first.faces[1].landmarks is None
+    assert (first.width, first.height, second.width, second.height) == (130, 120, 99, 90)
+    assert first.faces[0].probabilities != second.faces[0].probabilities
+
+
+def test_a_picture_without_a_face_is_an_answer(path):
+    (result,) = Recognizer(path, detector=Told()).analyze(picture(50, 50))
+    assert result.faces == () and result.error is None
+
+
+def test_the_answer_follows_the_bundles_own_chain_temperature_and_mirror(tmp_path):
+    image = picture(70, 70, 3)
+    chain = ["grey", {"resize": 48}, "equalise", {"normalise": "half"}]
+    file = tiny.bundle(tmp_path / "b.onnx", chain=chain, temperature=2.5, flip=True)
+    loaded = bundles.load(file)
+    tensor = loaded.chain.tensor(loaded.chain.run(image).pixels[None])
+    expected = np.zeros(7)
+    for view in (tensor, tensor[..., ::-1]):
+        (logits,) = loaded.session.run(None, {bundles.INPUT: np.ascontiguousarray(view)})
+        powers = np.exp((logits[0] - logits[0].max()) / 2.5)
+        expected += powers / powers.sum() / 2
+    np.testing.assert_allclose(answers(Recognizer(loaded, crop="whole").analyze(image))[0], expected, atol=1e-6)
+
+
+def test_a_mirrored_picture_has_the_same_answer_under_flip(tmp_path):
+    recognizer = Recognizer(tiny.bundle(tmp_path / "b.onnx", flip=True), crop="whole")
+    image = picture(48, 48)
+    a, b = answers(recognizer.analyze([image, np.ascontiguousarray(image[:, ::-1])]))
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.3, 1.0])
+def test_uncertain_means_below_the_bundles_threshold(tmp_path, threshold):
+    recognizer = Recognizer(tiny.bundle(tmp_path / "b.onnx", uncertain_below=threshold), crop="whole")
+    for result in recognizer.analyze(picture(16, 48, 48)):
+        (face,) = result.faces
+        assert face.uncertain == (threshold is not None and face.confidence < threshold)
+
+
+def bomb() -> bytes:
+    """A PNG header of 20,000 x 20,000 pixels, with little behind it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+    size = (20_000).to_bytes(4)
+    head = chunk(b"IHDR", size + size + bytes([8, 0, 0, 0, 0]))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(20_001))) + chunk(b"IEND", b"")
+
+
+def test_a_download_folder_is_read_to_its_end(whole, tmp_path):
+    good = picture(50, 60, 3)
+    _, deep = cv2.imencode(".png", picture(40, 40).astype(np.uint16) * 257)
+    _, clear = cv2.imencode(".png", picture(40, 40, 4))
+    content = {
+        "plain.png": encode_png(good),
+        "with space é 顔.png": encode_png(good),
+        "deep.png": deep.tobytes(),
+        "clear.png": clear.tobytes(),
+        "dot.png": encode_png(good[:1, :1]),
+        "empty.jpg": b"",
+        "half.png": encode_png(good)[:2000],
+        "text.jpg": b"hello",
+        "bomb.png": bomb(),
+    }
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere")
+    names = [*content, "lost.png", "absent.png", "plain.png"]
+    results = whole.analyze([tmp_path / name for name in names])
+    broken = {Path(result.source).name for result in results if result.error}
+    assert broken == {"empty.jpg", "half.png", "text.jpg", "bomb.png", "lost.png", "absent.png"}
+    assert all(result.source in result.error for result in results if result.error)
+    assert results[0].faces == results[-1].faces == results[1].faces
+
+
+def test_load_and_analyze_are_at_the_top(path):
+    image = picture(48, 48)
+    (once,) = mien.load(path, crop="whole").analyze(image)
+    assert mien.analyze(image, model=path, crop="whole") == [once]
+    with pytest.raises(AttributeError, match="analyse"):
+        mien.analyse
+
+
+@pytest.mark.parametrize("wrong", [{"crop": "half"}, {"batch": 0}, {"detector": "eyes"}])
+def test_wrong_options_are_refused(path, wrong):
+    with pytest.raises(UsageError):
+        mien.load(path, **wrong)
+
+
+def test_an_unknown_file_is_refused():
+    with pytest.raises(BundleError):
+        mien.load("nowhere/x.onnx")
+
+
+def test_using_a_model_needs_no_training_library(path):
+    code = f"""
+import sys
+for name in ("torch", "pandas", "sklearn", "matplotlib", "av", "pyarrow", "supervision", "PIL"):
+    sys.modules[name] = None
+import numpy, mien
+assert not {{"cv2", "onnxruntime"}} & set(sys.modules)
+(result,) = mien.analyze(numpy.zeros((48, 48), numpy.uint8), model={str(path)!r}, crop="whole")
+assert result.faces
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("detector", "least"), [("yunet", 38), ("haar", 34)])
+def test_portraits_have_faces(path, shared, detector, least):
+    found = YuNetDetector(next((shared / "models").glob("*yunet*.onnx"))) if detector == "yunet" else detector
+    portraits = sorted((shared / "data" / "portraits" / "images").iterdir())[:40]
+    results = Recognizer(path, detector=found).analyze(portraits)
+    assert sum(bool(result.faces) for result in results) >= least

@@ -1,0 +1,259 @@
+import threading
+from itertools import cycle, islice
+
+import numpy as np
+import pytest
+import tiny
+
+from mien.errors import DataError, UsageError
+from mien.imaging.decode import decode
+from mien.imaging.faces import Face, YuNetDetector
+from mien.imaging.operations import colour, resize
+from mien.runtime.ahead import ahead
+from mien.runtime.annotate import COLOURS, annotate
+from mien.runtime.frames import about, read
+from mien.runtime.recognizer import Recognizer
+from mien.runtime.video import watch, writing
+
+av = pytest.importorskip("av", reason="video needs the video extra")
+pytest.importorskip("supervision", reason="tracking needs the video extra")
+
+SIDE = 40
+
+
+class Squares:
+    """A detector of the white squares that `film` draws."""
+
+    name = "squares"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, image):
+        self.calls += 1
+        columns = np.flatnonzero((image[30:50] > 200).all(axis=(0, 2)))
+        starts = [x for x in columns if x - 1 not in columns]
+        return [Face((float(x), 20.0, SIDE, SIDE), 0.9) for x in starts]
+
+
+def film(path, times, at=lambda step: 2 * step, rate=25):
+    """A video with a white square, whose left edge `at` gives for each frame, shown at these times in seconds."""
+    with writing(path, rate) as write:
+        for step, time in enumerate(times):
+            pixels = np.full((90, 240, 3), 60, np.uint8)
+            pixels[20 : 20 + SIDE, at(step) : at(step) + SIDE] = 255
+            write(time, pixels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx")
+
+
+@pytest.fixture
+def recognizer(bundle):
+    return Recognizer(bundle, detector=Squares())
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory):
+    return film(tmp_path_factory.mktemp("film") / "a film é.mp4", np.arange(50) / 25)
+
+
+def results(*args, **options):
+    return [result for _, result in watch(*args, **options)]
+
+
+def test_what_is_written_is_read_at_its_own_times(tmp_path):
+    times = [0.0, 0.04, 0.05, 0.3, 0.31, 0.9, 1.7]
+    found = list(read(film(tmp_path / "uneven.mp4", times)))
+    assert [frame.time for frame in found] == pytest.approx(times, abs=1e-3)
+    assert [frame.index for frame in found] == list(range(7))
+    assert found[3].pixels.shape == (90, 240, 3)
+    assert found[3].pixels[40, 6 + SIDE // 2].min() > 240 and found[3].pixels[40, 200].max() < 80
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"every": 10}, [0.0, 0.4, 0.8, 1.2, 1.6]),
+        ({"start": 1.9}, [1.92, 1.96]),
+        ({"end": 0.1}, [0.0, 0.04, 0.08]),
+        ({"start": 0.5, "end": 1.0, "every": 5}, [0.52, 0.72, 0.92]),
+        ({"start": 99}, []),
+    ],
+)
+def test_a_stretch_of_a_video(steady, options, expected):
+    assert [frame.time for frame in read(steady, **options)] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_header_tells_rate_and_length(steady):
+    header = about(steady)
+    assert header.rate == pytest.approx(25, abs=0.1) and header.duration == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize("wrong", [0, 31])
+def test_detections_too_rare_for_the_memory_are_refused(steady, recognizer, wrong):
+    with pytest.raises(UsageError, match="detect_every"):
+        results(steady, recognizer, detect_every=wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"start": -1}, {"start": 2, "end": 1}])
+def test_impossible_stretches_are_refused(steady, wrong):
+    with pytest.raises(UsageError):
+        list(read(steady, **wrong))
+
+
+def sound(path):
+    with av.open(str(path), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "absent", "sound", "half"])
+def test_files_that_are_no_video_say_why(tmp_path, recognizer, steady, kind):
+    path = tmp_path / f"{kind}.mp4"
+    reason = "cannot be opened as a video"
+    if kind == "sound":
+        sound(path)
+        reason = "no video stream"
+    elif kind != "absent":
+        data = {"empty": b"", "text": b"hello " * 99, "half": steady.read_bytes()[:1500]}[kind]
+        path.write_bytes(data)
+    before = threading.active_count()
+    with pytest.raises(DataError, match=reason):
+        results(path, recognizer)
+    assert threading.active_count() == before
+
+
+def test_a_broken_stretch_is_passed_over(tmp_path, steady):
+    damaged = bytearray(steady.read_bytes())
+    middle = damaged.index(b"mdat") + 4000
+    damaged[middle : middle + 600] = bytes(600)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(damaged)
+    times = [frame.time for frame in read(path)]
+    assert len(times) > 10 and times == sorted(times)
+
+
+@pytest.mark.parametrize("detect_every", [1, 3, 7])
+def test_every_frame_has_the_face_where_it_is(steady, bundle, detect_every):
+    detector = Squares()
+    found = results(steady, Recognizer(bundle, detector=detector), detect_every=detect_every)
+    assert len(found) == 50
+    assert {face.identity for result in found for face in result.faces} == {1}
+    assert [result.faces[0].box[0] for result in found] == pytest.approx([2 * step for step in range(50)], abs=1.5)
+    assert detector.calls <= 50 // detect_every + 2
+
+
+def test_a_single_frame_is_a_video(tmp_path, recognizer):
+    (only,) = results(film(tmp_path / "one.mp4", [0.0]), recognizer)
+    assert len(only.faces) == 1 and only.frame == 0
+
+
+def test_a_video_without_a_face_has_frames_without_faces(tmp_path, bundle):
+    found = results(film(tmp_path / "none.mp4", [0, 0.1, 0.2]), Recognizer(bundle, detector=lambda image: []))
+    assert [result.faces for result in found] == [(), (), ()]
+
+
+def test_a_face_that_leaves_is_not_seen_again(tmp_path, recognizer):
+    path = film(tmp_path / "leaves.mp4", np.arange(40) / 25, at=lambda step: 20 if step < 20 else 240)
+    found = results(path, recognizer, detect_every=4)
+    assert all(result.faces for result in found[:17]) and not any(result.faces for result in found[20:])
+
+
+def test_smoothing_calms_the_probabilities(steady, bundle):
+    def restlessness(smoothing):
+        squares, shifts = Squares(), cycle([0, 12])
+
+        def shaky(image):
+            shift = next(shifts)
+            return [Face((face.box[0] + shift, *face.box[1:]), face.score) for face in squares(image)]
+
+        found = results(steady, Recognizer(bundle, detector=shaky), detect_every=1, smoothing=smoothing)
+        values = np.array([list(result.faces[0].probabilities.values()) for result in found])
+        return np.abs(np.diff(values, axis=0)).mean()
+
+    assert restlessness(0.5) < restlessness(0) / 2
+
+
+def test_leaving_early_ends_the_threads(steady, recognizer):
+    before = threading.active_count()
+    moments = watch(steady, recognizer)
+    next(moments)
+    moments.close()
+    assert threading.active_count() == before
+
+
+def test_an_error_in_a_thread_reaches_the_caller(steady, bundle):
+    def failing(image):
+        raise DataError("the detector broke")
+
+    with pytest.raises(DataError, match="the detector broke"):
+        results(steady, Recognizer(bundle, detector=failing))
+
+
+def test_work_ahead_is_bounded():
+    made = []
+    consumed = ahead((made.append(n) or n for n in range(1000)), size=3)
+    assert list(islice(consumed, 5)) == [0, 1, 2, 3, 4]
+    assert len(made) <= 5 + 3 + 1
+    consumed.close()
+
+
+def test_a_change_of_size_keeps_the_written_video_whole(tmp_path):
+    path = tmp_path / "sizes.mp4"
+    with writing(path, 25) as write:
+        for step, side in enumerate([64, 64, 101, 33]):
+            write(step / 25, np.full((side, side, 3), 99, np.uint8))
+    assert [frame.pixels.shape for frame in read(path)] == [(64, 64, 3)] * 4
+
+
+def test_no_frame_written_is_no_file(tmp_path):
+    with writing(tmp_path / "none.mp4", 25):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("image", [np.zeros((60, 80), np.uint8), np.zeros((600, 900, 3), np.uint8)])
+def test_annotation_draws_the_strip_in_proportion(bundle, image):
+    recognizer = Recognizer(bundle, detector=lambda image: [Face((10.0, 8.0, 50.0, 40.0))])
+    (result,) = recognizer.analyze([image])
+    drawn = annotate(image, result.faces, recognizer.labels)
+    assert drawn.shape[0] > image.shape[0] and drawn.shape[1:] == (image.shape[1], 3) and not image.any()
+    strip = drawn[: image.shape[0], 10:60].reshape(-1, 3)
+    best = result.faces[0].expression
+    shares = {label: (strip == COLOURS[label]).all(axis=1).sum() for label in recognizer.labels if label != best}
+    likely = [label for label, share in result.faces[0].probabilities.items() if label != best and share > 0.1]
+    assert all(shares[label] > 0 for label in likely)
+
+
+def portrait(path, side=140):
+    return resize(colour(decode(path)), side, side)
+
+
+@pytest.mark.parametrize("lower", [0, 20, 60])
+@pytest.mark.parametrize("detect_every", [1, 3])
+def test_portraits_that_cross_keep_their_identity(tmp_path, shared, bundle, lower, detect_every):
+    folder = sorted((shared / "data" / "portraits" / "images").iterdir())
+    front, back = portrait(folder[0]), portrait(folder[5])
+    path = tmp_path / "crossing.mp4"
+    with writing(path, 25) as write:
+        for step in range(60):
+            frame = np.full((240, 640, 3), 90, np.uint8)
+            left = round(step / 59 * 500)
+            frame[20 + lower : 160 + lower, 500 - left : 640 - left] = back
+            frame[20:160, left : left + 140] = front
+            write(step / 25, frame)
+    detector = YuNetDetector(next((shared / "models").glob("*yunet*.onnx")))
+    found = results(path, Recognizer(bundle, detector=detector), detect_every=detect_every)
+    assert {face.identity for result in found for face in result.faces} == {1, 2}
+    for result in (found[3], found[10], found[-10], found[-1]):
+        place = {face.identity: face.box[0] for face in result.faces}
+        first_is_left = result.frame < 30
+        assert (place[1] < place[2]) == first_is_left, f"frame {result.frame}"
