@@ -37,7 +37,7 @@ def probabilities(targets: NDArray[np.int64], skill: float, seed: int) -> NDArra
     return calibration.softmax(scores * 1.7)
 
 
-def fake_run(folder: Path, rows: int = 600, skill: float = 2.4, seed: int = 1, bare: bool = False) -> Path:
+def fake_run(folder: Path, rows: int = 300, skill: float = 2.4, seed: int = 1, bare: bool = False) -> Path:
     """A run folder as training leaves it; `bare` has only what every run must have."""
     targets = np.random.default_rng(7).choice(len(LABELS), rows, p=SHARES)
     before = probabilities(targets, skill, seed)
@@ -49,7 +49,7 @@ def fake_run(folder: Path, rows: int = 600, skill: float = 2.4, seed: int = 1, b
     for i, label in enumerate(LABELS):
         predictions[f"p_{label}"] = after[:, i].astype(np.float32)
     predictions.to_parquet(folder / "predictions.parquet")
-    metrics: dict[str, Any] = {"test": evaluate(after, targets, LABELS, bootstrap=200)}
+    metrics: dict[str, Any] = {"test": evaluate(after, targets, LABELS, bootstrap=50)}
     if not bare:
         metrics |= details(before, targets)
         surroundings(folder, targets, seed)
@@ -58,7 +58,7 @@ def fake_run(folder: Path, rows: int = 600, skill: float = 2.4, seed: int = 1, b
 
 
 def details(before: NDArray[np.float64], targets: NDArray[np.int64]) -> dict[str, Any]:
-    earlier = evaluate(before, targets, LABELS, bootstrap=200)
+    earlier = evaluate(before, targets, LABELS, bootstrap=50)
     return {
         "protocol": {"name": "fer2013-official", "digest": "3f9a1c77b2d04e51", "split": "test", "rows": len(targets)},
         "validation": earlier,
@@ -231,14 +231,33 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     assert "insight" in page.sections
 
 
-def test_what_spoils_a_result_is_said_before_its_figures(tmp_path: Path) -> None:
-    run = fake_run(tmp_path / "run", rows=120)
-    (run / "recipe.yaml").write_text("audit: off\n")
+def changed(run: Path, **more: Any) -> Path:
+    """The run with other entries in its metrics."""
     metrics = json.loads((run / "metrics.json").read_text())
-    (run / "metrics.json").write_text(json.dumps(metrics | {"notes": ["balanced before the split"]}))
+    (run / "metrics.json").write_text(json.dumps(metrics | more))
+    return run
+
+
+def test_what_spoils_a_result_is_said_before_its_figures(tmp_path: Path) -> None:
+    run = changed(fake_run(tmp_path / "run", rows=120), notes=["balanced before the split"])
     text = write_run_report(run).read_text(encoding="utf-8")
     assert text.index("balanced before the split") < text.index("Test accuracy")
+
+
+def test_an_audit_that_was_off_is_no_clean_audit(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", rows=120)
+    (run / "audit.json").write_text('{"audit": "off"}')
+    text = write_run_report(run).read_text(encoding="utf-8")
     assert "The audit was off" in text
+    assert "Nothing was found" not in text
+
+
+def test_the_accuracy_without_twins_stands_beside_the_one_with_them(tmp_path: Path) -> None:
+    run = changed(fake_run(tmp_path / "run"), test_without_twins={"rows": 288, "accuracy": around(0.5)})
+    text = write_run_report(run).read_text(encoding="utf-8")
+    assert "50.0% without 12 twins of training pictures" in text
+    changed(run, test_without_twins={"rows": 300, "accuracy": around(0.5)})
+    assert "twins of training pictures" not in write_run_report(run).read_text(encoding="utf-8")
 
 
 def test_a_folder_without_test_figures_is_refused_with_the_next_step(tmp_path: Path) -> None:
@@ -277,22 +296,39 @@ def test_runs_over_other_pictures_or_protocols_are_shown_with_a_warning(tmp_path
     out = write_comparison_report(runs, tmp_path / "both.html")
     assert Page(out).sections == ["figures", "recipes"]
     text = out.read_text(encoding="utf-8")
-    assert "different protocols" in text
+    assert "Different protocols" in text
     assert "No paired tests" in text
     assert changed_rows(runs) == []
 
 
+def seeds(folder: Path, name: str, skill: float) -> list[float]:
+    """Three runs of one recipe below `folder`, and their accuracies."""
+    for seed in (1, 2, 3):
+        run = fake_run(folder / f"seed-{seed}", rows=300, seed=seed, skill=skill)
+        (run / "recipe.yaml").write_text(yaml.safe_dump({"name": name, "seeds": [seed]}))
+    return [
+        json.loads(path.read_text())["test"]["metrics"]["accuracy"]["value"] for path in folder.glob("*/metrics.json")
+    ]
+
+
 def test_seeds_of_one_recipe_are_summed_up_and_not_ranked(tmp_path: Path) -> None:
-    runs = [fake_run(tmp_path / f"seed-{seed}", rows=300, seed=seed) for seed in (1, 2, 3)]
-    for seed, run in enumerate(runs):
-        (run / "recipe.yaml").write_text(yaml.safe_dump({"name": "one", "seeds": [seed]}))
-    text = write_comparison_report(runs, tmp_path / "x.html").read_text(encoding="utf-8")
-    values = [json.loads((run / "metrics.json").read_text())["test"]["metrics"]["accuracy"]["value"] for run in runs]
+    values = seeds(tmp_path / "one", "one", 2.4)
+    text = write_comparison_report([tmp_path / "one"], tmp_path / "x.html").read_text(encoding="utf-8")
     assert "one, 3 times" in text
     assert f"{100 * np.mean(values):.1f}%" in text
     assert f"standard deviation {100 * np.std(values, ddof=1):.1f} points" in text
     assert "McNemar" not in text
-    assert changed_rows(runs) == []
+    assert changed_rows([tmp_path / "one"]) == []
+
+
+def test_two_recipes_over_seeds_have_a_mean_each_and_every_run_a_row(tmp_path: Path) -> None:
+    means = {name: np.mean(seeds(tmp_path / name, name, skill)) for name, skill in (("plain", 2.0), ("better", 3.0))}
+    out = write_comparison_report([tmp_path / "plain", tmp_path / "better"], tmp_path / "x.html")
+    text = out.read_text(encoding="utf-8")
+    assert "seeds" in Page(out).sections
+    assert all(f"{100 * mean:.1f}%" in text for mean in means.values())
+    assert "plain (seed-2)" in text
+    assert "better (seed-2)" in text
 
 
 def test_one_run_is_no_comparison(tmp_path: Path) -> None:

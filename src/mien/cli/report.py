@@ -19,20 +19,14 @@ def report(
     Example: mien report runs/without runs/with --out comparison.html
     """
     from mien.evaluation.report import write_comparison_report, write_run_report
+    from mien.evaluation.report.folder import runs_in
 
-    folders = [run for given in runs for run in _runs_in(given)]
+    folders = [run for given in runs for run in runs_in(given)]
     if len(folders) == 1:
         page, document = write_run_report(folders[0], out), _one(folders[0])
     else:
         page, document = write_comparison_report(folders, out or Path("comparison.html")), _several(folders)
     typer.echo(json.dumps({"report": str(page)} | document, ensure_ascii=False) if as_json else str(page))
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    """The folder itself, or the runs below it where it is a folder of seeds or cells."""
-    if (folder / "metrics.json").is_file():
-        return [folder]
-    return sorted(path.parent for path in folder.glob("*/metrics.json")) or [folder]
 
 
 def _one(folder: Path) -> dict[str, Any]:
@@ -48,11 +42,14 @@ def _several(folders: list[Path]) -> dict[str, Any]:
     from mien.evaluation.report.comparison import ranked, read_arms, repeats
 
     runs = read_arms(folders)
-    spread, ranking = repeats(runs), ranked(runs)[0]
+    ranking, said = ranked(runs)
     return {
         "runs": {
             name: {"protocol": run.protocol, "metrics": run.metrics["test"]["metrics"]} for name, run in runs.items()
         },
-        "repeats": {name: asdict(each) for name, each in spread.items()} if spread else None,
-        "tests": ranking.as_dict() if ranking and not spread else None,
+        "repeats": {
+            name: {metric: asdict(each) for metric, each in spread.items()} for name, spread in repeats(runs).items()
+        },
+        "tests": ranking.as_dict() if ranking else None,
+        "warnings": said,
     }

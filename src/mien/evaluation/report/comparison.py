@@ -1,5 +1,6 @@
 """The report of several runs over the same test pictures."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from mien.errors import DataError, UsageError
 from mien.evaluation.comparison import Comparison, Ranking, compare, rank
 from mien.evaluation.metrics import METRICS
 from mien.evaluation.report import figures, gallery
-from mien.evaluation.report.folder import Run, flat, read_run
+from mien.evaluation.report.folder import Run, flat, read_run, runs_in
 from mien.evaluation.report.page import write_page
-from mien.evaluation.report.run import audit_state, warnings
+from mien.evaluation.report.run import audit_state
 from mien.evaluation.statistics import Spread, over_seeds
 
 SHOWN = 18
@@ -28,8 +29,8 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
 
     The first run is the one that the others are compared with. `thumbnails` gives pictures by row position in its
     test predictions (see `changed_rows`); they are kept beside the page in `<name>-figures/`. Runs under different
-    protocols, or over different pictures, are shown with a warning, the latter without paired tests. Runs of one
-    recipe over seeds or folds are summed up by mean and spread instead of being tested against each other. Raises
+    protocols, or over different pictures, are shown with a warning, the latter without paired tests. A folder of
+    runs stands for all of them; one recipe over seeds or folds is summed up by mean and spread. Raises
     UsageError for fewer than two runs and RunError for a run without test figures.
     """
     runs = read_arms(run_folders)
@@ -37,19 +38,18 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
     kept = out.parent / f"{out.stem}-figures"
     if thumbnails and first.predictions is not None:
         gallery.store(kept, dict(enumerate(first.predictions["image"])), thumbnails)
-    spread = repeats(runs)
-    ranking, problem = (None, None) if spread else ranked(runs)
+    ranking, problem = ranked(runs)
     pair = _pair(runs, ranking)
     accuracies = [(name, run.metrics["test"]["metrics"]["accuracy"]) for name, run in runs.items()]
     return write_page(
         out,
         "comparison.html.j2",
         runs=runs,
-        spread=spread,
+        spreads=repeats(runs),
         ranking=ranking,
         pair=pair,
-        warnings=[] if spread else _mixed(runs) + ([problem] if problem else []),
-        said={name: warnings(run) for name, run in runs.items() if warnings(run)},
+        warnings=problem,
+        said={name: run.metrics["notes"] for name, run in runs.items() if run.metrics.get("notes")},
         audits={name: audit_state(run) or "–" for name, run in runs.items()},
         differences=differences(runs),
         forest=figures.forest(accuracies, ranking.best if ranking else None),
@@ -58,13 +58,16 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
     )
 
 
-def read_arms(run_folders: Sequence[Path]) -> dict[str, Run]:
-    """The runs by a name that tells them apart: the recipe's, with the folder's where two recipes share one."""
-    if len(run_folders) < 2:
-        raise UsageError("a comparison needs two runs or more", got=[str(folder) for folder in run_folders])
-    runs = [read_run(folder) for folder in run_folders]
+def read_arms(folders: Sequence[Path]) -> dict[str, Run]:
+    """The runs in the folders, by a name that tells them apart: the recipe's, with the folder's where two share one."""
+    runs = [read_run(run) for folder in folders for run in runs_in(folder)]
+    if len(runs) < 2:
+        raise UsageError("a comparison needs two runs or more", got=[str(folder) for folder in folders])
     names = [run.name for run in runs]
-    unique = [run.folder.resolve().name if names.count(run.name) > 1 else run.name for run in runs]
+    unique = [
+        f"{name} ({run.folder.resolve().name})" if names.count(name) > 1 else name
+        for name, run in zip(names, runs, strict=True)
+    ]
     if len(set(unique)) < len(unique):
         unique = [f"{position}: {name}" for position, name in enumerate(unique, start=1)]
     return dict(zip(unique, runs, strict=True))
@@ -73,7 +76,7 @@ def read_arms(run_folders: Sequence[Path]) -> dict[str, Run]:
 def changed_rows(run_folders: Sequence[Path]) -> list[int]:
     """Row positions, in the first run's test predictions, of the pictures that the comparison would show."""
     runs = read_arms(run_folders)
-    pair = None if repeats(runs) else _pair(runs, ranked(runs)[0])
+    pair = _pair(runs, ranked(runs)[0])
     return [] if pair is None else [int(row) for side in (pair.gained, pair.lost) for row in side.index[:SHOWN]]
 
 
@@ -85,24 +88,34 @@ def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
-def repeats(runs: dict[str, Run]) -> dict[str, Spread] | None:
-    """Mean, spread and interval of every metric when the runs are one recipe over seeds or folds; None otherwise."""
-    differing = differences(runs)
-    if not differing or not set(differing) <= _REPEATED:
-        return None
-    found = [run.metrics["test"]["metrics"] for run in runs.values()]
-    return {name: over_seeds([each[name]["value"] for each in found]) for name in METRICS}
+def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
+    """Mean, spread and interval of every metric for each recipe that was run over several seeds or folds."""
+    families: dict[str, list[Run]] = {}
+    for run in runs.values():
+        same = {key: value for key, value in flat(run.recipe) if key not in _REPEATED}
+        families.setdefault(json.dumps(same), []).append(run)
+    return {
+        family[0].name: {
+            name: over_seeds([run.metrics["test"]["metrics"][name]["value"] for run in family]) for name in METRICS
+        }
+        for key, family in families.items()
+        if len(family) > 1 and key != "{}"
+    }
 
 
-def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, str | None]:
-    """The tests between all runs, or the reason why there are none."""
+def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
+    """The tests between all runs, None where they cannot or need not be made; and what a reader must be told."""
+    if len(repeats(runs)) == 1 and not set(differences(runs)) - _REPEATED:
+        return None, []
+    protocols = sorted({run.protocol or "no protocol" for run in runs.values()})
+    said = [] if len(protocols) == 1 else [f"Different protocols, compare with care: {', '.join(protocols)}."]
     tables = {name: run.predictions for name, run in runs.items() if run.predictions is not None}
     if len(tables) < len(runs):
-        return None, "A run has no predictions, so there are no paired tests."
+        return None, [*said, "A run has no predictions, so there are no paired tests."]
     try:
-        return rank(tables), None
+        return rank(tables), said
     except DataError as error:
-        return None, f"No paired tests: {error.what} ({error.got})."
+        return None, [*said, f"No paired tests: {error.what} ({error.got})."]
 
 
 def _pair(runs: dict[str, Run], ranking: Ranking | None) -> Comparison | None:
@@ -116,13 +129,6 @@ def _pair(runs: dict[str, Run], ranking: Ranking | None) -> Comparison | None:
     assert a is not None and b is not None  # a ranking exists only when every run has predictions
     subjects = a["subject"].tolist() if "subject" in a and a["subject"].notna().any() else None
     return compare(a, b, (first, other), groups=subjects)
-
-
-def _mixed(runs: dict[str, Run]) -> list[str]:
-    protocols = {run.protocol or "no protocol" for run in runs.values()}
-    if len(protocols) == 1:
-        return []
-    return [f"These runs follow different protocols ({', '.join(sorted(protocols))}): compare their figures with care."]
 
 
 def _stored(folder: Path, runs: dict[str, Run]) -> dict[str, NDArray[np.uint8]]:

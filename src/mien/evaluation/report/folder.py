@@ -70,6 +70,13 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """The folder itself when it is a run, else the runs right below it: the seeds of a recipe, the cells of a grid."""
+    if (folder / "metrics.json").is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.glob("*/metrics.json")) or [folder]
+
+
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested mappings as dotted keys and printed values, in order.
 

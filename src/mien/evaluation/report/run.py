@@ -36,7 +36,9 @@ def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gall
         run=run,
         figures=drawn,
         provenance=provenance(run),
-        warnings=warnings(run),
+        warnings=run.metrics.get("notes", []),
+        audit=audit_state(run),
+        without_twins=without_twins(run),
         counts=counts(run.samples),
         confusions=confusions(run.metrics["test"]),
         treatment=treatment(run),
@@ -86,20 +88,19 @@ def provenance(run: Run) -> dict[str, str]:
 
 def audit_state(run: Run) -> str | None:
     """How the audit went, in a few words; None when the run says nothing about it."""
-    if str(run.recipe.get("audit", "")).lower() in ("off", "false"):
-        return "off"
     if run.audit is None:
         return None
+    if run.audit.get("audit") == "off":
+        return "off"
     found = len(run.audit.get("findings", []))
     return "nothing found" if not found else f"{found} finding{'s' if found > 1 else ''}"
 
 
-def warnings(run: Run) -> list[str]:
-    """What must be said before any figure."""
-    said = [str(note) for note in run.metrics.get("notes", [])]
-    if audit_state(run) == "off":
-        said.append("The audit was off: leaks between the splits were not looked for.")
-    return said
+def without_twins(run: Run) -> dict[str, Any] | None:
+    """Accuracy over the test pictures that have no twin in training, where that leaves some out but not all."""
+    kept = run.metrics.get("test_without_twins") or {"rows": 0}
+    rows = run.metrics["test"]["rows"]
+    return kept | {"dropped": rows - kept["rows"]} if 0 < kept["rows"] < rows else None
 
 
 def counts(samples: pd.DataFrame | None) -> dict[str, Any] | None:
