@@ -21,6 +21,7 @@ EXAMPLES = {
     "canny": ["canny", {"canny": {"low": 50, "high": 80}}],
     "detect-face": ["detect-face", {"detect-face": {"missing": "drop", "margin": 0.1}}],
     "align": [{"align": {"size": 32, "detector": "viola-jones"}}],
+    "restore": [{"restore": {"restorer": "bicubic", "size": 64}}, {"restore": {"restorer": "lanczos", "size": 20}}],
     "normalise": ["normalise", {"normalise": "imagenet"}, {"normalise": {"mean": 0.5, "std": 0.25}}],
 }
 
@@ -131,6 +132,10 @@ def test_any_order_of_plain_steps_keeps_its_promises(items):
         ([{"detect-face": {"detector": "auto"}}], "viola-jones, yunet"),
         ([{"detect-face": {"missing": "skip"}}], "drop, fail, keep"),
         ([{"align": {"apart": 0}}], "apart"),
+        ([{"restore": "gfpgan-1.5"}], "did you mean 'gfpgan-1.4'"),
+        ([{"restore": {"restorer": "bicubic", "weights": "x.pth"}}], "takes no weights"),
+        ([{"restore": {"weights": "x.pth"}}], "sha256"),
+        ([{"restore": {"device": "cpuu"}}], "did you mean 'cpu'"),
         ([{"canny": {"low": 9, "high": 3}}], "high"),
         ([{"grey": 1}], "no parameters"),
         ([{"normalise": "imagnet"}], "did you mean 'imagenet'"),

@@ -13,6 +13,7 @@ from mien.errors import UsageError, unknown
 from mien.files import digest
 from mien.imaging.alignment import Align, DetectFace
 from mien.imaging.operations import Image
+from mien.imaging.restoration import Restore
 from mien.imaging.steps import Canny, Clahe, Colour, Crop, Equalise, Grey, Normalise, Outcome, Resize, Size, Step
 
 CATALOGUE: dict[str, type[Step]] = {
@@ -25,6 +26,7 @@ CATALOGUE: dict[str, type[Step]] = {
     "canny": Canny,
     "detect-face": DetectFace,
     "align": Align,
+    "restore": Restore,
     "normalise": Normalise,
 }
 

@@ -1,0 +1,192 @@
+"""Upscaling and face restoration behind one interface: interpolation, and networks from files that are never unpickled.
+
+GFPGAN (Wang et al., CVPR 2021), CodeFormer (Zhou et al., NeurIPS 2022), RestoreFormer (Wang et al., CVPR 2022) and
+Real-ESRGAN (Wang et al., ICCVW 2021) are loaded through spandrel, of the extra `restore`, on first use.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import MienError, MissingExtra, UsageError
+from mien.files import sha256
+from mien.imaging import models, operations
+from mien.imaging.operations import Image
+from mien.imaging.steps import Outcome, Size, Step, one_of, whole
+
+INTERPOLATED = ("bicubic", "lanczos")
+LEARNED = ("gfpgan-1.3", "gfpgan-1.4", "codeformer", "restoreformer", "realesrgan-x2", "realesrgan-x4")
+DEVICES = ("auto", "cpu", "cuda")
+FACE_SIDE = 512
+MAX_BYTES = 2**31
+
+_LOADING = threading.Lock()
+_USING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """Makes pictures larger or better, by name: `bicubic`, `lanczos`, or one of the networks in `LEARNED`.
+
+    `weights` is the network's file (.pth, .ckpt, .safetensors); without it the published one is used, as
+    `mien models pull NAME` fetches it. `sha256`, where given, is what that file must have. `device` is `cpu`, `cuda`,
+    or `auto`: cuda where there is one. Nothing is loaded before the first `restore`.
+    """
+
+    name: str
+    weights: str | None = None
+    sha256: str = ""
+    device: str = "auto"
+    size: int = FACE_SIDE
+
+    def __post_init__(self) -> None:
+        one_of("restorer", self.name, (*INTERPOLATED, *LEARNED))
+        one_of("device", self.device, DEVICES)
+        whole("size", self.size, 1, 4096)
+        if self.weights is not None and self.name in INTERPOLATED:
+            raise UsageError(f"{self.name} is interpolation and takes no weights", got=self.weights, allowed=LEARNED)
+
+    def restore(self, batch: Image) -> Image:
+        """Pictures (N, H, W) or (N, H, W, 3) uint8, restored: (N, size, size), with 3 channels after a network.
+
+        Networks see one picture at a time, so that a picture's result does not depend on its neighbours.
+        Raises MienError when the file is absent (with address, checksum and folder), not the one that was asked for,
+        or not a restorer; MissingExtra without spandrel.
+        """
+        return np.stack([self.restore_one(image) for image in batch])
+
+    def restore_one(self, image: Image) -> Image:
+        """One picture, (H, W) or (H, W, 3), restored as by `restore`."""
+        if self.name in INTERPOLATED:
+            return operations.resize(image, self.size, self.size, {"bicubic": "cubic"}.get(self.name, self.name))
+        with _LOADING:
+            network = _loaded(self.name, self._file(), self.device)
+        with _USING:
+            restored = network(operations.colour(image))
+        return operations.resize(restored, self.size, self.size)
+
+    def _file(self) -> Path:
+        if self.weights is None:
+            return _checked(models.present(self.name) or models.find(self.name), models.MODELS[self.name].sha256)
+        path = Path(self.weights).expanduser()
+        if not path.is_file():
+            raise MienError(
+                f"there is no file {path}", then=f"leave 'weights' out and run: mien models pull {self.name}"
+            )
+        return _checked(path, self.sha256)
+
+
+@dataclass(frozen=True)
+class Restore(Step):
+    """Restore the picture, (size, size); networks answer in colour. Weights of one's own come with their SHA-256,
+    so that a chain says exactly what it does and its cached pixels are not those of another file."""
+
+    restorer: str = "gfpgan-1.4"
+    weights: str | None = None
+    sha256: str = ""
+    device: str = "auto"
+    size: int = FACE_SIDE
+
+    def __post_init__(self) -> None:
+        self._restorer()
+        if self.weights is not None and not self.sha256:
+            path = Path(self.weights).expanduser()
+            known = f"add sha256: {sha256(path)}" if path.is_file() else f"add what this prints: sha256sum {path}"
+            raise UsageError("restore: weights of your own need their sha256", got=self.weights, then=known)
+
+    def apply(self, image: Image) -> Outcome:
+        return Outcome(self._restorer().restore_one(image))
+
+    def size_after(self, before: Size | None) -> Size | None:
+        return self.size, self.size
+
+    def channels_after(self, before: int | None) -> int | None:
+        return before if self.restorer in INTERPOLATED else 3
+
+    def _restorer(self) -> Restorer:
+        return Restorer(self.restorer, self.weights, self.sha256, self.device, self.size)
+
+
+@lru_cache(maxsize=16)
+def _checked(path: Path, expected: str) -> Path:
+    if expected and (found := sha256(path)) != expected:
+        raise MienError(
+            f"{path} is not the file that was asked for", got=f"sha256 {found}", allowed=f"sha256 {expected}"
+        )
+    return path
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, path: Path, device: str) -> Callable[[Image], Image]:
+    """A network ready to use: (H, W, 3) uint8 to (H', W', 3) uint8."""
+    try:
+        torch, spandrel = import_module("torch"), import_module("spandrel")
+    except ImportError as error:
+        raise MissingExtra(f"restoration with {name}", "restore") from error
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here", got=device, allowed=("auto", "cpu"))
+    if name == "codeformer":
+        _add_codeformer()
+    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    try:
+        found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(_weights(path, torch)))
+    except (spandrel.UnsupportedModelError, RuntimeError, KeyError) as error:
+        raise MienError(f"{path} holds no restorer that spandrel knows: {error}") from error
+    if not isinstance(found, spandrel.ImageModelDescriptor) or found.input_channels != 3:
+        raise MienError(f"{path} holds a network that does not turn a colour picture into one")
+    network = found.eval().to(place)
+    forward = _FORWARD.get(network.architecture.id)
+
+    def restored(image: Image) -> Image:
+        if network.purpose == "FaceSR":
+            image = operations.resize(image, FACE_SIDE, FACE_SIDE, "linear")
+        with torch.inference_mode():
+            pixels = torch.from_numpy(image.copy()).to(place).permute(2, 0, 1)[None].float() / 255
+            answer = forward(network.model, pixels) if forward else network(pixels)
+            levels = (answer[0].float().clamp(0, 1) * 255).round().to(torch.uint8)
+            return levels.permute(1, 2, 0).contiguous().cpu().numpy()
+
+    return restored
+
+
+def _gfpgan(model: Any, pixels: Any) -> Any:
+    # The network adds noise to what it draws; its own, stored in the file, gives a picture one result.
+    return (model(pixels * 2 - 1, return_rgb=False, randomize_noise=False)[0] + 1) / 2
+
+
+def _codeformer(model: Any, pixels: Any) -> Any:
+    return (model(pixels * 2 - 1)[0] + 1) / 2
+
+
+# These two work on -1..1, which spandrel passes over; the others are called through it, on 0..1.
+_FORWARD: dict[str, Callable[[Any, Any], Any]] = {"GFPGAN": _gfpgan, "CodeFormer": _codeformer}
+
+
+def _weights(path: Path, torch: Any) -> dict[str, Any]:
+    """The tensors of a file, and nothing but tensors: a pickle in it is read without running what it asks for."""
+    if path.stat().st_size > MAX_BYTES:
+        raise MienError(f"{path} is too large for a restorer", allowed=f"{MAX_BYTES:,} bytes")
+    try:
+        if path.suffix == ".safetensors":
+            return import_module("safetensors.torch").load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MienError(f"{path} is not a file of weights: {reason}") from error
+
+
+def _add_codeformer() -> None:
+    """CodeFormer's code is for non-commercial use only, and therefore a package of its own."""
+    try:
+        import_module("spandrel_extra_arches").install(ignore_duplicates=True)
+    except ImportError as error:
+        raise MienError(
+            "CodeFormer needs a package whose licence is non-commercial (S-Lab 1.0)",
+            then="pip install spandrel_extra_arches",
+        ) from error
