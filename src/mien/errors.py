@@ -13,9 +13,7 @@ class MienError(Exception):
 
     exit_code = 1
 
-    def __init__(
-        self, what: str, *, got: object = None, allowed: object = None, then: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, got: object = None, allowed: object = None, then: str | None = None) -> None:
         self.what, self.got, self.allowed, self.then = what, got, allowed, then
         super().__init__(what)
 
@@ -76,9 +74,7 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     near = get_close_matches(got, names, n=1)
-    return UsageError(
-        f"unknown {kind}", got=got, allowed=names, then=f"did you mean '{near[0]}'?" if near else None
-    )
+    return UsageError(f"unknown {kind}", got=got, allowed=names, then=f"did you mean '{near[0]}'?" if near else None)
 
 
 def _shown(value: object) -> str:

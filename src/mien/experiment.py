@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien import environment
+from mien.data.audit import Audit, audit, check_before_training, children, clean_train, look
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, readable, resplit
 from mien.data.prepare import prepare
+from mien.data.protocols import check, describe
 from mien.data.samples import Samples
 from mien.data.sources.catalog import load
-from mien.data.split import assign, notes
+from mien.data.split import notes
 from mien.errors import RunError
-from mien.evaluation import calibration
+from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import select_gallery, write_run_report
-from mien.files import read_json, replacing, write_json
+from mien.files import replacing, write_json
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe
 from mien.recipe import load as load_recipe
@@ -29,6 +32,25 @@ from mien.training.fit import Progress, Rows, fit, predict
 
 Stages = Callable[[str], Progress | None]
 """Gives the progress callback of a stage by its name."""
+
+
+BEFORE_SPLIT = (
+    "balanced before the split: made rows and their parents stand on both sides, "
+    "so figures on this split do not say how well new pictures are read"
+)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a run works on: the material, its protocol as `name@digest`, the audit (None when it was off), the test
+    pictures that have a twin in training, and what a reader of results must know.
+    """
+
+    material: Material
+    protocol: str
+    audit: Audit | None
+    twins: frozenset[str]
+    remarks: tuple[str, ...]
 
 
 def silent(stage: str) -> None:
@@ -48,37 +70,62 @@ def train(recipe: Recipe, folder: Path, resume: bool = False, strict: bool = Fal
     if (folder / "metrics.json").is_file():
         return folder
     begun = time.perf_counter()
-    material, remarks = gather(recipe, strict, stages)
+    gathered = gather(recipe, strict, stages)
+    material = gathered.material
     _save_table(folder / "samples.parquet", material.samples.table)
-    gathered = time.perf_counter()
+    write_json(folder / "audit.json", gathered.audit.as_dict() if gathered.audit else {"audit": "off"})
+    ready = time.perf_counter()
     network = _fitted(recipe, material, folder, stages)
     trained = time.perf_counter()
+    opened = ledger.record(folder.parent, gathered.protocol, folder.name)
     figures, predictions = judge(recipe, material, network)
     _save_table(folder / "predictions.parquet", predictions)
-    seconds = {"prepare": gathered - begun, "train": trained - gathered, "evaluate": time.perf_counter() - trained}
-    figures |= {"seconds": {stage: round(taken, 1) for stage, taken in seconds.items()}, "notes": list(remarks)}
+    seconds = {"prepare": ready - begun, "train": trained - ready, "evaluate": time.perf_counter() - trained}
+    name, _, digest = gathered.protocol.rpartition("@")
+    figures |= {
+        "protocol": {"name": name, "digest": digest, "split": "test", "rows": len(predictions)},
+        "test_without_twins": _without(predictions, gathered.twins),
+        "opened": opened,
+        "seconds": {stage: round(taken, 1) for stage, taken in seconds.items()},
+        "notes": list(gathered.remarks),
+    }
     write_json(folder / "metrics.json", figures)
     write_run_report(folder, thumbnails=_pictures(material, predictions))
     return folder
 
 
-def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent) -> tuple[Material, tuple[str, ...]]:
-    """The rows of a recipe, split and balanced, their pixels prepared; and what a reader of results must know."""
+def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent) -> Gathered:
+    """The rows of a recipe, split, audited, cleaned and balanced, with their pixels prepared.
+
+    Raises AuditBlocked when the audit stops the run.
+    """
     samples = load(recipe.data.source, recipe.data.root, **recipe.data.options)
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
-    material = readable(samples, prepared)
+    material = readable(samples, prepared, look(samples, progress=stages("look")))
     remarks = [f"{len(prepared.problems)} unreadable pictures were left out"] if len(prepared.problems) else []
     remarks += [f"{note}: {count} of {len(samples)} pictures" for note, count in prepared.notes.items()]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
-    if steps and recipe.balance.order == "balance-before-split":
-        remarks.append(
-            "balanced before the split: made rows and their parents stand on both sides, "
-            "so figures on this split do not say how well new pictures are read"
-        )
-        return resplit(balanced(material, steps, seed, split=None), recipe.split.spec), tuple(remarks)
+    if early := bool(steps) and recipe.balance.order == "balance-before-split":
+        material = balanced(material, steps, seed, split=None)
+        remarks.append(BEFORE_SPLIT)
     remarks += notes(material.samples, recipe.split.spec)
     material = resplit(material, recipe.split.spec)
-    return (balanced(material, steps, seed) if steps else material), tuple(remarks)
+    protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
+    found = _audited(recipe, material, early)
+    twins: frozenset[str] = frozenset()
+    if found:
+        twins = _with_twin_in_training(material.samples, found)
+        if recipe.split.clean == "train":
+            dropped = clean_train(material.samples, found)
+            remarks.append(f"{len(dropped)} training rows with a twin in validation or test were dropped")
+            material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
+    else:
+        remarks.append("the audit was off: nobody looked for leaks")
+    if steps and not early:
+        material = balanced(material, steps, seed)
+        if found:
+            found = found.found(children(material.samples, material.parents))
+    return Gathered(material, protocol, found, twins, tuple(remarks))
 
 
 def judge(recipe: Recipe, material: Material, network: Classifier) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -141,6 +188,29 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
         raise RunError(f"{folder} holds a run of another recipe", then=f"see {kept}, or choose another --out")
     recipe.save(kept)
     write_json(folder / "environment.json", environment.describe())
+
+
+def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
+    """The audit of the split that will be used; a recipe that balances before the split is let through, and says so."""
+    if recipe.audit == "off":
+        return None
+    grouped = recipe.split.method in ("grouped", "grouped-kfold")
+    found = audit(
+        material.samples, material.looks, parents=material.parents, promised=(recipe.split.group,) if grouped else ()
+    )
+    return check_before_training(found, "off" if early and recipe.audit == "on" else recipe.audit)
+
+
+def _with_twin_in_training(samples: Samples, found: Audit) -> frozenset[str]:
+    twin = found.likeness.twin_in((samples.table["split"] == "train").to_numpy(bool, na_value=False))
+    test = samples.rows("test")
+    return frozenset(samples.table["image"].iloc[test[twin[test]]])
+
+
+def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any]:
+    kept = predictions[~predictions["image"].isin(images)]
+    right = int((kept["predicted"] == kept["label"]).sum())
+    return {"rows": len(kept), "accuracy": statistics.wilson(right, len(kept)).as_dict()} if len(kept) else {"rows": 0}
 
 
 def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Classifier:

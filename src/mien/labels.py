@@ -45,7 +45,9 @@ def canonical_all(names: Iterable[str]) -> dict[str, str]:
         raise UsageError(
             f"{len(strange)} of {len(found)} label names are not known expressions",
             got=strange,
-            allowed=[f"{name} ({', '.join(sorted(a for a, c in _ALIASES.items() if c == name))})" for name in EXPRESSIONS],
+            allowed=[
+                f"{name} ({', '.join(sorted(a for a, c in _ALIASES.items() if c == name))})" for name in EXPRESSIONS
+            ],
             then="rename the folders or values, or leave those classes out",
         )
     return {name: canonical(name) for name in found}

@@ -123,21 +123,40 @@ class Recipe(_Part):
 
 
 def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; `changes` are texts like `fit.epochs=3`, applied on top.
+    """Read a recipe, from a file or by the name of one that ships; `changes` are texts like `fit.epochs=3`, on top.
 
     Raises UsageError that names the key and what is allowed, with the nearest known key for a misspelt one.
     """
+    return parse(changed(locate(path), changes), str(path))
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with mien, by name: `fer2013`, `studies/smote-vgg19`, `models/ferplus`, ..."""
+    folder = Path(__file__).parent / "recipes"
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
+
+
+def locate(path: Path) -> dict[str, Any]:
+    """The plain content of a YAML file, or of the shipped recipe of that name."""
+    file = shipped().get(str(path), path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as reason:
-        raise UsageError(f"cannot read the recipe {path}: {reason}", then="see the recipes in recipes/") from reason
+        raise UsageError(
+            f"cannot read the recipe {path}: {reason}", allowed=["a file", *shipped()], then="mien train --help"
+        ) from reason
     except yaml.YAMLError as reason:
         raise UsageError(f"{path} is not valid YAML: {reason}") from reason
     if not isinstance(content, dict):
-        raise UsageError(f"{path} is not a recipe: a recipe is a mapping of keys", then="see the recipes in recipes/")
+        raise UsageError(f"{path} is not a recipe: a recipe is a mapping of keys", allowed=list(shipped()))
+    return content
+
+
+def changed(content: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The content with changes `key.key=value` applied; values are YAML."""
     for change in changes:
         _set(content, change)
-    return parse(content, str(path))
+    return content
 
 
 def parse(content: dict[str, Any], origin: str = "the recipe") -> Recipe:
@@ -147,7 +166,9 @@ def parse(content: dict[str, Any], origin: str = "the recipe") -> Recipe:
     except ValidationError as failure:
         raise UsageError(f"{origin} is not a valid recipe", got=[_explained(e) for e in failure.errors()]) from failure
     except MienError as failure:
-        raise UsageError(f"{origin}: {failure.what}", got=failure.got, allowed=failure.allowed, then=failure.then) from failure
+        raise UsageError(
+            f"{origin}: {failure.what}", got=failure.got, allowed=failure.allowed, then=failure.then
+        ) from failure
 
 
 def _set(content: dict[str, Any], change: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.data import _load as load_source
+from mien.cli.options import pairs
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit
@@ -39,9 +39,10 @@ def audit(
     from mien.data.audit import look, refuse
     from mien.data.audit.near import NEAR
     from mien.data.audit.page import write_page
+    from mien.data.sources import catalog
     from mien.files import write_json
 
-    samples = load_source(source, root, option)
+    samples = catalog.load(source, root, **pairs(option, "a source option"))
     with progress("looking at pictures") as step:
         looks = look(samples, progress=step)
     found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise)

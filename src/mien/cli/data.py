@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import DataError, UsageError
+from mien.cli.options import pairs
+from mien.errors import DataError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,13 +84,7 @@ def preview(
 def _load(source: str, root: Path | None, option: list[str] | None) -> "Samples":
     from mien.data.sources import catalog
 
-    options = {}
-    for text in option or []:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError("a source option is written KEY=VALUE", got=text)
-        options[key.strip()] = value.strip()
-    return catalog.load(source, root, **options)
+    return catalog.load(source, root, **pairs(option, "a source option"))
 
 
 def _print(found: "Stats") -> None:

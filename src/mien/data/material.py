@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mien.data.audit import Looks, looks_of
 from mien.data.balance import Balanced, Step, balance
 from mien.data.prepare import Prepared
 from mien.data.samples import Samples, table
@@ -18,13 +19,15 @@ class Material:
     """Rows and their pixels: row i of `samples` is `pixels[place[i]]`.
 
     `pixels` (M, H, W[, 3]) uint8, memory-mapped where nothing was made; `place` (N,) int64. A made row's `parent` is
-    the row it comes from; `parents` (N, k) int64 has all of them, -1 where there are fewer.
+    the row it comes from; `parents` (N, k) int64 has all of them, -1 where there are fewer. `looks` is what an
+    audit looks at, one look a row, where one is to come.
     """
 
     samples: Samples
     pixels: NDArray[np.uint8]
     place: NDArray[np.int64]
     parents: NDArray[np.int64]
+    looks: Looks | None
 
     def targets(self, positions: NDArray[np.int64], soft: bool = False) -> NDArray[np.float32]:
         """Target distributions (n, classes) of rows: the votes if `soft` and the data has them, else one-hot."""
@@ -39,16 +42,16 @@ class Material:
         renumbered[positions] = np.arange(len(positions))
         return replace(
             self, samples=self.samples.take(positions), place=self.place[positions],
-            parents=renumbered[self.parents[positions]],
+            parents=renumbered[self.parents[positions]], looks=self.looks and self.looks.take(positions),
         )  # fmt: skip
 
 
-def readable(samples: Samples, prepared: Prepared) -> Material:
+def readable(samples: Samples, prepared: Prepared, looks: Looks | None = None) -> Material:
     """The rows whose pictures could be prepared, their digests filled in."""
     digests = pd.array(prepared.digests, dtype="string")
     kept = np.flatnonzero(prepared.ok)
     whole = replace(samples, table=samples.table.assign(digest=digests))
-    return Material(whole.take(kept), prepared.pixels, kept, np.full((len(kept), 1), -1))
+    return Material(whole.take(kept), prepared.pixels, kept, np.full((len(kept), 1), -1), looks and looks.take(kept))
 
 
 def balanced(material: Material, steps: Sequence[Step], seed: int, split: str | None = "train") -> Material:
@@ -72,19 +75,33 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
         return material
     samples = material.samples
     parents = np.where(made.parents >= 0, rows[made.parents], -1)
+    seen = looks_of(made.pixels)
     first = samples.table.iloc[parents[:, 0]].reset_index(drop=True)
+    one_hot = np.eye(len(samples.labels), dtype=np.float32)[made.targets]
     new = table(
         [f"{image}~{kind}-{i}" for i, (image, kind) in enumerate(zip(first["image"], made.kind, strict=True))],
         [samples.labels[target] for target in made.targets],
-        source="made", subject=first["subject"], sequence=first["sequence"], split=first["split"], parent=parents[:, 0],
-        votes=None if samples.votes is None else list(np.eye(len(samples.labels), dtype=np.float32)[made.targets]),
-    )  # fmt: skip
+        source="made",
+        subject=first["subject"],
+        sequence=first["sequence"],
+        split=first["split"],
+        parent=parents[:, 0],
+        digest=seen.digests,
+        votes=None if samples.votes is None else list(one_hot),
+    )
     width = max(material.parents.shape[1], parents.shape[1])
+    looks = material.looks and replace(
+        material.looks,
+        miniatures=np.concatenate([material.looks.miniatures, seen.miniatures]),
+        digests=np.concatenate([material.looks.digests, seen.digests]),
+        sizes=np.concatenate([material.looks.sizes, seen.sizes]),
+    )
     return Material(
         replace(samples, table=pd.concat([samples.table, new], ignore_index=True)),
         np.concatenate([material.pixels[material.place], made.pixels]),
         np.arange(len(samples) + len(new)),
         np.concatenate([_wide(material.parents, width), _wide(parents, width)]),
+        looks,
     )
 
 

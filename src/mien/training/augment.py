@@ -16,9 +16,9 @@ _PADDING = {"nearest": "border", "reflect": "reflection", "constant": "zeros"}
 class Augment(BaseModel):
     """What may happen to a training picture; every amount is the largest one, drawn evenly from -amount to +amount.
 
-    `rotation` and `shear` are degrees, `shift_x` and `shift_y` fractions of the picture, `zoom` a fraction of its scale,
-    `brightness` a fraction of full white, `contrast` a fraction of the picture's own contrast, `erasing` the chance of a
-    blanked rectangle (Zhong et al. 2020), `flip_horizontal` and `flip_vertical` chances, `mixup` and `cutmix` the alpha
+    `rotation` and `shear` are degrees, `shift_x` and `shift_y` fractions of the picture, `zoom` a fraction of its
+    scale, `brightness` a fraction of full white, `contrast` a fraction of the picture's own contrast, `erasing` the
+    chance of a blanked rectangle (Zhong et al. 2020), `flip_horizontal` and `flip_vertical` chances, `mixup` and `cutmix` the alpha
     of their beta distributions (Zhang et al. 2018; Yun et al. 2019; 0 is off), `fill` what stands outside the picture.
     The names of Keras' `ImageDataGenerator` are accepted too (`rotation_range`, `width_shift_range`, ...).
     """
@@ -57,7 +57,9 @@ class Augment(BaseModel):
     @property
     def moves(self) -> bool:
         """Whether any geometric change is asked for."""
-        return any((self.rotation, self.shift_x, self.shift_y, self.shear, self.zoom, self.flip_horizontal, self.flip_vertical))
+        return any(
+            (self.rotation, self.shift_x, self.shift_y, self.shear, self.zoom, self.flip_horizontal, self.flip_vertical)
+        )
 
 
 def augment(batch: Tensor, spec: Augment, draw: torch.Generator, size: int | None = None) -> Tensor:
@@ -75,7 +77,7 @@ def augment(batch: Tensor, spec: Augment, draw: torch.Generator, size: int | Non
 
 
 def mix(batch: Tensor, targets: Tensor, spec: Augment, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mixup or cutmix of a batch (N, C, H, W) with itself, targets (N, classes) alike; both on: one of them at random."""
+    """Mixup or cutmix of a batch (N, C, H, W) with itself, targets (N, classes) alike; one at random where both are on."""
     kinds = [kind for kind, alpha in (("mixup", spec.mixup), ("cutmix", spec.cutmix)) if alpha]
     if not kinds:
         return batch, targets

@@ -1,8 +1,11 @@
 """Fitting a network on prepared pixels: epochs that resume after a kill, the best on validation kept."""
 
 import csv
+import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,7 @@ def fit(
     below `folder`, and goes on from `last.ckpt` when it is there.
     """
     lightning.seed_everything(seed, verbose=False)
+    last = folder / "checkpoints" / "last.ckpt"
     module = Module(
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         spec,
@@ -64,28 +68,15 @@ def fit(
         _weights(train.targets) if spec.class_weights == "balanced" else None,
         seed,
     )
-    keeper = _Keeper(folder, spec, progress)
-    last = folder / "checkpoints" / "last.ckpt"
-    stop = [EarlyStopping(f"val_{spec.monitor}", mode=_mode(spec), patience=spec.patience)] if spec.patience else []
-    trainer = lightning.Trainer(
-        max_epochs=spec.epochs,
-        accelerator="auto",
-        devices=1,
-        precision="bf16-mixed" if bf16_is_faster(network, train.pixels[train.positions[: spec.batch]], spec.precision) else "32-true",
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        callbacks=[keeper, *stop, _last_checkpoint(last)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-    )
-    trainer.fit(
-        module,
-        _loader(train, spec.batch, module.draw),
-        _loader(validation, max(spec.batch, 256), None),
-        ckpt_path=last if last.is_file() else None,
-        weights_only=True,
-    )
+    trainer = _trainer(spec, folder, last, bf16_is_faster(network, train, spec), progress)
+    with _quietly():
+        trainer.fit(
+            module,
+            _loader(train, spec.batch, module.draw),
+            _loader(validation, max(spec.batch, 256), None),
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
     network.load_state_dict(torch.load(folder / "checkpoints" / "best.pt", weights_only=True))
     return network
 
@@ -118,15 +109,16 @@ def predict(
     return np.concatenate(parts)
 
 
-def bf16_is_faster(network: Classifier, pixels: NDArray[np.uint8], precision: str) -> bool:
+def bf16_is_faster(network: Classifier, rows: Rows, spec: Fit) -> bool:
     """Whether to train in bf16: as asked, or by a trial step of each kind where the processor has bf16 arithmetic."""
-    if precision != "auto":
-        return precision == "bf16"
+    if spec.precision != "auto":
+        return spec.precision == "bf16"
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return False
-    inputs = channels_first(torch.from_numpy(np.array(pixels))).contiguous(memory_format=torch.channels_last)
+    pixels = torch.from_numpy(np.asarray(rows.pixels[rows.positions[: spec.batch]]))
+    inputs = channels_first(pixels).contiguous(memory_format=torch.channels_last)
     state = {name: value.clone() for name, value in network.state_dict().items()}
 
     def seconds(enabled: bool) -> float:
@@ -193,7 +185,10 @@ class _Keeper(Callback):
         seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
         row = {
             "epoch": trainer.current_epoch,
-            **{name: seen.get(name, float("nan")) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+            **{
+                name: seen.get(name, float("nan"))
+                for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+            },
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(time.perf_counter() - self.begun, 3),
         }
@@ -213,9 +208,40 @@ def _weights(targets: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(class_weights(targets.argmax(axis=1), targets.shape[1]))
 
 
-def _last_checkpoint(file: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(file.parent, filename=file.stem, enable_version_counter=False, save_on_train_epoch_end=True)
+def _trainer(spec: Fit, folder: Path, last: Path, bf16: bool, progress: Progress | None) -> lightning.Trainer:
+    callbacks: list[Callback] = [_Keeper(folder, spec, progress)]
+    if spec.patience:
+        mode = "max" if spec.monitor == "accuracy" else "min"
+        callbacks.append(EarlyStopping(f"val_{spec.monitor}", mode=mode, patience=spec.patience))
+    callbacks.append(
+        ModelCheckpoint(last.parent, filename=last.stem, enable_version_counter=False, save_on_train_epoch_end=True)
+    )
+    with _quietly():
+        return lightning.Trainer(
+            max_epochs=spec.epochs,
+            accelerator="auto",
+            devices=1,
+            precision="bf16-mixed" if bf16 else "32-true",
+            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+            callbacks=callbacks,
+            log_every_n_steps=1,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder,
+        )
 
 
-def _mode(spec: Fit) -> str:
-    return "max" if spec.monitor == "accuracy" else "min"
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what Lightning says to its own developers; warnings of ours and of torch's arithmetic stay."""
+    said = logging.getLogger("lightning.pytorch")
+    level = said.level
+    said.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", message=r".*(IterableDataset|num_workers|treespec|LeafSpec).*")
+            yield
+    finally:
+        said.setLevel(level)

@@ -94,14 +94,21 @@ class Module(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         pixels, targets = batch
-        pictures = augment(channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1], pixels.shape[2]))
+        pictures = augment(
+            channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1], pixels.shape[2])
+        )
         pictures, targets = mix(pictures, targets, self.changes, self.draw)
         logits = self.network(self._normalised(pictures * 255)).float()
         loss = functional.cross_entropy(
             logits, targets, weight=self.class_weights, label_smoothing=self.fit_spec.label_smoothing
         )
         correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
-        self.log_dict({"train_loss": loss.detach(), "train_accuracy": correct}, on_step=False, on_epoch=True, batch_size=len(pixels))
+        self.log_dict(
+            {"train_loss": loss.detach(), "train_accuracy": correct},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(pixels),
+        )
         return loss
 
     def optimizer_step(self, *args: Any, **options: Any) -> None:
@@ -131,7 +138,9 @@ class Module(lightning.LightningModule):
         makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
             "adam": lambda: torch.optim.Adam(decayed, spec.learning_rate),
             "adamw": lambda: torch.optim.AdamW(decayed, spec.learning_rate),
-            "sgd": lambda: torch.optim.SGD(decayed, spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0),
+            "sgd": lambda: torch.optim.SGD(
+                decayed, spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0
+            ),
             "rmsprop": lambda: torch.optim.RMSprop(decayed, spec.learning_rate, momentum=spec.momentum),
         }
         optimiser = makers[spec.optimiser]()

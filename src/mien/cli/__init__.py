@@ -1,0 +1,62 @@
+"""The command line: `mien`. Heavy packages are imported inside the commands that need them."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mien import __version__
+from mien.cli import audit, data, models, predict, report, runs
+from mien.errors import MienError
+
+app = typer.Typer(
+    name="mien",
+    help="A workbench for facial expression recognition: train, compare, audit, deploy.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _mien(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+looks = typer.Typer(help="Look at a dataset: counts, sizes, broken files, a contact sheet.", no_args_is_help=True)
+looks.command("stats")(data.stats)
+looks.command("preview")(data.preview)
+app.add_typer(looks, name="data")
+app.command("demo")(runs.demo)
+app.command("train")(runs.train)
+app.command("evaluate")(runs.evaluate)
+app.command("compare")(runs.compare)
+app.command("report")(report.report)
+app.command("audit")(audit.audit)
+app.command("export")(runs.export)
+app.command("predict")(predict.predict)
+
+bundles = typer.Typer(help="The models that come with mien, and files to fetch once.", invoke_without_command=True)
+bundles.callback()(models.models)
+bundles.command("pull")(models.pull)
+app.add_typer(bundles, name="models")
+
+
+def main() -> None:
+    """Run the command line; errors that a person can act on are printed without a traceback."""
+    try:
+        app()
+    except MienError as error:
+        print(f"mien: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("mien: stopped; what was written is whole, `--resume` goes on", file=sys.stderr)  # noqa: T201
+        sys.exit(130)

@@ -1,0 +1,20 @@
+"""Options of the form KEY=VALUE."""
+
+from collections.abc import Sequence
+
+from mien.errors import UsageError
+
+
+def pairs(texts: Sequence[str] | None, what: str) -> dict[str, str]:
+    """The mapping that repeated KEY=VALUE options stand for. Raises UsageError that names `what` was expected.
+
+    >>> pairs(["mode=votes"], "a source option")
+    {'mode': 'votes'}
+    """
+    found = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"{what} is written KEY=VALUE", got=text)
+        found[key.strip()] = value.strip()
+    return found

@@ -1,0 +1,253 @@
+"""mien demo, train, evaluate, compare, export: make runs and judge them."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.options import pairs
+from mien.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from mien.experiment import Stages
+
+RUNS = Path("runs")
+
+_Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a recipe that ships.")]
+_Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
+]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+_Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable picture.")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder of the runs.")] = RUNS / "demo",
+    as_json: _Json = False,
+) -> None:
+    """Compare two models x two data treatments on synthetic faces: no data needed, a few minutes on two cores.
+
+    Example: mien demo
+    """
+    _compare([Path("demo")], [], out, as_json)
+
+
+def train(
+    recipe: _Recipe,
+    changes: _Set = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
+    resume: _Resume = False,
+    strict: _Strict = False,
+    as_json: _Json = False,
+) -> None:
+    """Train a recipe, judge it on its test split once, and write the report.
+
+    Example: mien train fer2013 --set data.root=data/fer2013 --set fit.epochs=5
+    """
+    from mien.experiment import train as run
+    from mien.recipe import load
+
+    wanted = load(recipe, changes or ())
+    with _stages() as stages:
+        folder = run(wanted, out or RUNS / wanted.name, resume, strict, stages)
+    found = sorted([*folder.glob("metrics.json"), *folder.glob("seed-*/metrics.json")])
+    if as_json:
+        documents = [{"run": str(file.parent)} | json.loads(file.read_text()) for file in found]
+        typer.echo(json.dumps(documents[0] if len(documents) == 1 else {"runs": documents}))
+        return
+    for file in found:
+        _print_figures(file.parent, json.loads(file.read_text()))
+
+
+def evaluate(
+    run: _Run,
+    source: Annotated[str | None, typer.Option(help="A source by name; the run's own by default.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of the source's data.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source.")
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, as contempt=disgust."),
+    ] = None,
+    robustness: Annotated[bool, typer.Option("--robustness", help="Accuracy under blur, noise, JPEG, ...")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Grad-CAM pictures: where the network looks.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Judge a finished run on another split or dataset, on corrupted pictures, or by where it looks.
+
+    Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
+    """
+    from mien import judging
+    from mien.evaluation.report import write_run_report
+
+    if (root or option or merge) and not source:
+        raise UsageError("--root, --option and --merge describe a --source, and none is given")
+    opened = judging.finished(run)
+    document: dict[str, Any] = {}
+    with _stages() as stages:
+        if source:
+            options, merged = pairs(option, "a source option"), pairs(merge, "a merge of labels")
+            document |= judging.evaluate_on(opened, source, root, split, options, merged, stages)
+        if robustness:
+            document["robustness"] = judging.corrupted(opened, stages)
+        if explain:
+            document["explain"] = [str(path) for path in judging.explained(opened, stages)]
+        if not document:
+            own = opened.recipe.data
+            document = judging.evaluate_on(opened, own.source, own.root, split, own.options, None, stages)
+    if robustness or explain:
+        document["report"] = str(write_run_report(run))
+    _print_evaluation(document, as_json)
+
+
+def compare(
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")],
+    changes: _Set = None,
+    out: Annotated[Path, typer.Option(help="The folder of the runs; finished ones are kept.")] = RUNS / "comparison",
+    as_json: _Json = False,
+) -> None:
+    """Run recipes or grids side by side, only what is missing, and compare them on the same test rows.
+
+    Example: mien compare recipes/with-clahe.yaml recipes/without.yaml --set data.root=data/fer2013
+    """
+    _compare(recipes, changes or [], out, as_json)
+
+
+def export(
+    run: _Run,
+    out: Annotated[Path | None, typer.Option(help="The bundle to write; NAME.onnx by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's by default.")] = None,
+    licence: Annotated[str | None, typer.Option(help="What its users must know about licences.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="8-bit integers: smaller; states the accuracy change.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Make a bundle of a run for `mien predict`, checked against the run on every validation picture.
+
+    Example: mien export runs/fer2013 --out fer2013.onnx
+    """
+    from dataclasses import asdict
+
+    from mien.export import export as write
+    from mien.judging import finished
+
+    opened = finished(run)
+    with _stages() as stages:
+        made = write(opened, out or Path(f"{name or opened.recipe.name}.onnx"), name, int8, licence, stages)
+    if as_json:
+        typer.echo(json.dumps(asdict(made) | {"path": str(made.path)}))
+        return
+    typer.echo(
+        f"{made.path}: {made.bytes / 2**20:.2f} MiB; on {made.rows} validation rows the largest difference "
+        f"in probability is {made.largest_difference:.1e}, {made.changed_decisions} decisions differ, "
+        f"accuracy {made.accuracy:.2%} (the run: {made.accuracy_of_run:.2%})"
+    )
+
+
+def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) -> None:
+    from mien.compare import cells, table
+    from mien.compare import compare as run
+
+    begun = time.perf_counter()
+    wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
+    with _stages() as stages:
+        compared = run(wanted, out, stages)
+    rows = table(compared)
+    if as_json:
+        typer.echo(json.dumps({"runs": rows, "failures": dict(compared.failures), "report": str(compared.report)}))
+    else:
+        _print_table(rows)
+        typer.echo(f"{len(rows)} runs in {time.perf_counter() - begun:.0f} s; report: {compared.report}")
+    if compared.failures:
+        raise RunError(
+            f"{len(compared.failures)} of {len(wanted)} cells failed",
+            got=[f"{name}: {reason}" for name, reason in compared.failures.items()],
+            then="mend them and run the same command again: finished cells are kept",
+        )
+
+
+@contextmanager
+def _stages() -> "Iterator[Stages]":
+    """A bar on stderr for every stage that reports progress; the finished ones stay as one line each."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    width = min(44, shutil.get_terminal_size().columns // 2)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(width // 2), TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def stage(name: str) -> Any:
+            def progress(done: int, total: int) -> None:
+                if name not in tasks:
+                    tasks[name] = bars.add_task(name.ljust(width), total=total)
+                bars.update(tasks[name], completed=done, total=total)
+
+            return progress
+
+        yield stage
+
+
+def _print_figures(folder: Path, figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    protocol = figures["protocol"]
+    shown = Table(title=f"{folder}: {protocol['rows']} test rows of {protocol['name']}@{protocol['digest'][:12]}")
+    for heading in ("figure", "value", "95% interval"):
+        shown.add_column(heading, justify="left" if heading == "figure" else "right")
+    for name, found in figures["test"]["metrics"].items():
+        shown.add_row(name.replace("_", " "), f"{found['value']:.4f}", _interval(found))
+    Console().print(shown)
+    for note in figures["notes"]:
+        typer.echo(f"note: {note}")
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+def _print_evaluation(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(document))
+        return
+    if "figures" in document:
+        found = document["figures"]["metrics"]["accuracy"]
+        typer.echo(
+            f"{document['run']} on {document['source']} ({document['protocol']}): accuracy {found['value']:.4f} "
+            f"({_interval(found)}) on {document['figures']['rows']} rows"
+        )
+        for label, count in document["dropped"].items():
+            typer.echo(f"left out: {count} rows of {label}, a label that the model does not have")
+    if "robustness" in document:
+        found = document["robustness"]
+        clean, mean = found["clean"]["accuracy"]["value"], found["mean_accuracy"]["value"]
+        typer.echo(f"accuracy {clean:.4f} clean, {mean:.4f} over all corruptions")
+    for path in document.get("explain", ()):
+        typer.echo(path)
+    if "report" in document:
+        typer.echo(f"report: {document['report']}")
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table()
+    for heading in ("run", "accuracy", "95% interval", "seconds"):
+        shown.add_column(heading, justify="left" if heading == "run" else "right")
+    for row in rows:
+        shown.add_row(row["run"], f"{row['value']:.4f}", _interval(row), f"{row['seconds']:.0f}")
+    Console().print(shown)
+
+
+def _interval(found: dict[str, Any]) -> str:
+    return "" if found["low"] is None else f"{found['low']:.4f} to {found['high']:.4f}"

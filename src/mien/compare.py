@@ -1,0 +1,98 @@
+"""Several runs as one comparison: recipes side by side, or a grid that spans them; only missing cells are run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mien.errors import AuditBlocked, MienError, UsageError
+from mien.evaluation.report import write_comparison_report
+from mien.evaluation.report.folder import runs_in
+from mien.experiment import Stages, silent, train
+from mien.files import read_json, write_json
+from mien.recipe import Recipe, changed, locate, parse
+from mien.training.fit import Progress
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison and the coordinates it stands for, such as {"network": "vgg16"}."""
+
+    recipe: Recipe
+    place: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The runs of the cells that finished, by name, and what went wrong in those that did not."""
+
+    runs: Mapping[str, Path]
+    failures: Mapping[str, str]
+    report: Path | None
+
+
+def cells(path: Path, changes: Sequence[str] = ()) -> list[Cell]:
+    """The runs that a YAML file describes: one for a recipe; every combination for a grid.
+
+    A grid has `name`, `base` (a recipe) and `axes`: axis -> value's name -> the keys it changes, as
+    `axes: {network: {vgg16: {model.backbone: vgg16}}}`.
+    """
+    content = changed(locate(path), ())
+    if "axes" not in content:
+        recipe = parse(changed(locate(path), changes), str(path))
+        return [Cell(recipe, {"recipe": recipe.name})]
+    if strange := set(content) - {"name", "base", "axes"}:
+        raise UsageError(f"{path} is not a grid", got=sorted(strange), allowed="name, base, axes")
+    found = []
+    for choice in product(*(axis.items() for axis in content["axes"].values())):
+        recipe = yaml.safe_load(yaml.safe_dump(content["base"]))
+        recipe["name"] = "-".join([content["name"], *(name for name, _ in choice)])
+        settings = [f"{key}={yaml.safe_dump(value)}" for _, keys in choice for key, value in keys.items()]
+        place = dict(zip(content["axes"], (name for name, _ in choice), strict=True))
+        found.append(Cell(parse(changed(recipe, [*settings, *changes]), f"{path}, cell {recipe['name']}"), place))
+    return found
+
+
+def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Compared:
+    """Run the cells that are missing below `folder`, one after the other, and write `comparison.html` over all.
+
+    A cell that fails is reported at the end and the others go on.
+    """
+    names = [cell.recipe.name for cell in wanted]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))
+    runs: dict[str, Path] = {}
+    failures: dict[str, str] = {}
+    for number, cell in enumerate(wanted, 1):
+        name = cell.recipe.name
+        try:
+            place = f"{number}/{len(wanted)} {name}"
+            runs[name] = train(cell.recipe, folder / name, resume=True, stages=partial(_at, stages, place))
+        except AuditBlocked:
+            raise
+        except (MienError, RuntimeError, ValueError) as failure:
+            failures[name] = f"{type(failure).__name__}: {failure}"
+    write_json(
+        folder / "comparison.json", {"cells": {c.recipe.name: dict(c.place) for c in wanted}, "failures": failures}
+    )
+    report = write_comparison_report(list(runs.values()), folder / "comparison.html") if len(runs) > 1 else None
+    return Compared(runs, failures, report)
+
+
+def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
+    """One row a finished run: its name, the figure on its test rows with its interval, and the seconds it took."""
+    from mien.files import read_json
+
+    rows = []
+    for name, run in compared.runs.items():
+        for file in sorted([*run.glob("metrics.json"), *run.glob("seed-*/metrics.json")]):
+            figures = read_json(file)
+            label = name if file.parent == run else f"{name} ({file.parent.name})"
+            rows.append(
+                {"run": label, **figures["test"]["metrics"][metric], "seconds": sum(figures["seconds"].values())}
+            )
+    return rows

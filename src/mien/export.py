@@ -1,0 +1,152 @@
+"""From a run to a bundle: an ONNX network that answers as the run does, or no bundle at all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from mien.errors import RunError
+from mien.evaluation.calibration import softmax
+from mien.experiment import Stages, silent
+from mien.files import read_json, replacing
+from mien.judging import Finished, rows_of
+from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
+
+LARGEST_DIFFERENCE = 1e-4
+"""The largest difference in probability between the run and its bundle that is let through."""
+
+LICENCES = {
+    "fer2013": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)",
+    "ferplus": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research), FERPlus labels (MIT)",
+    "synthetic": "Apache-2.0",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle on disk, and how it compares with the run on the validation rows."""
+
+    path: Path
+    bytes: int
+    rows: int
+    largest_difference: float
+    changed_decisions: int
+    accuracy: float
+    accuracy_of_run: float
+
+
+def export(
+    run: Finished, out: Path, name: str | None = None, int8: bool = False, licence: str | None = None,
+    stages: Stages = silent,
+) -> Exported:  # fmt: skip
+    """Write a bundle of a run to `out` (.onnx), checked on every validation row.
+
+    Raises RunError, and writes nothing, when any probability differs by more than 1e-4 or any decision differs. With
+    `int8` the convolutions run on 8-bit integers (calibrated on training rows); decisions may then change, and the
+    accuracy of both is what to look at.
+    """
+    material, rows = rows_of(run, "validation", stages)
+    pixels, targets = np.asarray(material.pixels[material.place[rows]]), material.samples.targets[rows]
+    with replacing(out) as beside:
+        _trace(run, beside)
+        if int8:
+            known, training = rows_of(run, "train", stages)
+            _quantise(beside, run.chain.tensor(np.asarray(known.pixels[known.place[training[:512]]])))
+        ours, theirs = run.probabilities(pixels), _answers(beside, run, pixels, stages("check"))
+        difference = float(np.abs(ours - theirs).max())
+        changed = int((ours.argmax(1) != theirs.argmax(1)).sum())
+        if not int8 and (difference > LARGEST_DIFFERENCE or changed):
+            raise RunError(
+                f"ONNX Runtime and torch disagree: no bundle of {run.folder} is written",
+                got=f"largest difference {difference:.2g}, {changed} of {len(rows)} decisions",
+                allowed=f"at most {LARGEST_DIFFERENCE:g} and none",
+            )
+        accuracy = float((theirs.argmax(1) == targets).mean())
+        _describe(beside, _info(run, name or run.recipe.name, licence, int8, accuracy))
+    return Exported(
+        out, out.stat().st_size, len(rows), difference, changed, accuracy, float((ours.argmax(1) == targets).mean())
+    )
+
+
+def _trace(run: Finished, path: Path) -> None:
+    size, channels = run.chain.size, run.chain.channels
+    assert size is not None and channels is not None
+    torch.onnx.export(
+        run.network.eval(), (torch.zeros(2, channels, *size),), str(path), input_names=[INPUT], output_names=[OUTPUT],
+        dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}}, opset_version=17, dynamo=False,
+    )  # fmt: skip
+
+
+def _quantise(path: Path, inputs: NDArray[np.float32]) -> None:
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = iter({INPUT: inputs[i : i + 64]} for i in range(0, len(inputs), 64))
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return next(self.batches, None)
+
+    quant_pre_process(str(path), str(path))
+    quantize_static(
+        str(path), str(path), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+    )  # fmt: skip
+
+
+def _answers(
+    path: Path, run: Finished, pixels: NDArray[np.uint8], progress: Callable[[int, int], None] | None
+) -> NDArray[np.float64]:
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    parts = []
+    for start in range(0, len(pixels), 256):
+        faces = run.chain.tensor(pixels[start : start + 256])
+        logits = session.run([OUTPUT], {INPUT: faces})[0]
+        if run.recipe.evaluate.flip:
+            logits = (logits + session.run([OUTPUT], {INPUT: faces[..., ::-1].copy()})[0]) / 2
+        parts.append(softmax(logits, run.temperature))
+        if progress:
+            progress(min(start + 256, len(pixels)), len(pixels))
+    return np.concatenate(parts)
+
+
+def _info(run: Finished, name: str, licence: str | None, int8: bool, accuracy: float) -> BundleInfo:
+    figures = read_json(run.folder / "metrics.json")
+    test = figures["test"]
+    source = run.recipe.data.source
+    return BundleInfo(
+        name=name,
+        labels=run.labels,
+        chain=run.chain.as_list(),
+        temperature=run.temperature,
+        uncertain_below=figures["uncertain_below"],
+        flip=run.recipe.evaluate.flip,
+        licence=licence or LICENCES.get(source, "as the training data allows"),
+        origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.model.backbone}",
+        training_data=f"{source}, training rows of its {run.recipe.split.method} split"
+        + (", none with a twin in validation or test" if run.recipe.split.clean == "train" else ""),
+        recipe_digest=run.recipe.digest,
+        figures={
+            "protocol": f"{figures['protocol']['name']}@{figures['protocol']['digest']}",
+            "test": {name: test["metrics"][name] for name in ("accuracy", "macro_f1", "ece")},
+            "test_rows": test["rows"],
+            "test_without_twins": figures["test_without_twins"],
+            "validation_accuracy": accuracy,
+            "precision": "int8" if int8 else "float32",
+        },
+    )
+
+
+def _describe(path: Path, info: BundleInfo) -> None:
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, info.to_json()
+    model.producer_name, model.doc_string = "mien", ""
+    onnx.save(model, path)

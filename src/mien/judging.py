@@ -1,0 +1,131 @@
+"""A finished run on other rows: another split, another dataset, corrupted pictures, and where the network looks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mien.data.material import Material, readable
+from mien.data.prepare import prepare
+from mien.data.protocols import describe
+from mien.data.samples import SPLITS, Samples
+from mien.data.sources.catalog import load
+from mien.data.split import SplitSpec, assign
+from mien.errors import RunError, UsageError
+from mien.evaluation import calibration, ledger
+from mien.evaluation.cross import cross_cell, restrict
+from mien.evaluation.explain import deepest_map, explain
+from mien.evaluation.robustness import robustness
+from mien.experiment import Stages, restored, silent
+from mien.files import read_json, write_json
+from mien.imaging.chain import Chain
+from mien.recipe import Recipe
+from mien.training.backbones import Classifier
+from mien.training.fit import predict
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, ready to answer: its recipe, network, labels, chain and temperature."""
+
+    folder: Path
+    recipe: Recipe
+    network: Classifier
+    labels: tuple[str, ...]
+    chain: Chain
+    temperature: float
+
+    def probabilities(
+        self, pixels: NDArray[np.uint8], positions: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Calibrated probabilities (n, classes) of prepared pixels, or of some positions of them."""
+        rows = np.arange(len(pixels)) if positions is None else positions
+        logits = predict(self.network, pixels, rows, self.chain.normalise, self.recipe.evaluate.flip)
+        return calibration.softmax(logits, self.temperature)
+
+
+def finished(folder: Path) -> Finished:
+    """Open a finished run. Raises RunError when it is not one, saying how to finish it."""
+    if not (folder / "metrics.json").is_file():
+        raise RunError(
+            f"{folder} is not a finished run", then=f"mien train {folder / 'recipe.yaml'} --out {folder} --resume"
+        )
+    figures = read_json(folder / "metrics.json")
+    labels = tuple(figures["test"]["labels"])
+    recipe, network = restored(folder, len(labels))
+    return Finished(folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"])
+
+
+def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:
+    """The pictures of one split exactly as the run saw them, found again in its data; made rows are not among them."""
+    samples = load(run.recipe.data.source, run.recipe.data.root, **run.recipe.data.options)
+    material = _prepared(samples, run.chain, stages)
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "parent"])
+    wanted = kept["image"][(kept["split"] == split) & kept["parent"].isna()]
+    return material, np.flatnonzero(material.samples.table["image"].isin(wanted))
+
+
+def evaluate_on(
+    run: Finished,
+    source: str,
+    root: Path | None,
+    split: str,
+    options: dict[str, Any] | None = None,
+    merge: dict[str, str] | None = None,
+    stages: Stages = silent,
+) -> dict[str, Any]:
+    """The run's figures on one split of a source (or `all` of it), labels brought together by an explicit map.
+
+    `merge` sends labels to others on purpose. Opening a test split is noted in the ledger beside the run.
+    Raises UsageError when the source has no such split.
+    """
+    samples = load(source, root, **(options or {}))
+    if split != "all" and samples.table["split"].notna().any():
+        samples = assign(samples, SplitSpec())
+    material = _prepared(samples, run.chain, stages)
+    wanted = material.samples.targets >= 0
+    if split != "all":
+        wanted &= (material.samples.table["split"] == split).to_numpy(bool, na_value=False)
+    rows = np.flatnonzero(wanted)
+    if not len(rows):
+        there = [name for name in SPLITS if len(material.samples.rows(name))]
+        raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
+    protocol = describe(material.samples)
+    opened = ledger.record(run.folder.parent, protocol, run.folder.name) if split in ("test", "all") else None
+    chosen = material.samples.table.iloc[rows]
+    seen = restrict(
+        run.probabilities(material.pixels, material.place[rows]), run.labels, list(chosen["label"]),
+        material.samples.labels, merge,
+    )  # fmt: skip
+    groups = list(chosen["subject"]) if chosen["subject"].notna().all() else None
+    cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
+    return cell | {"protocol": protocol, "opened": opened}
+
+
+def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:
+    """Accuracy and calibration of the run under every corruption, on its test rows; kept as `robustness.json`."""
+    material, rows = rows_of(run, "test", stages)
+    pixels = np.asarray(material.pixels[material.place[rows]])
+    found = robustness(
+        run.probabilities, pixels, material.samples.targets[rows], run.labels, progress=stages("robustness")
+    )
+    write_json(run.folder / "robustness.json", found)
+    return found
+
+
+def explained(run: Finished, stages: Stages = silent) -> list[Path]:
+    """Where the network looks, over test pictures: two pictures in the run's `figures` folder."""
+    material, rows = rows_of(run, "test", stages)
+    pixels = np.asarray(material.pixels[material.place[rows]])
+    layer = deepest_map(run.network, run.chain.tensor(pixels[:1]))
+    return explain(
+        run.network, layer, pixels, run.chain.tensor, material.samples.targets[rows], run.labels, run.folder / "figures"
+    )
+
+
+def _prepared(samples: Samples, chain: Chain, stages: Stages) -> Material:
+    prepared = prepare(samples, chain, progress=stages("prepare"))
+    return readable(samples, prepared)

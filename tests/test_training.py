@@ -1,0 +1,209 @@
+"""Fitting: what comes out, what is kept, and that a fit after a kill is the same fit."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mien.errors import MienError, RunError, UsageError
+from mien.imaging.steps import Normalise
+from mien.training.augment import Augment, augment, mix
+from mien.training.backbones import OWN, SHORTCUTS, Model, build, load_weights
+from mien.training.fit import Rows, fit, predict
+from mien.training.module import Fit, channels_first
+
+HALF = Normalise((0.5,), (0.5,))
+QUICK = Fit(epochs=2, batch=16, learning_rate=0.05, ema=0.9, schedule="cosine", precision="float32")
+
+
+def stripes(count: int, seed: int = 0) -> Rows:
+    """Noisy pictures, upright stripes or level ones: two classes that a network tells apart at once."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, count)
+    wave = (np.arange(16) % 4 < 2) * 160
+    upright = np.broadcast_to(wave, (16, 16))
+    pixels = np.where(targets[:, None, None] == 1, upright, upright.T) + rng.integers(0, 60, (count, 16, 16))
+    return Rows(pixels.astype(np.uint8), np.arange(count), np.eye(2, dtype=np.float32)[targets])
+
+
+def tiny(**options: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build(Model(backbone="mien-tiny", **options), 1, (16, 16), 2)
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open() as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+def test_a_fit_learns_and_keeps_the_best_on_validation(tmp_path: Path) -> None:
+    validation = stripes(64, 1)
+    changes = Augment(rotation=5, brightness=0.1, erasing=0.2, mixup=0.2, cutmix=0.5)
+    spec = QUICK.model_copy(update={"epochs": 6, "progressive": 0.5})
+    network = fit(tiny(), stripes(256), validation, spec, changes, HALF, tmp_path)
+    answers = predict(network, validation.pixels, validation.positions, HALF).argmax(1)
+    reached = float((answers == validation.targets.argmax(1)).mean())
+    rows = history(tmp_path)
+    assert reached > 0.95
+    assert reached == pytest.approx(max(float(row["val_accuracy"]) for row in rows), abs=1e-4)
+    assert [row["epoch"] for row in rows] == [str(i) for i in range(6)]
+    assert all(float(row["train_loss"]) > 0 for row in rows)
+
+
+def test_early_stopping_ends_a_fit_that_gets_no_better(tmp_path: Path) -> None:
+    spec = QUICK.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 1e-9, "ema": 0.0})
+    fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)
+    assert len(history(tmp_path)) < 30
+
+
+_FIT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_training import HALF, QUICK, stripes, tiny
+from mien.training.augment import Augment
+from mien.training.fit import fit
+spec = QUICK.model_copy(update=dict(epochs=60, batch=8))
+fit(tiny(), stripes(96), stripes(32, 1), spec, Augment(rotation=10, mixup=0.3), HALF, Path(sys.argv[1]))
+"""
+
+
+def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path) -> None:
+    script = tmp_path / "fit.py"
+    script.write_text(_FIT.format(tests=str(Path(__file__).parent)))
+    process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "killed")])
+    last = tmp_path / "killed" / "history.csv"
+    deadline = time.monotonic() + 120
+    while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(history(tmp_path / "killed"))
+    assert 0 < done < 60
+    for folder in ("killed", "whole"):
+        subprocess.run([sys.executable, str(script), str(tmp_path / folder)], check=True)
+    assert history(tmp_path / "killed") == history(tmp_path / "whole")
+    killed, whole = (torch.load(tmp_path / f / "checkpoints/best.pt", weights_only=True) for f in ("killed", "whole"))
+    assert all(torch.equal(killed[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("name", [*OWN, *SHORTCUTS, "mobilenetv3_small_050", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_backbone_takes_faces_and_gives_logits(name: str, channels: int) -> None:
+    if name == "vgg19" and channels == 3:
+        pytest.skip("vgg16 shows it for both")
+    network = build(Model(backbone=name, head=(8,)), channels, (48, 48), 7).eval()
+    with torch.no_grad():
+        logits = network(torch.rand(2, channels, 48, 48))
+    assert logits.shape == (2, 7) and torch.isfinite(logits).all()
+
+
+def test_a_misspelt_backbone_is_told_the_nearest() -> None:
+    with pytest.raises(UsageError, match="resnet50"):
+        build(Model(backbone="resnet_50x"), 1, (48, 48), 7)
+
+
+def test_frozen_layers_keep_weights_and_statistics(tmp_path: Path) -> None:
+    start = tiny()
+    torch.save(start.state_dict(), tmp_path / "start.pt")
+    for transfer, whole in (("frozen", True), ("partial", False)):
+        network = tiny(transfer=transfer, weights=str(tmp_path / "start.pt"), freeze=0.2)
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        fit(network, stripes(64), stripes(32, 1), QUICK, Augment(), HALF, tmp_path / transfer)
+        moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+        assert any(name.startswith("head.") for name in moved)
+        assert "backbone.stages.0.0.weight" not in moved and "backbone.stages.0.1.running_mean" not in moved
+        assert any(name.startswith("backbone.") for name in moved) is not whole
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save({"some.other": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(RunError, match="fits"):
+        load_weights(tiny(), tmp_path / "other.pt")
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    torch.save({"weights": os.system}, tmp_path / "evil.pt")
+    with pytest.raises(RunError, match="plain tensors"):
+        load_weights(tiny(), tmp_path / "evil.pt")
+
+
+def test_hub_weights_without_a_network_say_how_to_bring_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mien.training.backbones as module
+
+    def offline(name: str, **options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(module.timm, "create_model", offline)
+    with pytest.raises(MienError, match="model.weights=resnet50.pt"):
+        build(Model(backbone="resnet50", transfer="full", weights="hub"), 3, (48, 48), 7)
+
+
+def test_nothing_is_chosen_on_the_test_split() -> None:
+    with pytest.raises(ValidationError, match="nothing is chosen on the test split"):
+        Fit(monitor="test")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rotation=st.floats(0, 180), shift=st.floats(0, 0.5), zoom=st.floats(0, 0.9), erasing=st.floats(0, 1),
+    brightness=st.floats(0, 1), size=st.sampled_from([None, 8, 20]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_augmented_pictures_stay_pictures(rotation, shift, zoom, erasing, brightness, size, seed) -> None:
+    spec = Augment(rotation=rotation, shift_x=shift, zoom=zoom, erasing=erasing, brightness=brightness)
+    batch = torch.rand(3, 1, 16, 16)
+    made = [augment(batch, spec, torch.Generator().manual_seed(seed), size) for _ in range(2)]
+    side = size or 16
+    assert made[0].shape == (3, 1, side, side)
+    assert torch.equal(*made), "the same draws give the same pictures"
+    assert float(made[0].min()) >= 0 and float(made[0].max()) <= 1 + 1e-6
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    batch = torch.rand(3, 1, 16, 16)
+    assert torch.equal(augment(batch, Augment(), torch.Generator()), batch)
+
+
+def test_a_certain_flip_is_the_mirror_image() -> None:
+    batch = torch.rand(3, 1, 16, 16)
+    assert torch.allclose(augment(batch, Augment(flip_horizontal=1), torch.Generator()), batch.flip(-1), atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(mixup=st.sampled_from([0.0, 0.4]), cutmix=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 99))
+def test_mixed_targets_stay_distributions(mixup: float, cutmix: float, seed: int) -> None:
+    targets = torch.eye(3)[torch.arange(6) % 3]
+    batch, mixed = mix(
+        torch.rand(6, 1, 8, 8), targets, Augment(mixup=mixup, cutmix=cutmix), torch.Generator().manual_seed(seed)
+    )
+    assert batch.shape == (6, 1, 8, 8)
+    assert torch.allclose(mixed.sum(1), torch.ones(6), atol=1e-5) and float(mixed.min()) >= -1e-6
+
+
+def test_the_names_of_keras_generator_are_accepted() -> None:
+    theirs = Augment(
+        rotation_range=30, width_shift_range=0.2, height_shift_range=0.2, shear_range=0.2, zoom_range=0.2,
+        horizontal_flip=True, vertical_flip=True, fill_mode="nearest",
+    )  # fmt: skip
+    assert theirs == Augment(
+        rotation=30, shift_x=0.2, shift_y=0.2, shear=0.2, zoom=0.2, flip_horizontal=0.5, flip_vertical=0.5
+    )
+
+
+def test_training_sees_the_numbers_that_use_sees() -> None:
+    from mien.imaging.chain import Chain
+
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    chain = Chain.parse(["colour", {"resize": 8}, {"normalise": "imagenet"}])
+    scale, offset = (torch.from_numpy(v).view(1, -1, 1, 1) for v in (chain.normalise.scale, chain.normalise.offset))
+    assert np.array_equal((channels_first(torch.from_numpy(pixels)) * scale + offset).numpy(), chain.tensor(pixels))
