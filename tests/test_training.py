@@ -145,7 +145,7 @@ def test_hub_weights_without_a_network_say_how_to_bring_the_file(monkeypatch: py
         raise OSError("no network")
 
     monkeypatch.setattr(module.timm, "create_model", offline)
-    with pytest.raises(MienError, match="model.weights=resnet50.pt"):
+    with pytest.raises(MienError, match=r"model\.weights=resnet50\.pt"):
         build(Model(backbone="resnet50", transfer="full", weights="hub"), 3, (48, 48), 7)
 
 

@@ -76,23 +76,26 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
             raise
         except (MienError, RuntimeError, ValueError) as failure:
             failures[name] = f"{type(failure).__name__}: {failure}"
-    write_json(
-        folder / "comparison.json", {"cells": {c.recipe.name: dict(c.place) for c in wanted}, "failures": failures}
-    )
-    report = write_comparison_report(list(runs.values()), folder / "comparison.html") if len(runs) > 1 else None
+    places = {cell.recipe.name: dict(cell.place) for cell in wanted}
+    write_json(folder / "comparison.json", {"cells": places, "failures": failures})
+    report = None
+    if len(runs) > 1:
+        done = [each for run in runs.values() for each in runs_in(run)]
+        report = write_comparison_report(done, folder / "comparison.html")
     return Compared(runs, failures, report)
 
 
 def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
     """One row a finished run: its name, the figure on its test rows with its interval, and the seconds it took."""
-    from mien.files import read_json
-
     rows = []
     for name, run in compared.runs.items():
-        for file in sorted([*run.glob("metrics.json"), *run.glob("seed-*/metrics.json")]):
-            figures = read_json(file)
-            label = name if file.parent == run else f"{name} ({file.parent.name})"
-            rows.append(
-                {"run": label, **figures["test"]["metrics"][metric], "seconds": sum(figures["seconds"].values())}
-            )
+        for folder in runs_in(run):
+            figures = read_json(folder / "metrics.json")
+            label = name if folder == run else f"{name} ({folder.name})"
+            seconds = sum(figures["seconds"].values())
+            rows.append({"run": label, **figures["test"]["metrics"][metric], "seconds": seconds})
     return rows
+
+
+def _at(stages: Stages, place: str, stage: str) -> Progress | None:
+    return stages(f"{place}: {stage}")
