@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data import protocols
@@ -36,6 +36,7 @@ def samples_of(rows: list[tuple[str, str, str]]) -> Samples:
 row = st.tuples(st.text("0123456789abcdef", min_size=4, max_size=4), st.sampled_from(LABELS), st.sampled_from(SPLITS))
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(row, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_a_digest_knows_rows_labels_and_split_but_not_their_order(rows: list, random: object) -> None:
     digest = protocols.rows_digest(samples_of(rows))

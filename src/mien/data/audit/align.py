@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-Stack = NDArray[np.float32]
+Stack = NDArray[np.floating]
 
 _TINY, _SMALL = 16, 24
 _UNLIKE_AT_A_GLANCE, _UNLIKE = 0.92, 0.94
@@ -47,7 +47,7 @@ def _similarity(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np
     motion = _alignment(shrunk(left, _SMALL), shrunk(right, _SMALL), motion)
     (left_whole, left_detail), (right_whole, right_detail) = _bands(left), _bands(right)
     found[alike] = _correlation(left_whole, right_whole, motion) + _correlation(left_detail, right_detail, motion)
-    return found / 2
+    return np.asarray(found / 2, np.float32)
 
 
 def _bands(pictures: NDArray[np.uint8]) -> tuple[Stack, Stack]:
@@ -112,7 +112,8 @@ def _correlation(left: Stack, right: Stack, motion: Stack) -> NDArray[np.float32
 def _tangents(pictures: Stack) -> Stack:
     """What scale and shift along y and x, contrast and brightness do to each picture: (P, 6, pixels)."""
     place = _places(pictures.shape[1])
-    down, across = np.gradient(pictures, place[1] - place[0], axis=(1, 2))
+    slopes = np.gradient(pictures, place[1] - place[0], axis=(1, 2))
+    down, across = np.asarray(slopes[0]), np.asarray(slopes[1])
     parts = (down * place[:, None], down, across * place, across, pictures, np.ones_like(pictures))
     return np.stack([_flat(part) for part in parts], axis=1)
 

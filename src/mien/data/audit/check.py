@@ -95,12 +95,13 @@ def clean_train(samples: Samples, audit: Audit) -> NDArray[np.int64]:
     """Positions of the training rows to drop for `split.clean: train`: those with a twin in validation or test."""
     judged = np.isin(samples.table["split"].to_numpy(object), ["validation", "test"])
     twin = audit.likeness.twin_in(judged)
-    return np.intersect1d(samples.rows("train"), np.flatnonzero(twin))
+    train = samples.rows("train")
+    return train[twin[train]]
 
 
 def _inseparable(samples: Samples, likeness: Likeness) -> NDArray[np.int64]:
     """A number a row: one for each subject where the data names all of them, else one for each group of twins."""
     subject = samples.table["subject"]
     if subject.notna().all():
-        return subject.astype("category").cat.codes.to_numpy(np.int64)
+        return np.asarray(subject.astype("category").cat.codes, np.int64)
     return likeness.together()

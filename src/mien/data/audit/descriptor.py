@@ -61,6 +61,6 @@ def normalised(pictures: NDArray[np.uint8] | list[NDArray[np.uint8]]) -> NDArray
     return rows
 
 
-def _with_mirror(scatter: NDArray[np.float32]) -> NDArray[np.float32]:
+def _with_mirror(scatter: NDArray[np.floating]) -> NDArray[np.floating]:
     square = scatter.reshape(GRID, GRID, GRID, GRID)
     return (square + square[:, ::-1, :, ::-1]).reshape(scatter.shape) / 2

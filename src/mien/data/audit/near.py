@@ -43,7 +43,8 @@ def near_pairs(miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: 
     is beyond reach, and nothing is searched.
     """
     if threshold > 1:
-        return Pairs(*np.empty((2, 0), np.int64), np.empty(0, np.float32), np.empty(0, bool))
+        none = np.empty(0, np.int64)
+        return Pairs(none, none, np.empty(0, np.float32), np.empty(0, bool))
     left, right, mirrored = candidates(miniatures, indexed)
     alike = similarity(miniatures, left, right, mirrored)
     order = np.lexsort((right, left, -alike))
@@ -67,7 +68,8 @@ def candidates(
     found = [list(search(queries, plain)) for queries in (plain, turned)]
     left = np.concatenate([part[0] for parts in found for part in parts])
     right = np.concatenate([part[1] for parts in found for part in parts])
-    mirrored = np.repeat([False, True], [sum(len(part[0]) for part in parts) for parts in found])
+    turned_from = sum(len(part[0]) for part in found[0])
+    mirrored = np.arange(len(left)) >= turned_from
     return left, right, mirrored
 
 
@@ -91,6 +93,7 @@ def _through_index(queries: NDArray[np.float32], targets: NDArray[np.float32]) -
     for start in range(0, len(queries), _BLOCK * 8):
         block = queries[start : start + _BLOCK * 8]
         limits, _, right = index.range_search(block, CANDIDATE)
-        left = np.repeat(np.arange(start, start + len(block)), np.diff(limits.astype(np.int64)))
+        limits = limits.astype(np.int64)
+        left = np.repeat(np.arange(start, start + len(block)), limits[1:] - limits[:-1])
         later = right > left
         yield left[later], right[later]

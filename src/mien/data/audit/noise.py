@@ -61,7 +61,7 @@ def _cross_validated(
     flat = miniatures.reshape(len(miniatures), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= flat.std(axis=1, keepdims=True) + 1
-    width = min(96, len(flat) // 2)
+    width = min(96, len(flat) // 8 + 1)
     model = make_pipeline(PCA(width, whiten=True, random_state=0), LogisticRegression(max_iter=200, C=0.01))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     with warnings.catch_warnings():
