@@ -339,7 +339,8 @@ PREPROCESSING_GRID = Study(
                "mobilenetv3-large/pretrained/none.f1", "mobilenetv3-large/pretrained/undersampling.f1",
                "mobilenetv3-large/pretrained/clahe-smote.f1")),
         Doubt("table", "On FERPlus .68/.39/.44 are averages weighted by class size (the confusion gives "
-              ".689/.393/.438), so recall is accuracy; macro averages would be .39/.45/.31. The averaging of Table 1 is not said."),
+              ".689/.393/.438), so recall is accuracy; macro averages would be .39/.45/.31. "
+              "How Table 1 averages is not said."),
         Doubt("text", "The text misreads its matrix: neutral is taken for happiness 38 times, not 391 (fear), surprise "
               "for happiness 5 times, not 633 (fear), sadness for neutral 37 times, not 153 (fear), and 475 neutral "
               "faces are called anger, not the reverse."),
