@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from mien.data.samples import SPLITS, Rows, Samples, table
 from mien.data.synthetic.action_units import Face, drawn, prototype
 from mien.data.synthetic.anatomy import Identity, identity
 from mien.data.synthetic.render import View, render
-from mien.errors import UsageError
+from mien.errors import UsageError, unknown
 from mien.files import digest
 from mien.labels import EXPRESSIONS, canonical, label_set
 
@@ -29,19 +30,19 @@ class Conditions:
     that of the expressions (0..1); `idle` the reach of movements that do not belong to them.
     """
 
-    yaw: float = 25.0
-    pitch: float = 14.0
-    roll: float = 14.0
-    shift: float = 0.06
-    scale: tuple[float, float] = (1.1, 1.45)
-    contrast: tuple[float, float] = (0.0, 0.6)
-    gain: tuple[float, float] = (0.6, 1.25)
-    covered: float = 0.3
-    cover: tuple[float, float] = (0.1, 0.3)
-    blur: tuple[float, float] = (0.0, 0.02)
-    noise: tuple[float, float] = (0.0, 14.0)
-    intensity: tuple[float, float] = (0.45, 1.0)
-    idle: float = 0.25
+    yaw: float = 18.0
+    pitch: float = 9.0
+    roll: float = 8.0
+    shift: float = 0.03
+    scale: tuple[float, float] = (1.2, 1.4)
+    contrast: tuple[float, float] = (0.0, 0.4)
+    gain: tuple[float, float] = (0.8, 1.2)
+    covered: float = 0.2
+    cover: tuple[float, float] = (0.12, 0.3)
+    blur: tuple[float, float] = (0.0, 0.014)
+    noise: tuple[float, float] = (0.0, 9.0)
+    intensity: tuple[float, float] = (0.55, 1.0)
+    idle: float = 0.2
 
     def view(self, rng: np.random.Generator) -> View:
         """A view drawn at random."""
@@ -85,7 +86,9 @@ def samples(
     if size < 16:
         raise UsageError("a face needs at least 16 x 16 pixels", got=size)
     weights = {canonical(name): weight for name, weight in (shares or dict.fromkeys(EXPRESSIONS, 1)).items()}
-    kind = conditions if isinstance(conditions, Conditions) else replace(Conditions(), **(conditions or {}))
+    if not min(weights.values(), default=-1) >= 0 < sum(weights.values()):
+        raise UsageError("shares of expressions are numbers from 0 up, not all 0", got=dict(shares or {}))
+    kind = conditions if isinstance(conditions, Conditions) else _conditions(conditions or {})
     rng = np.random.Generator(np.random.PCG64(seed))
     labels = _interleaved(weights, count)
     owners = np.arange(count) * people // count
@@ -106,6 +109,17 @@ def samples(
     )
     origin = digest(_EDITION, repr((count, size, colour, seed, people, sorted(weights.items()), asdict(kind))))
     return Samples(rows, label_set(weights), Rows(pixels, origin))
+
+
+def _conditions(given: Mapping[str, float | Sequence[float]]) -> Conditions:
+    known = Conditions()
+    for name, value in given.items():
+        if not hasattr(known, name):
+            raise unknown("condition of synthetic faces", name, asdict(known))
+        if isinstance(value, Sequence) != isinstance(getattr(known, name), tuple):
+            raise UsageError(f"condition {name} has another form", got=value, allowed=f"as in {getattr(known, name)}")
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, Sequence) else v for name, v in given.items()}
+    return replace(known, **values)
 
 
 def _interleaved(weights: Mapping[str, float], count: int) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mien.errors import unknown
+from mien.errors import UsageError
 from mien.labels import canonical
 
 UNITS: Mapping[int, str] = {
@@ -39,8 +39,9 @@ class Face:
     right: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for unit in {*self.left, *self.right} - set(UNITS):
-            raise unknown("action unit", str(unit), map(str, UNITS))
+        strange = sorted({*self.left, *self.right} - set(UNITS))
+        if strange:
+            raise UsageError("unknown action units", got=strange, allowed=list(UNITS))
 
     def half(self, side: int) -> "Half":
         """The intensities of one half: -1 left, 1 right."""
@@ -114,7 +115,7 @@ def drawn(expression: str, intensity: tuple[float, float], idle: float, rng: np.
     halves = [
         {
             int(unit): float(np.clip(units.get(unit, 0) * share + chance.get(unit, 0), 0, 1))
-            for unit in {*units, *chance}
+            for unit in sorted({*units, *chance})
         }
         for share in made_by
     ]

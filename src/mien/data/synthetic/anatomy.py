@@ -10,7 +10,7 @@ Colour = tuple[float, float, float]
 Points = NDArray[np.float64]
 
 # Skin from light to dark and hair, RGB, after the Monk scale and common photographs.
-_SKINS = np.array([(244, 214, 196), (232, 190, 160), (214, 164, 128), (178, 124, 88), (134, 88, 60), (92, 60, 44)])
+_SKINS = np.array([(244, 214, 196), (232, 190, 160), (214, 164, 128), (182, 128, 92), (144, 98, 70), (108, 74, 56)])
 _HAIRS = np.array([(28, 22, 20), (62, 42, 30), (110, 76, 48), (184, 146, 92), (150, 70, 40), (170, 168, 166)])
 _IRISES = np.array([(60, 38, 24), (96, 66, 38), (84, 110, 84), (84, 116, 150)])
 

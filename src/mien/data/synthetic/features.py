@@ -158,10 +158,9 @@ def beard(who: Identity, face: Face) -> list[Shape]:
     if who.beard == "none":
         return []
     if who.beard == "moustache":
-        ends = (left * 1.1, left_y), (right * 1.1, right_y)
-        return [
-            patch(at(ends[0], (0.45 * left, lip - 0.05), (0.45 * right, lip - 0.05), ends[1], (0, lip + 0.1)), colour)
-        ]
+        left, right = 1.1 * left, 1.1 * right
+        top = at((left, left_y), (0.4 * left, lip - 0.05), (0.4 * right, lip - 0.05), (right, right_y), (0, lip + 0.1))
+        return [patch(top, colour)]
     edge = contour(who, face)
     low = edge[edge[:, 1] > 0.35]
     low = low[np.argsort(low[:, 0])]

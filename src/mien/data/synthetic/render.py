@@ -68,10 +68,10 @@ def render(
     camera.paint(canvas, [*brows(who, face), *before(who), *spectacles(who)])
     if view.cover:
         _cover(canvas, view.cover, rng)
-    lit = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    picture = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     if not colour:
-        lit = cv2.cvtColor(lit, cv2.COLOR_RGB2GRAY)
-    return _photographed(lit, view, rng)
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return _photographed(np.asarray(picture, np.uint8), view, rng)
 
 
 @dataclass(frozen=True)
@@ -127,28 +127,29 @@ def _lay(canvas: Pixels, camera: _Camera, shades: list[Shape]) -> None:
     layer = np.full(canvas.shape[:2], 128, np.uint8)
     marks = sorted((shape for shape in shades if abs(shape.colour[0]) > 0.03), key=lambda shape: abs(shape.colour[0]))
     camera.paint(layer, [replace(shape, colour=(128 + 127 * shape.colour[0],) * 3) for shape in marks])
-    layer = cv2.GaussianBlur(layer, (0, 0), max(0.5, 0.035 * camera.scale))
-    cv2.multiply(canvas, cv2.merge([layer] * 3), canvas, 1 / 128)
+    soft = cv2.GaussianBlur(layer, (0, 0), max(0.5, 0.035 * camera.scale))
+    cv2.multiply(canvas, cv2.merge([soft] * 3), canvas, 1 / 128)
 
 
 def _background(side: int, rng: np.random.Generator) -> Pixels:
-    corners = rng.uniform(30, 220) + rng.normal(0, 30, (3, 3, 1)) + rng.normal(0, 12, (3, 3, 3))
-    return cv2.resize(np.clip(corners, 0, 255).astype(np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
+    spots = rng.uniform(30, 220) + rng.normal(0, 30, (4, 4, 1)) + rng.normal(0, 12, (4, 4, 3))
+    few = np.clip(spots, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(few, (side, side), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
 
 
 def _cover(canvas: Pixels, share: float, rng: np.random.Generator) -> None:
-    """Hide a part of the picture behind a blunt, tilted bar, as a hand, a scarf or a strand of hair would."""
+    """Hide a part of the picture behind a tilted ellipse, as a hand, a scarf or a microphone would."""
     side = len(canvas)
-    centre = side * rng.uniform(0.15, 0.85, 2)
-    box = (centre.tolist(), (side * share * rng.uniform(1.2, 2.0), side * share * 0.75), float(rng.uniform(0, 180)))
-    corners = np.rint(cv2.boxPoints(box) * (1 << _SHIFT)).astype(np.int32)
-    cv2.fillPoly(canvas, [corners], rng.uniform(20, 235, 3).tolist(), cv2.LINE_AA, _SHIFT)
+    x, y = np.rint(side * rng.uniform(0.1, 0.9, 2) * (1 << _SHIFT)).astype(int).tolist()
+    axes = np.rint(side * share * rng.uniform((0.6, 0.35), (1.0, 0.5)) * (1 << _SHIFT)).astype(int).tolist()
+    colour = np.clip(rng.uniform(30, 220) + rng.normal(0, 15, 3), 0, 255).tolist()
+    cv2.ellipse(canvas, (x, y), axes, float(rng.integers(180)), 0, 360, colour, -1, cv2.LINE_AA, _SHIFT)
 
 
 def _photographed(picture: Pixels, view: View, rng: np.random.Generator) -> Pixels:
     side = len(picture)
     if view.blur:
-        picture = cv2.GaussianBlur(picture, (0, 0), view.blur * side)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), view.blur * side), np.uint8)
     light = np.deg2rad(view.light)
     x = np.linspace(-1, 1, side, dtype=np.float32)
     field = view.gain * (1 + view.contrast * (np.cos(light) * x + np.sin(light) * x[:, None]))
