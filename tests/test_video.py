@@ -105,6 +105,21 @@ def test_impossible_stretches_are_refused(steady, wrong):
         list(read(steady, **wrong))
 
 
+def test_a_film_held_sideways_is_turned_upright(tmp_path):
+    path = tmp_path / "sideways.mp4"
+    corner = np.zeros((64, 96, 3), np.uint8)
+    corner[:20, :20] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        stream.set_display_rotation(90)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(corner, format="rgb24")))
+        container.mux(stream.encode())
+    (frame,) = read(path)
+    assert frame.pixels.shape == (96, 64, 3)
+    assert frame.pixels[-10, 10].min() > 200 and frame.pixels[10, 10].max() < 50
+
+
 def sound(path):
     with av.open(str(path), "w", format="wav") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)

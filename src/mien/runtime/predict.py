@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ from mien.runtime.annotate import annotate
 from mien.runtime.collect import Item
 from mien.runtime.frames import about
 from mien.runtime.recognizer import Recognizer
-from mien.runtime.results import FrameResult, PictureResult, Result
+from mien.runtime.results import FrameResult, PictureResult, Result, reason
 from mien.runtime.timeline import Timeline
 from mien.runtime.video import watch, writing
 
@@ -88,8 +89,8 @@ def _video(
                 yield last
         if drawings:
             write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
-    except MienError as error:
-        yield FrameResult(item.source, last.frame + 1, last.time, error=" ".join(str(error).split()))
+    except (MienError, cv2.error) as error:
+        yield FrameResult(item.source, last.frame + 1, last.time, error=reason(error, item.source))
 
 
 def _drawer(

@@ -17,7 +17,7 @@ from mien.imaging.faces import Detector, Face, detector_named, frame
 from mien.imaging.operations import Image
 from mien.runtime import bundle as bundles
 from mien.runtime.bundle import OUTPUT, Bundle
-from mien.runtime.results import FaceResult, PictureResult
+from mien.runtime.results import FaceResult, PictureResult, reason
 
 Picture = str | Path | Image
 
@@ -27,7 +27,7 @@ class Recognizer:
 
     `crop="whole"` takes each picture as one face that is already cut out; `crop="face"` finds faces with `detector`
     (`auto`: YuNet when its file is there, else OpenCV's Haar cascade). Faces of all pictures go through the network
-    `batch` at a time. An instance is for one thread at a time.
+    `batch` at a time. Threads may share an instance.
     """
 
     def __init__(
@@ -46,9 +46,8 @@ class Recognizer:
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
         self.crop = crop
         self.batch = batch
-        self._detector = (
-            None if crop == "whole" else detector_named(detector) if isinstance(detector, str) else detector
-        )
+        named = detector_named(detector) if isinstance(detector, str) and crop == "face" else None
+        self._detector = named if isinstance(detector, str) or crop == "whole" else detector
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -125,7 +124,7 @@ class Recognizer:
             faces = self.detect(image)
             crops = [self.prepare(image, face) for face in faces]
         except (MienError, cv2.error) as error:
-            return _Found(PictureResult(source, error=" ".join(str(error).split())), [], [])
+            return _Found(PictureResult(source, error=reason(error, source)), [], [])
         return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)
 
     def _answer(self, waiting: "list[_Found]") -> Iterator[PictureResult]:

@@ -58,6 +58,12 @@ class FrameResult:
 Result = PictureResult | FrameResult
 
 
+def reason(error: Exception, source: str) -> str:
+    """An error as one line that names its source."""
+    text = "; ".join(" ".join(line.split()) for line in str(error).splitlines())
+    return text if source in text else f"{source}: {text}"
+
+
 def document(result: Result) -> dict[str, Any]:
     """A result as plain values for JSON: coordinates to a tenth of a pixel, times and probabilities to four places."""
     values = {field.name: getattr(result, field.name) for field in fields(result)}
