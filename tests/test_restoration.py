@@ -85,6 +85,15 @@ def test_the_step_restores_like_the_restorer_and_names_its_file(esrgan):
         Chain.parse([{"restore": {**parameters, "sha256": "0" * 64}}]).run(PICTURES[0])
 
 
+def test_the_published_file_is_taken_from_its_folder_without_being_named(esrgan, monkeypatch):
+    data = esrgan.read_bytes()
+    file = replace(models.MODELS["realesrgan-x2"], sha256=sha256(data).hexdigest(), size=len(data))
+    monkeypatch.setitem(models.MODELS, "realesrgan-x2", file)
+    monkeypatch.setenv("MIEN_MODELS", str(esrgan.parent))
+    by_name, by_path = (Restorer("realesrgan-x2", weights, device="cpu", size=60) for weights in (None, str(esrgan)))
+    np.testing.assert_array_equal(by_name.restore(PICTURES), by_path.restore(PICTURES))
+
+
 @pytest.mark.parametrize("name", LEARNED)
 def test_without_the_file_the_error_gives_address_checksum_and_folder(name, tmp_path, monkeypatch):
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))

@@ -1,5 +1,6 @@
 """Picture files to arrays and back: the only place where a file becomes pixels."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -57,7 +58,8 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
 def _bytes(path: Path, limit: int) -> bytes:
     try:
         with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            # No more than the file has: Python sets aside all that is asked for before it reads.
+            data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     except OSError as error:
         raise UnreadableImage(f"unreadable image {path}: {error.strerror or error}") from error
     if len(data) > limit:
