@@ -1,0 +1,243 @@
+"""Runs through the command line, from data to report: figures, resumption, honesty, and bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from mien.runtime.bundle import load as load_bundle
+
+RECIPE = """
+name: small
+data:
+  source: synthetic
+  options: {count: 240, size: 24, seed: 3}
+chain: [grey, {resize: 24}, {normalise: half}]
+augment: {rotation: 5, flip_horizontal: 0.5}
+model: {backbone: mien-tiny}
+fit: {epochs: 2, batch: 32, ema: 0.9}
+evaluate: {bootstrap: 100}
+"""
+
+
+def mien(*words: object, check: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", "from mien.cli import main; main()", *map(str, words)],
+        capture_output=True, text=True, env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == check, done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    os.environ["MIEN_CACHE"] = str(folder / "cache")
+    (folder / "small.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Path:
+    mien("train", home / "small.yaml", "--out", home / "run")
+    return home / "run"
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_a_run_leaves_everything_it_produced(run: Path) -> None:
+    for name in (
+        "recipe.yaml", "environment.json", "samples.parquet", "audit.json", "history.csv", "checkpoints/best.pt",
+        "predictions.parquet", "metrics.json", "report.html",
+    ):  # fmt: skip
+        assert (run / name).stat().st_size > 0, name
+    assert not [path for path in run.rglob(".*") if path.is_file()], "nothing half-written stays"
+
+
+def test_figures_predictions_and_report_agree(run: Path) -> None:
+    found, predictions = metrics(run), pd.read_parquet(run / "predictions.parquet")
+    accuracy = found["test"]["metrics"]["accuracy"]
+    assert accuracy["value"] == pytest.approx((predictions["predicted"] == predictions["label"]).mean())
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    columns = [name for name in predictions if name.startswith("p_")]
+    assert len(columns) == 8 and np.allclose(predictions[columns].sum(axis=1), 1, atol=1e-4)
+    assert set(predictions["split"]) == {"test"}
+    assert f"{accuracy['value']:.1%}" in (run / "report.html").read_text()
+
+
+def test_people_of_the_synthetic_faces_stay_on_one_side(run: Path) -> None:
+    samples = pd.read_parquet(run / "samples.parquet")
+    assert (samples.groupby("subject")["split"].nunique() == 1).all()
+
+
+def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:
+    opened = metrics(run)["opened"]
+    again = json.loads(mien("evaluate", run, "--json").stdout)
+    assert again["opened"] == opened + 1
+    assert again["figures"]["metrics"]["accuracy"]["value"] == pytest.approx(
+        metrics(run)["test"]["metrics"]["accuracy"]["value"]
+    )
+
+
+def test_a_finished_run_is_not_trained_again_and_not_overwritten(home: Path, run: Path) -> None:
+    before = (run / "metrics.json").stat().st_mtime_ns
+    assert "holds a run already" in mien("train", home / "small.yaml", "--out", run, check=1).stderr
+    other = mien("train", home / "small.yaml", "--set", "fit.epochs=3", "--out", run, "--resume", check=1)
+    assert "another recipe" in other.stderr
+    mien("train", home / "small.yaml", "--out", run, "--resume")
+    assert (run / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_a_killed_run_resumes_to_the_figures_of_an_uninterrupted_one(home: Path) -> None:
+    words = ["train", home / "small.yaml", "--set", "fit.epochs=12", "--out"]
+    killed = home / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from mien.cli import main; main()", *map(str, [*words, killed])],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not (killed / "history.csv").is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (killed / "history.csv").is_file() and not (killed / "metrics.json").is_file()
+    mien(*words, killed, "--resume")
+    mien(*words, home / "whole")
+    assert metrics(killed)["test"] == metrics(home / "whole")["test"]
+
+
+def test_seeds_make_a_folder_of_runs(home: Path) -> None:
+    done = mien("train", home / "small.yaml", "--set", "seeds=[0, 1]", "--set", "fit.epochs=1", "--out", home / "seeds", "--json")
+    assert [Path(run["run"]).name for run in json.loads(done.stdout)["runs"]] == ["seed-0", "seed-1"]
+
+
+def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
+    made = json.loads(mien("export", run, "--out", home / "small.onnx", "--json").stdout)
+    assert made["changed_decisions"] == 0 and made["largest_difference"] <= 1e-4
+    bundle = load_bundle(home / "small.onnx")
+    assert bundle.info.labels == tuple(metrics(run)["test"]["labels"])
+    assert bundle.info.recipe_digest and bundle.info.figures["test"]["accuracy"]["value"] > 0
+    eight = json.loads(mien("export", run, "--out", home / "small-int8.onnx", "--int8", "--json").stdout)
+    assert eight["bytes"] < made["bytes"] and eight["accuracy_of_run"] == made["accuracy_of_run"]
+
+
+def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path) -> None:
+    folder = home / "tree"
+    rng = np.random.default_rng(0)
+    for label in ("happy", "sad", "fear"):
+        (folder / label).mkdir(parents=True)
+        for i in range(4):
+            cv2.imwrite(str(folder / label / f"{i}.png"), rng.integers(0, 255, (30, 30), dtype=np.uint8))
+    done = json.loads(mien("evaluate", run, "--source", "folders", "--root", folder, "--split", "all", "--json").stdout)
+    assert done["figures"]["rows"] == 12 and done["figures"]["labels"] == ["fear", "happiness", "sadness"]
+    assert "has no rows in split nowhere" in mien("evaluate", run, "--split", "nowhere", check=2).stderr
+
+
+def test_smote_children_never_leave_the_training_part(home: Path) -> None:
+    mien(
+        "train", home / "small.yaml", "--set", "fit.epochs=1", "--set", "balance.steps=[{smote: {neighbours: 2}}]",
+        "--out", home / "smote",
+    )  # fmt: skip
+    samples = pd.read_parquet(home / "smote" / "samples.parquet")
+    made = samples[samples["parent"].notna()]
+    assert len(made) and set(made["split"]) == {"train"}
+    assert (samples.loc[made["parent"].astype(int), "split"] == "train").all()
+    assert (samples.loc[made["parent"].astype(int), "label"].to_numpy() == made["label"].to_numpy()).all()
+
+
+def test_the_published_order_is_let_through_and_says_so_everywhere(home: Path) -> None:
+    done = mien(
+        "train", home / "small.yaml", "--set", "fit.epochs=1", "--set", "split.method=stratified",
+        "--set", "balance={order: balance-before-split, steps: [{smote: {neighbours: 2, target: 60}}]}",
+        "--out", home / "before",
+    )  # fmt: skip
+    assert "balanced before the split" in done.stdout
+    assert "balanced before the split" in (home / "before" / "report.html").read_text()
+    codes = {finding["code"] for finding in json.loads((home / "before" / "audit.json").read_text())["findings"]}
+    assert any("child" in code for code in codes), codes
+    refused = mien(
+        "train", home / "small.yaml", "--set", "fit.epochs=1", "--set", "split.method=stratified",
+        "--set", "balance={order: balance-before-split, steps: [{smote: {neighbours: 2, target: 60}}]}",
+        "--set", "audit=strict", "--out", home / "strict", check=3,
+    )  # fmt: skip
+    assert "the audit blocks" in refused.stderr
+
+
+def test_unreadable_pictures_are_counted_and_the_run_goes_on(home: Path) -> None:
+    folder = home / "broken"
+    rng = np.random.default_rng(0)
+    for label in ("happy", "sad"):
+        (folder / label).mkdir(parents=True)
+        for i in range(20):
+            cv2.imwrite(str(folder / label / f"{i}.png"), rng.integers(0, 255, (24, 24), dtype=np.uint8))
+    (folder / "sad" / "empty.png").write_bytes(b"")
+    words = [
+        "train", home / "small.yaml", "--set", "data={source: folders, root: " + str(folder) + "}",
+        "--set", "split.method=stratified", "--set", "fit.epochs=1", "--out",
+    ]  # fmt: skip
+    assert "1 unreadable pictures were left out" in mien(*words, home / "broken-run").stdout
+    refused = mien(*words, home / "broken-strict", "--strict", check=1)
+    assert "empty.png" in refused.stderr
+
+
+def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
+    (home / "grid.yaml").write_text(
+        "name: grid\nbase: {"
+        + "name: x, data: {source: synthetic, options: {count: 240, size: 24, seed: 3}}, "
+        + "chain: [grey, {resize: 24}], fit: {epochs: 1, batch: 32}, evaluate: {bootstrap: 50}, "
+        + "model: {backbone: mien-tiny}}\n"
+        + "axes:\n  balance:\n    none: {}\n    impossible:\n      balance.steps: [{smote: {neighbours: 500}}]\n"
+        + "    oversampled:\n      balance.steps: [oversample]\n"
+    )
+    failed = mien("compare", home / "grid.yaml", "--out", home / "grid", "--json", check=1)
+    document = json.loads(failed.stdout)
+    assert [row["run"] for row in document["runs"]] == ["grid-none", "grid-oversampled"]
+    assert list(document["failures"]) == ["grid-impossible"] and "grid-impossible" in failed.stderr
+    assert "grid-oversampled" in (home / "grid" / "comparison.html").read_text()
+    kept = (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns
+    mien("compare", home / "grid.yaml", "--out", home / "grid", check=1)
+    assert (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns == kept
+
+
+def test_wrong_usage_ends_with_two_and_says_what_is_allowed(home: Path) -> None:
+    assert "did you mean 'epochs'" in mien("train", home / "small.yaml", "--set", "fit.epoch=1", check=2).stderr
+    assert "fer2013" in mien("train", "nothing", check=2).stderr
+    assert "is not a finished run" in mien("export", home, check=1).stderr
+    missing = mien("train", "fer2013", "--set", f"data.root={home / 'absent'}", "--out", home / "absent-run", check=1)
+    assert "fer2013.csv" in missing.stderr
+    assert not (home / "absent-run").exists(), "a run that could not start leaves nothing"
+
+
+def test_a_full_disk_leaves_nothing_half_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mien.errors import DataError
+    from mien.experiment import train
+    from mien.recipe import load
+
+    recipe = load(home / "small.yaml", ["data.options.seed=99"])
+    monkeypatch.setenv("MIEN_CACHE", "/dev/full/cache")
+    with pytest.raises(DataError, match="cannot write"):
+        train(recipe, home / "full")
+
+
+@pytest.mark.parametrize("asked", ["--robustness", "--explain"])
+def test_a_run_is_asked_further_and_its_report_shows_it(run: Path, asked: str) -> None:
+    document = json.loads(mien("evaluate", run, asked, "--json").stdout)
+    if asked == "--robustness":
+        assert document["robustness"]["clean"]["accuracy"]["value"] == pytest.approx(
+            metrics(run)["test"]["metrics"]["accuracy"]["value"]
+        )
+        assert "robustness" in (run / "report.html").read_text().lower()
+    else:
+        assert all(Path(path).stat().st_size > 0 for path in document["explain"])
+        assert (run / "report.html").read_text().count("data:image/png") >= 2

@@ -1,0 +1,93 @@
+"""Recipes: what is read, what is refused, and what the refusal says."""
+
+from pathlib import Path
+
+import pytest
+
+from mien.compare import cells
+from mien.errors import UsageError
+from mien.recipe import changed, load, parse, shipped
+
+PLAIN = {"name": "plain", "data": {"source": "synthetic"}, "chain": ["grey", {"resize": 48}]}
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse(PLAIN | changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(shipped()))
+def test_every_shipped_recipe_is_read_and_written_back(name: str, tmp_path: Path) -> None:
+    for cell in cells(Path(name)):
+        cell.recipe.save(tmp_path / "recipe.yaml")
+        again = load(tmp_path / "recipe.yaml")
+        assert again == cell.recipe and again.digest == cell.recipe.digest
+
+
+def test_a_misspelt_key_is_told_the_nearest() -> None:
+    assert "fit.epoch: unknown key; did you mean 'epochs'?" in refusal(fit={"epoch": 3})
+    assert "did you mean 'balance'?" in refusal(balanse={})
+
+
+def test_wrong_values_name_their_key() -> None:
+    assert "fit.epochs" in refusal(fit={"epochs": 0})
+    assert "fit.optimiser" in refusal(fit={"optimiser": "adamm"})
+    assert "nothing is chosen on the test split" in refusal(fit={"monitor": "test"})
+    assert "transfer: full needs weights" in refusal(model={"transfer": "full"})
+    assert "does not read weights" in refusal(model={"weights": "hub"})
+    assert "seeds must differ" in refusal(seeds=[1, 1])
+
+
+def test_a_chain_without_a_fixed_size_is_refused_before_any_work() -> None:
+    assert "add a resize step" in refusal(chain=["grey"])
+    assert "did you mean 'resize'?" in refusal(chain=["grey", {"resise": 48}])
+
+
+def test_a_balancing_step_that_nobody_knows_is_refused() -> None:
+    assert "smote" in refusal(balance={"steps": [{"smoke": {}}]})
+
+
+def test_cleaning_needs_the_audit() -> None:
+    assert "needs the audit" in refusal(audit="off", split={"clean": "train"})
+
+
+def test_bare_on_and_off_of_yaml_are_understood() -> None:
+    assert parse(PLAIN | {"audit": False}).audit == "off"
+    assert parse(PLAIN | {"audit": True}).audit == "on"
+
+
+def test_changes_reach_deep_keys_and_are_yaml() -> None:
+    content = changed({"fit": {"epochs": 3}}, ["fit.epochs=5", "data.options.count=9", "seeds=[1, 2]"])
+    assert content == {"fit": {"epochs": 5}, "data": {"options": {"count": 9}}, "seeds": [1, 2]}
+    with pytest.raises(UsageError, match=r"key\.key=value"):
+        changed({}, ["epochs"])
+
+
+def test_the_digest_follows_what_shapes_the_result_only() -> None:
+    same = parse(PLAIN | {"name": "other", "data": {"source": "synthetic", "root": "elsewhere"}})
+    assert same.digest == parse(PLAIN).digest
+    assert parse(PLAIN | {"fit": {"epochs": 2}}).digest != parse(PLAIN).digest
+
+
+def test_a_recipe_that_is_not_there_lists_those_that_ship() -> None:
+    with pytest.raises(UsageError, match="fer2013"):
+        load(Path("no-such-recipe"))
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    for text in ("- 1\n", "a: [", "\x00"):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(UsageError, match=r"bad\.yaml"):
+            load(tmp_path / "bad.yaml")
+
+
+def test_a_grid_is_every_combination() -> None:
+    found = cells(Path("demo"), ["fit.epochs=1"])
+    assert len({cell.recipe.name for cell in found}) == 4
+    assert {tuple(cell.place.items()) for cell in found} == {
+        (("network", network), ("treatment", treatment))
+        for network in ("mien-small", "mien-tiny")
+        for treatment in ("plain", "clahe")
+    }
+    assert all(cell.recipe.fit.epochs == 1 for cell in found)
