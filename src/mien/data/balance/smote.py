@@ -1,7 +1,7 @@
 """SMOTE, borderline SMOTE and ADASYN over pictures, remembering the parents of every new row.
 
-The same draws and neighbours as imbalanced-learn's classes of these names, a class at a time and in uint8: those keep
-neither parents nor, on all of FER2013, a few GB of memory free.
+The draws and neighbours are those of imbalanced-learn's classes of these names. Those forget the parents and work on
+all classes at once in floats: 1.1 GB above the pictures on FER2013, where a class at a time into uint8 takes 0.15 GB.
 """
 
 from collections.abc import Callable
