@@ -51,11 +51,11 @@ def test_any_picture_can_be_corrupted(pixels: np.ndarray, name: str, strength: i
 
 def test_corruptions_do_what_their_parameter_says() -> None:
     flat = np.full((4, 40, 40), 100, np.uint8)
-    assert (corrupt(flat, "brightness", 2) == 151).all(), "100 + 0.2 x 255"
+    assert (corrupt(flat, "brightness", 4) == 151).all(), "100 + 0.2 x 255"
     assert (corrupt(flat, "contrast", 5) == 100).all(), "no contrast to lose"
     for covered in corrupt(flat, "occlusion", 5):
         assert (covered == 128).mean() == pytest.approx(0.4, abs=0.03)
-    assert np.std(corrupt(flat, "noise", 1).astype(float)) == pytest.approx(0.08 * 255, rel=0.05)
+    assert np.std(corrupt(flat, "noise", 1).astype(float)) == pytest.approx(0.04 * 255, rel=0.05)
 
 
 def where_bright(pixels: np.ndarray) -> np.ndarray:

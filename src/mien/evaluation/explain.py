@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,6 +23,14 @@ BATCH = 64
 COLUMNS = 4
 
 
+class Tile(NamedTuple):
+    """One picture of a figure: RGB uint8 (H, W, 3), what stands above it, and whether the answer was right."""
+
+    image: Pixels
+    title: str
+    right: bool
+
+
 def explain(
     network: nn.Module,
     target_layer: nn.Module,
@@ -37,9 +46,9 @@ def explain(
 
     `pixels` uint8 (N, H, W[, C]) are prepared pictures, `tensor` their normalisation (`Chain.tensor`), `targets` (N,)
     their classes; `target_layer` is a layer of `network` whose output is a map, such as `deepest_map` finds. A seeded
-    sample of `per_class` pictures a class is looked at. The samples are, for each class, the two surest right answers
-    and the two surest wrong ones, with the heat for the class that was answered; the classes show the mean face and
-    the mean heat for the true class. Raises DataError when there are no pictures.
+    sample of `per_class` pictures a class is looked at. The samples are a line for each class, its two surest right
+    answers and its two surest wrong ones, with the heat for the class that was answered; the classes show the mean
+    face and the mean heat for the true class. Raises DataError when there are no pictures.
     """
     if not len(pixels):
         raise DataError("nothing to explain: no pictures", got=0)
@@ -49,18 +58,16 @@ def explain(
     probabilities = _probabilities(network, faces)
     answered = probabilities.argmax(axis=1)
     picked = _surest(probabilities, true, len(labels))
-    heat = grad_cam(network, target_layer, faces[picked], answered[picked])
-    titles = [
-        f"{labels[answered[row]]} {probabilities[row, answered[row]]:.0%}"
-        + ("" if answered[row] == true[row] else f"\n(is {labels[true[row]]})")
-        for row in picked
-    ]
-    samples = _draw(
-        [overlay(shown[row], each) for row, each in zip(picked, heat, strict=True)],
-        titles,
-        [answered[row] == true[row] for row in picked],
-        out / "explain-samples.png",
-    )
+    drawn = [row for line in picked for row in line if row is not None]
+    heat = dict(zip(drawn, grad_cam(network, target_layer, faces[drawn], answered[drawn]), strict=True))
+
+    def tile(row: int) -> Tile:
+        said = f"{labels[answered[row]]} {probabilities[row, answered[row]]:.0%}"
+        right = bool(answered[row] == true[row])
+        return Tile(overlay(shown[row], heat[row]), said if right else f"{said}\n({labels[true[row]]})", right)
+
+    tiles = [[None if row is None else tile(row) for row in line] for line in picked]
+    samples = _draw(tiles, out / "explain-samples.png")
     return [samples, _draw_classes(shown, grad_cam(network, target_layer, faces, true), true, labels, out)]
 
 
@@ -69,7 +76,7 @@ def grad_cam(
 ) -> NDArray[np.float32]:
     """What speaks for `classes` (N,) in normalised faces float32 (N, C, H, W): heat (N, H, W), each scaled to 0..1.
 
-    Selvaraju et al. 2017, section 3. The network's mode and gradients are as before afterwards.
+    Selvaraju et al. 2017, section 3. The network keeps its mode and is left without gradients.
     """
     training, device = network.training, next(network.parameters()).device
     heats = []
@@ -134,40 +141,45 @@ def _sample(targets: NDArray[np.int64], classes: int, per_class: int, rng: np.ra
     return np.concatenate([rng.permutation(np.flatnonzero(targets == code))[:per_class] for code in range(classes)])
 
 
-def _surest(probabilities: NDArray[np.float32], true: NDArray[np.int64], classes: int) -> list[int]:
-    """Rows in class order: up to two surest right answers of each class, then its two surest wrong ones."""
+def _surest(probabilities: NDArray[np.float32], true: NDArray[np.int64], classes: int) -> list[list[int | None]]:
+    """A line for each class that has pictures: its two surest right answers, then its two surest wrong ones."""
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
     right = probabilities.argmax(axis=1) == true
     half = COLUMNS // 2
-    return [
-        int(row)
-        for code in range(classes)
-        for kind in (right, ~right)
-        for row in [each for each in order if true[each] == code and kind[each]][:half]
-    ]
+    lines: list[list[int | None]] = []
+    for code in sorted(set(true.tolist()) & set(range(classes))):
+        line: list[int | None] = []
+        for kind in (right, ~right):
+            found = [int(row) for row in order if true[row] == code and kind[row]][:half]
+            line += [*found, *[None] * (half - len(found))]
+        lines.append(line)
+    return lines
 
 
 def _draw_classes(
     shown: Pixels, heat: NDArray[np.float32], true: NDArray[np.int64], labels: Sequence[str], out: Path
 ) -> Path:
-    present = [code for code in range(len(labels)) if (true == code).any()]
-    tiles = []
-    for code in present:
-        mean = heat[true == code].mean(axis=0)
-        tiles.append(overlay(shown[true == code].mean(axis=0).astype(np.uint8), mean / max(float(mean.max()), 1e-6)))
-    titles = [f"{labels[code]}\n{np.sum(true == code)} pictures" for code in present]
-    return _draw(tiles, titles, [True] * len(tiles), out / "explain-classes.png")
+    tiles: list[Tile | None] = []
+    for code in np.unique(true).tolist():
+        here = true == code
+        mean = heat[here].mean(axis=0)
+        face = shown[here].mean(axis=0).astype(np.uint8)
+        title = f"{labels[code]}\n{np.sum(here)} pictures"
+        tiles.append(Tile(overlay(face, mean / max(float(mean.max()), 1e-6)), title, True))
+    lines = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
+    return _draw(lines, out / "explain-classes.png")
 
 
-def _draw(tiles: Sequence[Pixels], titles: Sequence[str], right: Sequence[bool], path: Path) -> Path:
-    lines = -(-len(tiles) // COLUMNS)
-    figure = Figure(figsize=(1.75 * COLUMNS, 2.15 * lines), layout="constrained")
-    grid = figure.subplots(lines, COLUMNS, squeeze=False)
+def _draw(lines: Sequence[Sequence[Tile | None]], path: Path) -> Path:
+    figure = Figure(figsize=(1.75 * COLUMNS, 2.2 * len(lines)), layout="constrained")
+    grid = figure.subplots(len(lines), COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, tile, title, good in zip(grid.flat, tiles, titles, right, strict=False):
-        axes.imshow(tile, interpolation="bicubic")
-        axes.set_title(title, fontsize=9, color="#1c2430" if good else "#b04a00")
+    for row, line in zip(grid, lines, strict=True):
+        for axes, tile in zip(row, line, strict=False):
+            if tile is not None:
+                axes.imshow(tile.image, interpolation="bicubic")
+                axes.set_title(tile.title, fontsize=9, color="#1c2430" if tile.right else "#b04a00")
     with replacing(path) as beside:
         figure.savefig(beside, format="png", dpi=130, metadata={"Software": None})
     return path

@@ -90,15 +90,15 @@ def coarsen(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
     return np.stack([cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR) for image in shrunk])
 
 
-# Noise, JPEG, brightness and contrast are ImageNet-C's own strengths (Hendrycks & Dietterich 2019, appendix A and its
-# code), resolution is its pixelation. Its blur, 1 to 6 pixels of 224, would not show on a face of 48: here the sigma
-# is that number of hundredths of the side. Occlusion and rotation are not in ImageNet-C.
+# The strengths of Hendrycks & Dietterich 2019, from their code: ImageNet-C's for JPEG and resolution (pixelation), and
+# CIFAR-10-C's, made for small pictures, for noise, brightness and contrast. Blur is ImageNet-C's 1 to 6 pixels read as
+# hundredths of the side, since its 224 pixels are not those of a face. Occlusion and rotation are ours.
 CORRUPTIONS: Mapping[str, Corruption] = {
     "blur": Corruption("sigma / side", (0.01, 0.02, 0.03, 0.04, 0.06), blur),
-    "noise": Corruption("standard deviation", (0.08, 0.12, 0.18, 0.26, 0.38), noise),
+    "noise": Corruption("standard deviation", (0.04, 0.06, 0.08, 0.09, 0.1), noise),
     "jpeg": Corruption("quality", (25, 18, 15, 10, 7), jpeg),
-    "brightness": Corruption("light added", (0.1, 0.2, 0.3, 0.4, 0.5), brighten),
-    "contrast": Corruption("contrast kept", (0.4, 0.3, 0.2, 0.1, 0.05), fade),
+    "brightness": Corruption("light added", (0.05, 0.1, 0.15, 0.2, 0.3), brighten),
+    "contrast": Corruption("contrast kept", (0.75, 0.5, 0.4, 0.3, 0.15), fade),
     "occlusion": Corruption("area covered", (0.05, 0.1, 0.2, 0.3, 0.4), occlude),
     "rotation": Corruption("degrees", (5, 10, 20, 30, 45), rotate),
     "resolution": Corruption("side kept", (0.6, 0.5, 0.4, 0.3, 0.25), coarsen),
