@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 
+from mien.data.samples import Samples
 from mien.errors import AuditBlocked, MienError, UsageError
 from mien.evaluation.report import write_comparison_report
 from mien.evaluation.report.folder import runs_in
-from mien.experiment import Stages, silent, train
+from mien.experiment import Stages, read, silent, train
 from mien.files import read_json, write_json
-from mien.recipe import Recipe, changed, locate, parse
+from mien.recipe import Data, Recipe, changed, locate, parse
 from mien.training.fit import Progress
 
 
@@ -39,29 +40,44 @@ def cells(path: Path, changes: Sequence[str] = ()) -> list[Cell]:
     """The runs that a YAML file describes: one for a recipe; every combination for a grid.
 
     A grid has `name`, `base` (a recipe) and `axes`: axis -> value's name -> the keys it changes, as
-    `axes: {network: {vgg16: {model.backbone: vgg16}}}`.
+    `axes: {network: {vgg16: {model.backbone: vgg16}}}`. What a replay puts on top of it, `protocols` and `small`, is
+    left aside here.
     """
-    content = changed(locate(path), ())
+    content = locate(path)
     if "axes" not in content:
-        recipe = parse(changed(locate(path), changes), str(path))
+        recipe = parse(changed(content, changes), str(path))
         return [Cell(recipe, {"recipe": recipe.name})]
-    if strange := set(content) - {"name", "base", "axes"}:
+    if strange := set(content) - {"name", "base", "axes", "protocols", "small"}:
         raise UsageError(f"{path} is not a grid", got=sorted(strange), allowed="name, base, axes")
+    return spread(content, changes, str(path))
+
+
+def spread(content: Mapping[str, Any], changes: Sequence[str] = (), origin: str = "the grid") -> list[Cell]:
+    """Every combination of a grid's axes, `changes` on top of each."""
     found = []
     for choice in product(*(axis.items() for axis in content["axes"].values())):
         recipe = yaml.safe_load(yaml.safe_dump(content["base"]))
         recipe["name"] = "-".join([content["name"], *(name for name, _ in choice)])
         settings = [f"{key}={yaml.safe_dump(value)}" for _, keys in choice for key, value in keys.items()]
         place = dict(zip(content["axes"], (name for name, _ in choice), strict=True))
-        found.append(Cell(parse(changed(recipe, [*settings, *changes]), f"{path}, cell {recipe['name']}"), place))
+        found.append(Cell(parse(changed(recipe, [*settings, *changes]), f"{origin}, cell {recipe['name']}"), place))
     return found
 
 
 def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Compared:
     """Run the cells that are missing below `folder`, one after the other, and write `comparison.html` over all.
 
-    A cell that fails is reported at the end and the others go on.
+    A cell that fails is reported at the end and the others go on. A dataset that cells share is read once.
     """
+    remembered: dict[str, Samples] = {}
+
+    def read_once(data: Data) -> Samples:
+        key = data.model_dump_json()
+        if key not in remembered:
+            remembered.clear()
+            remembered[key] = read(data)
+        return remembered[key]
+
     names = [cell.recipe.name for cell in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import nn
 
 from mien import environment
 from mien.data.audit import Audit, audit, check_before_training, children, clean_train, look
@@ -19,19 +20,25 @@ from mien.data.protocols import check, describe
 from mien.data.samples import Samples
 from mien.data.sources.catalog import load
 from mien.data.split import notes
+from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import RunError
 from mien.evaluation import calibration, ledger, statistics
+from mien.evaluation.embeddings import READOUTS, draw_map, precision_at
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import select_gallery, write_run_report
 from mien.files import replacing, write_json
 from mien.imaging.chain import Chain
-from mien.recipe import Recipe
+from mien.recipe import Data, Recipe
 from mien.recipe import load as load_recipe
-from mien.training.backbones import Classifier, build, trained_state
+from mien.training.backbones import build, trained_state
+from mien.training.embedding import fit_triplets, restored_embedding
 from mien.training.fit import Progress, Rows, fit, predict
 
 Stages = Callable[[str], Progress | None]
 """Gives the progress callback of a stage by its name."""
+
+Read = Callable[[Data], Samples]
+"""Gives the rows that the data part of a recipe asks for."""
 
 
 BEFORE_SPLIT = (
@@ -57,28 +64,49 @@ def silent(stage: str) -> None:
     """Stages that tell nobody."""
 
 
-def train(recipe: Recipe, folder: Path, resume: bool = False, strict: bool = False, stages: Stages = silent) -> Path:
+def read(data: Data) -> Samples:
+    """The rows of a source that a run may see: of its classes, outside of what is held out, not above its limit."""
+    samples = load(data.source, data.root, **data.options)
+    if data.classes:
+        samples = of_classes(samples, data.classes)
+    if data.hold_out:
+        samples = without_official_test(samples)
+    return sampled(samples, data.limit) if data.limit else samples
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    resume: bool = False,
+    strict: bool = False,
+    stages: Stages = silent,
+    read: Read = read,
+) -> Path:
     """Carry a recipe out in a run folder, or go on with it after a kill; several seeds make a folder of runs.
 
     Raises RunError when the folder holds another run, AuditBlocked when the audit stops it.
     """
     if len(recipe.seeds) > 1:
         for seed in recipe.seeds:
-            train(recipe.model_copy(update={"seeds": (seed,)}), folder / f"seed-{seed}", resume, strict, stages)
+            train(recipe.model_copy(update={"seeds": (seed,)}), folder / f"seed-{seed}", resume, strict, stages, read)
         return folder
-    _claim(folder, recipe, resume)
+    _check_free(folder, recipe, resume)
     if (folder / "metrics.json").is_file():
         return folder
     begun = time.perf_counter()
-    gathered = gather(recipe, strict, stages)
+    gathered = gather(recipe, strict, stages, read)
     material = gathered.material
+    recipe.save(folder / "recipe.yaml")
+    write_json(folder / "environment.json", environment.describe())
     _save_table(folder / "samples.parquet", material.samples.table)
     write_json(folder / "audit.json", gathered.audit.as_dict() if gathered.audit else {"audit": "off"})
     ready = time.perf_counter()
-    network = _fitted(recipe, material, folder, stages)
+    network = (_embedded if recipe.triplet else _fitted)(recipe, material, folder, stages)
     trained = time.perf_counter()
     opened = ledger.record(folder.parent, gathered.protocol, folder.name)
     figures, predictions = judge(recipe, material, network)
+    if recipe.triplet:
+        figures["embedding"] = judge_embedding(recipe, material, network, folder / "figures" / "embedding.svg")
     _save_table(folder / "predictions.parquet", predictions)
     seconds = {"prepare": ready - begun, "train": trained - ready, "evaluate": time.perf_counter() - trained}
     name, _, digest = gathered.protocol.rpartition("@")
@@ -94,12 +122,12 @@ def train(recipe: Recipe, folder: Path, resume: bool = False, strict: bool = Fal
     return folder
 
 
-def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent) -> Gathered:
+def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: Read = read) -> Gathered:
     """The rows of a recipe, split, audited, cleaned and balanced, with their pixels prepared.
 
     Raises AuditBlocked when the audit stops the run.
     """
-    samples = load(recipe.data.source, recipe.data.root, **recipe.data.options)
+    samples = read(recipe.data)
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
     material = readable(samples, prepared, look(samples, progress=stages("look")))
     remarks = [f"{len(prepared.problems)} unreadable pictures were left out"] if len(prepared.problems) else []
@@ -128,7 +156,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent) -> Gat
     return Gathered(material, protocol, found, twins, tuple(remarks))
 
 
-def judge(recipe: Recipe, material: Material, network: Classifier) -> tuple[dict[str, Any], pd.DataFrame]:
+def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[str, Any], pd.DataFrame]:
     """Calibrate on the validation rows, then open the test rows, once: the figures, and a prediction for each."""
     labels, chain = material.samples.labels, Chain.parse(recipe.chain)
 
@@ -157,6 +185,28 @@ def judge(recipe: Recipe, material: Material, network: Classifier) -> tuple[dict
     }, tabulated(material.samples, rows, probabilities)
 
 
+def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, picture: Path) -> dict[str, Any]:
+    """What the vectors alone know, all readouts and retrieval among training rows; the test rows are drawn as a map."""
+    labels, normalise = material.samples.labels, Chain.parse(recipe.chain).normalise
+    assert isinstance(network, nn.Sequential)
+
+    def vectors(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        rows = material.samples.rows(split)
+        return predict(network[0], material.pixels, material.place[rows], normalise), material.samples.targets[rows]
+
+    (known, known_targets), (asked, asked_targets) = vectors("train"), vectors("test")
+    draw_map(asked, asked_targets, labels, picture)
+    ks = [k for k in (1, 5, 10) if k <= len(known)]
+    right = {
+        name: int((make(known, known_targets, len(labels))(asked).argmax(axis=1) == asked_targets).sum())
+        for name, make in READOUTS.items()
+    }
+    return {
+        "precision_at": precision_at(asked, asked_targets, known, known_targets, ks),
+        "readouts": {name: statistics.wilson(count, len(asked)).as_dict() for name, count in right.items()},
+    }
+
+
 def tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating]) -> pd.DataFrame:
     """Predictions as a table: image, subject, split, label, predicted, and one column of probability a class."""
     table = samples.table.iloc[rows][["image", "subject", "split", "label"]].reset_index(drop=True)
@@ -165,19 +215,21 @@ def tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[
     return table.assign(**columns)
 
 
-def restored(folder: Path, classes: int) -> tuple[Recipe, Classifier]:
+def restored(folder: Path, classes: int) -> tuple[Recipe, nn.Module]:
     """A finished run's recipe and its network, best on validation. Raises RunError when the run is not finished."""
     recipe = load_recipe(folder / "recipe.yaml")
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
+    if recipe.triplet:
+        return recipe, restored_embedding(trained_state(folder), chain.channels, recipe.triplet).eval()
     start = recipe.model.model_copy(update={"transfer": "scratch", "weights": None})
     network = build(start, chain.channels, chain.size, classes)
     network.load_state_dict(trained_state(folder))
     return recipe, network.eval()
 
 
-def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Take a new folder for a run, or an old one of the same recipe to go on with."""
+def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Whether a run may go here: into a new folder, or, to go on, into one of the same recipe."""
     kept = folder / "recipe.yaml"
     if not kept.is_file():
         if folder.is_dir() and any(folder.iterdir()):
@@ -186,8 +238,6 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
         raise RunError(f"{folder} holds a run already", then="go on with it by --resume, or choose another --out")
     elif load_recipe(kept).digest != recipe.digest:
         raise RunError(f"{folder} holds a run of another recipe", then=f"see {kept}, or choose another --out")
-    recipe.save(kept)
-    write_json(folder / "environment.json", environment.describe())
 
 
 def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
@@ -213,19 +263,27 @@ def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any
     return {"rows": len(kept), "accuracy": statistics.wilson(right, len(kept)).as_dict()} if len(kept) else {"rows": 0}
 
 
-def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Classifier:
+def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> nn.Module:
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
     network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels))
-
-    def rows(split: str, soft: bool) -> Rows:
-        positions = material.samples.rows(split)
-        return Rows(material.pixels, material.place[positions], material.targets(positions, soft))
-
     return fit(
-        network, rows("train", recipe.fit.soft_labels), rows("validation", False), recipe.fit, recipe.augment,
-        chain.normalise, folder, recipe.seeds[0], stages("train"),
+        network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,
+        recipe.augment, chain.normalise, folder, recipe.seeds[0], stages("train"),
     )  # fmt: skip
+
+
+def _embedded(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> nn.Module:
+    assert recipe.triplet is not None
+    return fit_triplets(
+        _rows(material, "train"), _rows(material, "validation"), recipe.triplet,
+        Chain.parse(recipe.chain).normalise, folder, recipe.seeds[0], stages("train"),
+    )  # fmt: skip
+
+
+def _rows(material: Material, split: str, soft: bool = False) -> Rows:
+    positions = material.samples.rows(split)
+    return Rows(material.pixels, material.place[positions], material.targets(positions, soft))
 
 
 def _pictures(material: Material, predictions: pd.DataFrame) -> dict[int, NDArray[np.uint8]]:

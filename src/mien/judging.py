@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import nn
 
 from mien.data.material import Material, readable
 from mien.data.prepare import prepare
@@ -19,11 +20,10 @@ from mien.evaluation import calibration, ledger
 from mien.evaluation.cross import cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
-from mien.experiment import Stages, restored, silent
+from mien.experiment import Stages, read, restored, silent
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe
-from mien.training.backbones import Classifier
 from mien.training.fit import predict
 
 
@@ -33,7 +33,7 @@ class Finished:
 
     folder: Path
     recipe: Recipe
-    network: Classifier
+    network: nn.Module
     labels: tuple[str, ...]
     chain: Chain
     temperature: float
@@ -61,8 +61,7 @@ def finished(folder: Path) -> Finished:
 
 def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:
     """The pictures of one split exactly as the run saw them, found again in its data; made rows are not among them."""
-    samples = load(run.recipe.data.source, run.recipe.data.root, **run.recipe.data.options)
-    material = _prepared(samples, run.chain, stages)
+    material = _prepared(read(run.recipe.data), run.chain, stages)
     kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "parent"])
     wanted = kept["image"][(kept["split"] == split) & kept["parent"].isna()]
     return material, np.flatnonzero(material.samples.table["image"].isin(wanted))

@@ -25,11 +25,18 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """Which dataset: a source of the catalogue, the folder or file it is read from, and the source's own options."""
+    """Which dataset: a source of the catalogue, the folder or file it is read from, and the source's own options.
+
+    `classes` keeps the rows of some classes only, `hold_out` leaves the official test part out of the run, `limit` is
+    the size of a stratified sample of what is left.
+    """
 
     source: str
     root: Path | None = None
     options: dict[str, Any] = {}
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    hold_out: bool = False
+    limit: Annotated[int, Field(gt=0)] | None = None
 
 
 class Split(_Part):

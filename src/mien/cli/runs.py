@@ -1,20 +1,15 @@
 """mien demo, train, evaluate, compare, export: make runs and judge them."""
 
 import json
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mien.cli.options import pairs
+from mien.cli.progress import stages as shown
 from mien.errors import RunError, UsageError
-
-if TYPE_CHECKING:
-    from mien.experiment import Stages
 
 RUNS = Path("runs")
 
@@ -55,7 +50,7 @@ def train(
     from mien.recipe import load
 
     wanted = load(recipe, changes or ())
-    with _stages() as stages:
+    with shown() as stages:
         folder = run(wanted, out or RUNS / wanted.name, resume, strict, stages)
     found = sorted([*folder.glob("metrics.json"), *folder.glob("seed-*/metrics.json")])
     if as_json:
@@ -93,7 +88,7 @@ def evaluate(
         raise UsageError("--root, --option and --merge describe a --source, and none is given")
     opened = judging.finished(run)
     document: dict[str, Any] = {}
-    with _stages() as stages:
+    with shown() as stages:
         if source:
             options, merged = pairs(option, "a source option"), pairs(merge, "a merge of labels")
             document |= judging.evaluate_on(opened, source, root, split, options, merged, stages)
@@ -140,7 +135,7 @@ def export(
     from mien.judging import finished
 
     opened = finished(run)
-    with _stages() as stages:
+    with shown() as stages:
         made = write(opened, out or Path(f"{name or opened.recipe.name}.onnx"), name, int8, licence, stages)
     if as_json:
         typer.echo(json.dumps(asdict(made) | {"path": str(made.path)}))
@@ -158,7 +153,7 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
 
     begun = time.perf_counter()
     wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
-    with _stages() as stages:
+    with shown() as stages:
         compared = run(wanted, out, stages)
     rows = table(compared)
     if as_json:
@@ -172,31 +167,6 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
             got=[f"{name}: {reason}" for name, reason in compared.failures.items()],
             then="mend them and run the same command again: finished cells are kept",
         )
-
-
-@contextmanager
-def _stages() -> "Iterator[Stages]":
-    """A bar on stderr for every stage that reports progress; the finished ones stay as one line each."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    width = min(44, shutil.get_terminal_size().columns // 2)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(width // 2), TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def stage(name: str) -> Any:
-            def progress(done: int, total: int) -> None:
-                if name not in tasks:
-                    tasks[name] = bars.add_task(name.ljust(width), total=total)
-                bars.update(tasks[name], completed=done, total=total)
-
-            return progress
-
-        yield stage
 
 
 def _print_figures(folder: Path, figures: dict[str, Any]) -> None:

@@ -143,6 +143,24 @@ def paired_difference(
     return interval(float(change.mean()), sums[:, 0] / sums[:, 1])
 
 
+def unpaired_difference(
+    right_a: ArrayLike,
+    right_b: ArrayLike,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups_a: Sequence[Hashable | None] | None = None,
+    groups_b: Sequence[Hashable | None] | None = None,
+) -> Estimate:
+    """Accuracy of `b` (M,) minus accuracy of `a` (N,), bool, on rows of their own: each is resampled by itself."""
+
+    def drawn(right: NDArray[np.float64], groups: Sequence[Hashable | None] | None, seed: int) -> NDArray[np.float64]:
+        sums = resampled_sums(np.stack([right, np.ones_like(right)], axis=1), resamples, seed, groups)
+        return sums[:, 0] / sums[:, 1]
+
+    a, b = np.asarray(right_a, np.float64), np.asarray(right_b, np.float64)
+    return interval(float(b.mean() - a.mean()), drawn(b, groups_b, seed + 1) - drawn(a, groups_a, seed))
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p-values, in the given order (Holm 1979).
 

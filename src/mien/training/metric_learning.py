@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from mien.training.facenet import FaceNet
 Progress = Callable[[int, int], None]
 Mining = Literal["batch-hard", "semi-hard"]
 Optimiser = Literal["adam", "sgd", "rmsprop"]
+Readout = Literal["centroid", "neighbours", "linear"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class TripletSpec:
     """How to train the embedding; the defaults are the best trial of Al-Ghiffary et al. 2024, Table 6.
 
     `validation_rows` pictures, always the same, are looked at every `validate_every` iterations. `mean` and `std` are
-    the chain's normalisation in units of 0..1, one value a channel.
+    the chain's normalisation in units of 0..1, one value a channel. `readout` makes answers of vectors: the nearest
+    class mean, the nearest training pictures, or a linear layer.
     """
 
     dimensions: int = 128
@@ -44,6 +46,7 @@ class TripletSpec:
     doubling: bool = False
     validate_every: int = 30
     validation_rows: int = 500
+    readout: Readout = "centroid"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
@@ -85,24 +88,18 @@ def fit_embedding(
     fewer than two classes or a class with a single picture, which has no positive pair.
     """
     rng = np.random.default_rng(seed)
-    gallery_rows, val_rows = _balanced_sample(targets, spec.validation_rows, rng), _sample(val_targets, spec, rng)
-    gallery = pixels[gallery_rows], targets[gallery_rows]
-    watched = val_pixels[val_rows], val_targets[val_rows]
+    gallery_rows = _balanced_sample(targets, spec.validation_rows, rng)
+    val_rows = np.sort(rng.permutation(len(val_targets))[: spec.validation_rows])
+    watch = _Watch(
+        (pixels[gallery_rows], targets[gallery_rows]), (val_pixels[val_rows], val_targets[val_rows]), spec, folder
+    )
     if spec.doubling:
         pixels, targets = np.concatenate([pixels, turn_and_shift(pixels)]), np.concatenate([targets, targets])
     batches = [rows for _ in range(spec.epochs) for rows in balanced_batches(targets, spec.batch, rng)]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = FaceNet(faces_tensor(pixels[:1]).shape[1], spec.dimensions)
-    network.to(memory_format=torch.channels_last).to(device)  # this layout is twice as fast on a CPU
+    faces, codes = faces_tensor(pixels).to(device), torch.as_tensor(targets).to(device)
+    network = _new_network(faces.shape[1], spec, seed).to(device)
     optimiser = OPTIMISERS[spec.optimiser](network.parameters(), lr=spec.learning_rate)
     mine, loss_of = triplets(spec.mining, spec.margin)
-    faces, codes = faces_tensor(pixels).to(device), torch.as_tensor(targets).to(device)
-    history: list[dict[str, float]] = []
-    best: dict[str, Tensor] = {}
-    losses: list[Tensor] = []
-    mined: list[int] = []
-    started = time.perf_counter()
     for iteration, rows in enumerate(batches, start=1):
         network.train()
         index = torch.as_tensor(rows).to(device)
@@ -112,31 +109,13 @@ def fit_embedding(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(loss.detach())
-        mined.append(len(found[0]))
+        watch.note(loss.detach(), len(found[0]))
         if iteration % spec.validate_every == 0 or iteration == len(batches):
-            accuracy = _centroid_accuracy(network, gallery, watched, spec)
-            if not history or accuracy > max(row["val_accuracy"] for row in history):
-                best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-                _save(best, folder)
-            history.append(
-                {
-                    "iteration": iteration,
-                    "epoch": iteration * spec.epochs / len(batches),
-                    "train_loss": torch.stack(losses).mean().item(),
-                    "mined": float(np.mean(mined)),
-                    "val_accuracy": accuracy,
-                    "seconds": time.perf_counter() - started,
-                }
-            )
-            losses, mined = [], []
+            watch.validate(network, iteration, iteration * spec.epochs / len(batches))
         if progress:
             progress(iteration, len(batches))
-    network.load_state_dict(best)
-    table = pd.DataFrame(history)
-    if folder:
-        write_text(folder / "history.csv", table.to_csv(index=False))
-    return TripletFit(network.eval(), table)
+    network.load_state_dict(watch.best)
+    return TripletFit(network.eval(), watch.history())
 
 
 def triplets(
@@ -216,14 +195,58 @@ def _normalised(faces: Tensor, spec: TripletSpec) -> Tensor:
     return (faces.float() / 255 - mean) / std
 
 
-def _centroid_accuracy(
-    network: FaceNet,
-    gallery: tuple[NDArray[np.uint8], NDArray[np.int64]],
-    watched: tuple[NDArray[np.uint8], NDArray[np.int64]],
-    spec: TripletSpec,
-) -> float:
-    readout = nearest_centroid(embed(network, gallery[0], spec), gallery[1], int(gallery[1].max()) + 1)
-    return float(np.mean(readout(embed(network, watched[0], spec)).argmax(axis=1) == watched[1]))
+@dataclass
+class _Watch:
+    """Looks at the same validation pictures again and again, and keeps the weights of the best look."""
+
+    gallery: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    watched: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    spec: TripletSpec
+    folder: Path | None
+    best: dict[str, Tensor] = field(default_factory=dict)
+    _rows: list[dict[str, float]] = field(default_factory=list)
+    _noted: list[tuple[Tensor, int]] = field(default_factory=list)
+    _started: float = field(default_factory=time.perf_counter)
+
+    def note(self, loss: Tensor, mined: int) -> None:
+        self._noted.append((loss, mined))
+
+    def validate(self, network: FaceNet, iteration: int, epoch: float) -> None:
+        readout = nearest_centroid(
+            embed(network, self.gallery[0], self.spec), self.gallery[1], int(self.gallery[1].max()) + 1
+        )
+        answers = readout(embed(network, self.watched[0], self.spec)).argmax(axis=1)
+        accuracy = float(np.mean(answers == self.watched[1]))
+        if not self._rows or accuracy > max(row["val_accuracy"] for row in self._rows):
+            self.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+            if self.folder:
+                with replacing(self.folder / "checkpoints" / "best.pt") as beside:
+                    torch.save(self.best, beside)
+        losses, mined = zip(*self._noted, strict=True)
+        self._noted = []
+        self._rows.append(
+            {
+                "iteration": iteration,
+                "epoch": epoch,
+                "train_loss": torch.stack(losses).mean().item(),
+                "mined": float(np.mean(mined)),
+                "val_accuracy": accuracy,
+                "seconds": time.perf_counter() - self._started,
+            }
+        )
+
+    def history(self) -> pd.DataFrame:
+        table = pd.DataFrame(self._rows)
+        if self.folder:
+            write_text(self.folder / "history.csv", table.to_csv(index=False))
+        return table
+
+
+def _new_network(channels: int, spec: TripletSpec, seed: int) -> FaceNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = FaceNet(channels, spec.dimensions)
+    return network.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
 def _balanced_sample(targets: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -232,16 +255,6 @@ def _balanced_sample(targets: NDArray[np.int64], size: int, rng: np.random.Gener
     return np.sort(np.concatenate([rng.permutation(np.flatnonzero(targets == code))[:each] for code in codes]))
 
 
-def _sample(targets: NDArray[np.int64], spec: TripletSpec, rng: np.random.Generator) -> NDArray[np.int64]:
-    return np.sort(rng.permutation(len(targets))[: spec.validation_rows])
-
-
 def _endless(values: NDArray[np.int64], rng: np.random.Generator) -> Iterator[int]:
     while True:
         yield from rng.permutation(values).tolist()
-
-
-def _save(state: dict[str, Tensor], folder: Path | None) -> None:
-    if folder:
-        with replacing(folder / "checkpoints" / "best.pt") as beside:
-            torch.save(state, beside)

@@ -1,0 +1,79 @@
+"""mien replay: a published study, run again as published and as it should have been run."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from mien.replay.tables import Table
+
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of every cell; repeatable.")
+]
+
+
+def replay(
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="restoration-vgg19, smote-vgg19, facenet-triplet, resnet50-transfer or preprocessing-grid.",
+        ),
+    ],
+    root: Annotated[Path | None, typer.Option(help="The folder of the data; without it synthetic faces.")] = None,
+    protocol: Annotated[str, typer.Option(help="as-published, leak-free or both.")] = "both",
+    scale: Annotated[
+        str, typer.Option(help="full, the paper's setting, or small: within 15 minutes on two cores.")
+    ] = "small",
+    changes: _Set = None,
+    out: Annotated[Path | None, typer.Option(help="The folder; finished cells in it are kept.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Run a published study again and print its table beside the replayed one; HTML, Markdown and LaTeX are written.
+
+    Example: mien replay smote-vgg19 --root data/fer2013 --scale small
+    """
+    from mien.cli.progress import stages as shown
+    from mien.replay.run import replay as run
+    from mien.replay.studies import PROTOCOLS, SCALES
+    from mien.replay.tables import table, write
+
+    protocols = [name for name in PROTOCOLS if protocol in (name, "both")]
+    scales = [name for name in SCALES if name == scale]
+    if not protocols:
+        raise UsageError("unknown protocol", got=protocol, allowed=[*PROTOCOLS, "both"])
+    if not scales:
+        raise UsageError("unknown scale", got=scale, allowed=SCALES)
+    folder = out or Path("runs") / f"{study}-{scale}"
+    with shown() as stages:
+        document = run(study, root, protocols, scales[0], folder, changes or (), stages)
+    written = write(document, folder)
+    if as_json:
+        typer.echo(json.dumps(document | {"files": [str(path) for path in written]}))
+    else:
+        _print(table(document))
+        typer.echo("written: " + ", ".join(str(path) for path in written))
+    if document["failures"]:
+        raise RunError(
+            f"{len(document['failures'])} cells failed",
+            got=[f"{name}: {reason}" for name, reason in document["failures"].items()],
+            then="mend them and run the same command again: finished cells are kept",
+        )
+
+
+def _print(made: "Table") -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    shown = Grid(title=made.title)
+    for number, heading in enumerate(made.head):
+        shown.add_column(heading, justify="left" if number < 2 else "right")
+    for row in made.rows:
+        shown.add_row(*row)
+    Console().print(shown)
+    for text in (*made.notes[1:], *made.lines, *(f"differs: {text}" for text in made.differs)):
+        typer.echo(text)

@@ -1,0 +1,79 @@
+"""The data a replay runs on: the study's own, or at small scale what can stand in for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.data.samples import Samples
+from mien.data.sources.catalog import SOURCES, load
+from mien.errors import DataError, UsageError
+from mien.recipe import Data, Recipe
+from mien.replay.studies import Scale
+
+STAND_INS = ("fer2013", "oheix", "ferplus")
+UNNAMED = ("mma", "oheix")
+"""Sources that know their data by nothing but a folder `train`, which FER2013 has too, with names of its own."""
+DRAWN = 1500
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found: a source, its root, whether it is the study's own, and which groups it names."""
+
+    source: str
+    root: Path | None
+    own: bool
+    groups: frozenset[str]
+
+    def data(self, wanted: Data) -> Data:
+        """The data part of a recipe, pointed here."""
+        options = {"count": wanted.limit or DRAWN} if self.source == "synthetic" else {}
+        return wanted.model_copy(update={"source": self.source, "root": self.root, "options": options})
+
+    def differs(self, wanted: str) -> tuple[str, ...]:
+        """What a reader must know about the data."""
+        if self.own:
+            return ()
+        what = "synthetic faces" if self.source == "synthetic" else SOURCES[self.source].about
+        return (f"Other data: {what}, standing in for {SOURCES[wanted].about}. The figures are not about the latter.",)
+
+
+def find(wanted: str, root: Path | None, scale: Scale) -> Found:
+    """The data below `root`: the wanted source, at small scale else a stand-in, without a root synthetic faces.
+
+    Raises DataError that says which files were looked for and how to get them.
+    """
+    if root is None and scale == "small":
+        return Found("synthetic", None, False, frozenset({"subject"}))
+    names = (wanted, *(name for name in STAND_INS if name != wanted)) if scale == "small" else (wanted,)
+    if wanted in UNNAMED:
+        names = ("fer2013", *(name for name in names if name != "fer2013")) if scale == "small" else names
+    for name in names:
+        samples = _read(name, root)
+        if samples is not None:
+            return Found(name, root, name == wanted, _groups(samples))
+    raise DataError(
+        f"the data of this study is not there: {SOURCES[wanted].about}",
+        got="no --root" if root is None else root,
+        allowed=[f"{name}: {' | '.join(SOURCES[name].layout)}" for name in names],
+        then=f"{SOURCES[wanted].get}; or see how it goes without: --scale small",
+    )
+
+
+def fitted_to(recipe: Recipe, found: Found) -> Recipe:
+    """The recipe on the data that was found; where that names no groups to split by, twins are cleaned out instead."""
+    recipe = recipe.model_copy(update={"data": found.data(recipe.data)})
+    if recipe.split.method == "grouped" and recipe.split.group not in found.groups:
+        split = recipe.split.model_copy(update={"method": "stratified", "clean": "train"})
+        recipe = recipe.model_copy(update={"split": split})
+    return recipe
+
+
+def _read(name: str, root: Path | None) -> Samples | None:
+    try:
+        return load(name, root) if root is not None else None
+    except (DataError, UsageError):
+        return None
+
+
+def _groups(samples: Samples) -> frozenset[str]:
+    return frozenset(name for name in ("subject", "sequence") if samples.table[name].notna().all())

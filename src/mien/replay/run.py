@@ -1,0 +1,244 @@
+"""Replaying a study: its cells under each protocol, run where missing, and their figures beside the printed ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mien.compare import Cell, compare, spread
+from mien.errors import DataError
+from mien.evaluation import comparison
+from mien.evaluation.statistics import unpaired_difference
+from mien.experiment import Stages, silent
+from mien.files import read_json
+from mien.judging import evaluate_on, finished
+from mien.recipe import Balance, Data, Split
+from mien.replay.data import Found, find, fitted_to
+from mien.replay.published import STUDIES
+from mien.replay.studies import DIFFERS, PROTOCOLS, Protocol, Scale, grid, published_arm
+
+METRICS: Mapping[str, str] = {
+    "accuracy": "accuracy",
+    "precision": "macro_precision",
+    "recall": "macro_recall",
+    "f1": "macro_f1",
+}
+"""Printed figures, and what stands for them here: macro averages, since no paper says which it took."""
+
+START_ROWS = 800
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a replay: by protocol and arm the name of a run, and each distinct run once."""
+
+    found: Found
+    arms: Mapping[Protocol, Mapping[str, str]]
+    cells: Mapping[str, Cell]
+    places: Mapping[str, Mapping[str, str]]
+
+
+def plan(
+    study: str, root: Path | None, protocols: Sequence[Protocol], scale: Scale, changes: Sequence[str] = ()
+) -> Plan:
+    """The cells of a study; those that are the same under both protocols are one run.
+
+    Raises UsageError for an unknown study and DataError where the data is not there.
+    """
+    grids = {protocol: grid(study, protocol, scale) for protocol in protocols}
+    found = find(next(iter(grids.values()))["base"]["data"]["source"], root, scale)
+    arms: dict[Protocol, dict[str, str]] = {}
+    cells: dict[str, Cell] = {}
+    names: dict[str, str] = {}
+    places: dict[str, Mapping[str, str]] = {}
+    for protocol, content in grids.items():
+        arms[protocol] = {}
+        for cell in spread(content, changes, study):
+            recipe, arm = fitted_to(cell.recipe, found), "/".join(cell.place.values())
+            name = names.setdefault(recipe.digest, f"{recipe.name}-{protocol}")
+            cells.setdefault(name, replace(cell, recipe=recipe.model_copy(update={"name": name})))
+            arms[protocol][arm], places[arm] = name, cell.place
+    return Plan(found, arms, cells, places)
+
+
+def replay(
+    study: str,
+    root: Path | None = None,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    scale: Scale = "small",
+    out: Path = Path("runs"),
+    changes: Sequence[str] = (),
+    stages: Stages = silent,
+) -> dict[str, Any]:
+    """Run what is missing of a study below `out` and set its figures beside the printed ones, JSON-able.
+
+    `arms` has the figures, `findings` the differences that the study is about, `differs` what was not done as in the
+    paper, `failures` the cells that could not be run. Raises as `plan` does.
+    """
+    made = plan(study, root, protocols, scale, changes)
+    cells, failures = _started(made.cells, out / "start", stages) if scale == "small" else (made.cells, {})
+    compared = compare(list(cells.values()), out, stages)
+    figures = {name: _figures(run) for name, run in compared.runs.items()}
+    for name, run in compared.runs.items():
+        if cells[name].recipe.data.hold_out:
+            figures[name]["held_out"] = _held_out(run, stages)
+    paper, arms = STUDIES[study], {p: {a: n for a, n in arms.items() if n in figures} for p, arms in made.arms.items()}
+    predictions = {name: pd.read_parquet(run / "predictions.parquet") for name, run in compared.runs.items()}
+    return {
+        "study": study,
+        "title": f"{paper.authors} {paper.year}: {paper.title}",
+        "question": paper.question,
+        "scale": scale,
+        "protocols": list(protocols),
+        "data": {"source": made.found.source, "root": str(root or ""), "own": made.found.own},
+        "arms": [
+            {
+                "arm": arm,
+                "published": paper.figures[published_arm(place)]._asdict(),
+                "replayed": {protocol: figures[names[arm]] for protocol, names in arms.items() if arm in names},
+                "gain": _gain(predictions, [names[arm] for names in arms.values() if arm in names]),
+            }
+            for arm, place in made.places.items()
+        ],
+        "findings": [
+            finding
+            for protocol, names in arms.items()
+            for finding in _findings(protocol, {arm: predictions[name] for arm, name in names.items()})
+        ],
+        "differs": _differs(study, scale, made, changes),
+        "doubts": [doubt.text for doubt in paper.doubts],
+        "failures": failures | dict(compared.failures),
+    }
+
+
+def _started(cells: Mapping[str, Cell], folder: Path, stages: Stages) -> tuple[dict[str, Cell], dict[str, str]]:
+    """The cells with an earlier run on synthetic faces in the place of hub weights, and those without such a run."""
+    wanting = {cell.recipe.model.backbone: cell for cell in cells.values() if cell.recipe.model.weights == "hub"}
+    if not wanting:
+        return dict(cells), {}
+    compared = compare([_start(cell) for cell in wanting.values()], folder, stages)
+    ready: dict[str, Cell] = {}
+    failures: dict[str, str] = {}
+    for name, cell in cells.items():
+        model, start = cell.recipe.model, f"start-{cell.recipe.model.backbone}"
+        if model.weights != "hub":
+            ready[name] = cell
+        elif start in compared.runs:
+            model = model.model_copy(update={"weights": str(compared.runs[start])})
+            ready[name] = replace(cell, recipe=cell.recipe.model_copy(update={"model": model}))
+        else:
+            failures[name] = f"no weights to start from: {compared.failures[start]}"
+    return ready, failures
+
+
+def _start(cell: Cell) -> Cell:
+    recipe, model = cell.recipe, cell.recipe.model
+    rows = min(START_ROWS, recipe.data.limit or START_ROWS)
+    return Cell(
+        recipe.model_copy(
+            update={
+                "name": f"start-{model.backbone}",
+                "data": Data(source="synthetic", options={"count": rows}),
+                "split": Split(),
+                "balance": Balance(),
+                "model": model.model_copy(update={"transfer": "scratch", "weights": None}),
+            }
+        ),
+        {"backbone": model.backbone},
+    )
+
+
+def _figures(run: Path) -> dict[str, Any]:
+    metrics = read_json(run / "metrics.json")
+    test = metrics["test"]["metrics"]
+    return {
+        "run": str(run),
+        "rows": metrics["test"]["rows"],
+        **{printed: test[ours] for printed, ours in METRICS.items()},
+        "seconds": sum(metrics["seconds"].values()),
+        "embedding": metrics.get("embedding"),
+        "held_out": None,
+    }
+
+
+def _held_out(run: Path, stages: Stages) -> dict[str, Any]:
+    opened = finished(run)
+    data = opened.recipe.data
+    judged = evaluate_on(opened, data.source, data.root, "test", data.options, None, stages)
+    return judged["figures"]["metrics"]["accuracy"] | {"rows": judged["figures"]["rows"]}
+
+
+def _gain(predictions: Mapping[str, pd.DataFrame], names: Sequence[str]) -> dict[str, float | None] | None:
+    """Accuracy as published minus accuracy leak-free, each on its own test rows; None where it is one run."""
+    if len(set(names)) < 2:
+        return None
+    published, clean = (predictions[name] for name in names)
+    return _apart(clean, published)
+
+
+def _apart(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float | None]:
+    """Accuracy of `b` minus that of `a` on other rows; people, or parents with their children, are drawn as one."""
+
+    def right(rows: pd.DataFrame) -> pd.Series:
+        return rows["label"] == rows["predicted"]
+
+    def groups(rows: pd.DataFrame) -> list[str]:
+        return list(rows["subject"] if rows["subject"].notna().all() else rows["image"].str.partition("~")[0])
+
+    return unpaired_difference(right(a), right(b), groups_a=groups(a), groups_b=groups(b)).as_dict()
+
+
+def _findings(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Every arm against the first; of a grid of many arms, which one leads and whether beyond chance."""
+    if len(arms) < 2:
+        return []
+    if len(arms) > 3:
+        return [_leader(protocol, arms)]
+    (first, before), *others = arms.items()
+    return [{"protocol": protocol, "what": f"{name} against {first}", **_pair(before, after)} for name, after in others]
+
+
+def _pair(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:
+    try:
+        found = comparison.compare(before, after)
+    except DataError:
+        return {"difference": _apart(before, after), "p": None, "rows": "each on its own test rows"}
+    return {"difference": found.difference.as_dict(), "p": found.p, "rows": f"on the same {found.rows} test rows"}
+
+
+def _leader(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    accuracy = {name: float((rows["label"] == rows["predicted"]).mean()) for name, rows in arms.items()}
+    lead = max(accuracy, key=lambda name: accuracy[name])
+    # Treatments that change the test rows cannot be tested against one another: only those on the leader's own.
+    images = set(arms[lead]["image"])
+    peers = {name: rows for name, rows in arms.items() if set(rows["image"]) == images}
+    best = comparison.rank(peers).best if len(peers) > 1 else None
+    return {
+        "protocol": protocol,
+        "what": f"highest accuracy: {lead}",
+        "difference": None,
+        "p": None,
+        "rows": f"{'beyond' if best == lead else 'not beyond'} chance against {len(peers) - 1} cells on the same rows",
+    }
+
+
+def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> list[str]:
+    base = grid(study, "leak-free", scale)["base"]
+    texts = [*DIFFERS[study]["full"], *made.found.differs(base["data"]["source"])]
+    if base["split"]["method"] == "grouped" and base["split"]["group"] not in made.found.groups:
+        texts.append(
+            f"This data names no {base['split']['group']}s: the leak-free split cannot keep them whole, and drops "
+            "training rows that have a twin elsewhere instead."
+        )
+    if scale == "small":
+        recipe = next(iter(made.cells.values())).recipe
+        texts = [f"Small scale: at most {recipe.data.limit} rows.", *DIFFERS[study]["small"], *texts]
+    if scale == "small" and any(cell.recipe.model.weights == "hub" for cell in made.cells.values()):
+        texts.append(
+            "ImageNet weights are not at hand: the transfer arms start from the same network fitted on synthetic faces."
+        )
+    if changes:
+        texts.append(f"Changed on request: {', '.join(changes)}.")
+    return texts

@@ -1,0 +1,153 @@
+"""The table of a replay: printed figures beside replayed ones, as HTML, Markdown and LaTeX."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien.evaluation.report.page import duration, write_page
+from mien.files import write_json, write_text
+from mien.replay.run import METRICS
+
+HEADINGS: Mapping[str, str] = {"as-published": "as published, replayed", "leak-free": "leak-free, replayed"}
+NAMES: Mapping[str, str] = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
+_ESCAPES = {"\\": r"\textbackslash{}"} | {c: f"\\{c}" for c in "%&#_$"} | {"–": "--", "±": r"$\pm$"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, what must be read with it, a head, rows of text, and lines below."""
+
+    title: str
+    notes: tuple[str, ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[str, ...]
+    differs: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def table(document: Mapping[str, Any]) -> Table:
+    """The table of what `mien.replay.run.replay` gave."""
+    protocols, arms = document["protocols"], document["arms"]
+    gains = len(protocols) > 1
+    wanted = [name for name in METRICS if len(arms) <= 3 or name in ("accuracy", "f1")]
+    head = ("arm", "figure", "published", *(HEADINGS[protocol] for protocol in protocols))
+    rows = [row for arm in arms for row in _rows(arm, wanted, protocols, gains)]
+    notes = ["Small scale: a run for two cores and a quarter of an hour, not the paper's setting."]
+    return Table(
+        document["title"],
+        (document["question"], *(notes if document["scale"] == "small" else [])),
+        (*head, "gained by the published order") if gains else head,
+        tuple(rows),
+        tuple(
+            [_finding(finding) for finding in document["findings"]]
+            + [f"{name} failed: {reason}" for name, reason in document["failures"].items()]
+        ),
+        tuple(document["differs"]),
+        tuple(document["doubts"]),
+    )
+
+
+def write(document: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write `replay.html`, `.md`, `.tex` and `.json` into a folder; their paths."""
+    made = table(document)
+    write_page(folder / "replay.html", "replay.html.j2", table=made)
+    write_text(folder / "replay.md", markdown(made))
+    write_text(folder / "replay.tex", latex(made))
+    write_json(folder / "replay.json", document)
+    return [folder / f"replay.{kind}" for kind in ("html", "md", "tex", "json")]
+
+
+def markdown(made: Table) -> str:
+    """The table in Markdown."""
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    def listed(title: str, texts: Sequence[str]) -> list[str]:
+        return ["", f"## {title}", "", *(f"- {text}" for text in texts)] if texts else []
+
+    return "\n".join(
+        [
+            f"# {made.title}", "", *(f"{note}\n" for note in made.notes),
+            line(made.head), line(["---"] * len(made.head)), *map(line, made.rows),
+            *listed("What the replay says", made.lines),
+            *listed("What differs from the paper", made.differs),
+            *listed("What to doubt in the paper", made.doubts), "",
+        ]
+    )  # fmt: skip
+
+
+def latex(made: Table) -> str:
+    """The table as LaTeX for the package `booktabs`."""
+
+    def line(cells: Sequence[str]) -> str:
+        return f"{' & '.join(map(_escaped, cells))} \\\\"
+
+    return "\n".join(
+        [
+            r"\begin{table}", rf"\caption{{{_escaped(' '.join((made.title + '.', *made.notes)))}}}",
+            rf"\begin{{tabular}}{{ll{'r' * (len(made.head) - 2)}}}", r"\toprule", line(made.head), r"\midrule",
+            *map(line, made.rows), r"\bottomrule", r"\end{tabular}", r"\end{table}",
+            *(f"% {text}" for text in (*made.lines, *made.differs)), "",
+        ]
+    )  # fmt: skip
+
+
+def _rows(
+    arm: Mapping[str, Any], wanted: Sequence[str], protocols: Sequence[str], gains: bool
+) -> list[tuple[str, ...]]:
+    replayed = [arm["replayed"].get(protocol) for protocol in protocols]
+
+    def row(figure: str, published: str, cells: Sequence[str], gain: str = "") -> tuple[str, ...]:
+        return (arm["arm"], figure, published, *cells, *([gain] if gains else []))
+
+    found = [
+        row(
+            NAMES[name],
+            _printed(arm["published"][name]),
+            [_share(each and each[name]) for each in replayed],
+            _points(arm["gain"]) if name == "accuracy" else "",
+        )
+        for name in wanted
+    ]
+    if any(each and each["held_out"] for each in replayed):
+        judged = [_share(each and each["held_out"]) for each in replayed]
+        found.append(row("accuracy on the held-out official test", "–", judged))
+    if any(each and each["embedding"] for each in replayed):
+        at = [each["embedding"]["precision_at"] if each else {} for each in replayed]
+        found.append(row("retrieval precision@10", "–", [_printed(each.get("10")) for each in at]))
+    seconds = arm["published"]["seconds"]
+    taken = [duration(each["seconds"]) if each else "–" for each in replayed]
+    found.append(row("time", duration(seconds) if seconds else "–", taken))
+    return found
+
+
+def _finding(finding: Mapping[str, Any]) -> str:
+    said = f"{HEADINGS[finding['protocol']].split(',')[0]}: {finding['what']}"
+    if finding["difference"]:
+        said += f", {_points(finding['difference'])}"
+    return f"{said}, {finding['rows']}" + ("" if finding["p"] is None else f", McNemar p = {finding['p']:.2g}")
+
+
+def _printed(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}%"
+
+
+def _share(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return "–"
+    bounds = "" if found["low"] is None else f" [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+    return f"{100 * found['value']:.1f}%{bounds}"
+
+
+def _points(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    bounds = "" if found["low"] is None else f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    return f"{100 * found['value']:+.1f} points{bounds}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(letter, letter) for letter in text)

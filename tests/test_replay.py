@@ -1,0 +1,220 @@
+"""The five studies: their shipped grids, their data or what stands in, a replay in small, and its tables."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.compare import cells
+from mien.data.samples import Rows, Samples, table
+from mien.data.subset import of_classes, sampled, without_official_test
+from mien.errors import DataError, UsageError
+from mien.evaluation.statistics import unpaired_difference
+from mien.recipe import parse
+from mien.replay import tables
+from mien.replay.data import find, fitted_to
+from mien.replay.published import STUDIES
+from mien.replay.run import plan, replay
+from mien.replay.studies import PROTOCOLS, SCALES, grid, patched, published_arm
+
+TINY = ("data.limit=96", "fit.epochs=1", "chain=[grey, {resize: 32}]", "evaluate.bootstrap=20")
+
+
+def drawn(labels: list[str], splits: list[str | None], **columns: Any) -> Samples:
+    rows = table([f"drawn#{i}" for i in range(len(labels))], labels, source="drawn", split=splits, **columns)
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), np.uint8)
+    return Samples(rows, tuple(sorted(set(labels))), Rows(pixels, "drawn"))
+
+
+def fer_tree(root: Path, each: int = 2) -> Path:
+    for usage, above in (("Training", "train"), ("PublicTest", "test"), ("PrivateTest", "test")):
+        for label in ("angry", "happy", "sad"):
+            folder = root / above / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(each):
+                cv2.imwrite(str(folder / f"{usage}_{i}.png"), np.full((48, 48), 40 * i, np.uint8))
+    return root
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_cell_of_a_study_has_a_printed_row(study: str, protocol: Any, scale: Any) -> None:
+    content = grid(study, protocol, scale)
+    arms = {published_arm(cell.place) for cell in cells_of(content)}
+    printed = {name for name in STUDIES[study].figures if name != "mean" and not name.startswith("trial")}
+    assert arms == printed
+
+
+def cells_of(content: dict[str, Any]) -> list[Any]:
+    from mien.compare import spread
+
+    return spread(content)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_is_a_grid_that_compare_reads_too(study: str) -> None:
+    assert len(cells(Path(f"studies/{study}"))) >= 2
+
+
+def test_only_the_published_order_balances_before_the_split() -> None:
+    orders = {
+        (study, protocol): {cell.recipe.balance.order for cell in cells_of(grid(study, protocol, scale))}
+        for study in STUDIES
+        for protocol in PROTOCOLS
+        for scale in SCALES
+    }
+    early = {key for key, found in orders.items() if "balance-before-split" in found}
+    assert early == {("smote-vgg19", "as-published"), ("preprocessing-grid", "as-published")}
+
+
+def test_cells_that_no_protocol_changes_are_run_once() -> None:
+    made = plan("preprocessing-grid", None, PROTOCOLS, "small")
+    assert [len(arms) for arms in made.arms.values()] == [27, 27]
+    assert len(made.cells) == 27 + 18
+
+
+def test_a_merge_patch_is_that_of_the_standard() -> None:
+    # Examples of RFC 7396, appendix A.
+    assert patched({"a": "b"}, {"a": "c"}) == {"a": "c"}
+    assert patched({"a": "b", "b": "c"}, {"a": None}) == {"b": "c"}
+    assert patched({"a": [{"b": "c"}]}, {"a": [1]}) == {"a": [1]}
+    assert patched({"e": None}, {"a": 1}) == {"e": None, "a": 1}
+    assert patched({}, {"a": {"bb": {"ccc": None}}}) == {"a": {"bb": {}}}
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UsageError, match="unknown study"):
+        grid("smote-vgg16", "leak-free", "full")
+    with pytest.raises(UsageError, match="unknown scale"):
+        grid("smote-vgg19", "leak-free", "tiny")  # type: ignore[arg-type]
+
+
+def test_full_scale_without_data_says_which_files_and_how_to_get_them(tmp_path: Path) -> None:
+    for root in (None, tmp_path):
+        with pytest.raises(DataError) as failure:
+            find("affectnet-hq", root, "full")
+        assert "labels.csv + <class>/*.jpg" in str(failure.value)
+        assert "kaggle datasets download noamsegal/affectnet-training-data" in str(failure.value)
+
+
+def test_fer2013_stands_in_at_small_scale_and_is_not_taken_for_another_set(tmp_path: Path) -> None:
+    root = fer_tree(tmp_path)
+    for wanted in ("mma", "oheix", "ckplus", "affectnet-hq"):
+        found = find(wanted, root, "small")
+        assert (found.source, found.own) == ("fer2013", False)
+        assert "standing in" in found.differs(wanted)[0]
+    assert find("fer2013", root, "small").own
+    with pytest.raises(DataError):
+        find("ckplus", root, "full")
+
+
+def test_where_the_data_names_no_subjects_twins_are_cleaned_out_instead(tmp_path: Path) -> None:
+    base = grid("resnet50-transfer", "leak-free", "small")["base"]
+    recipe = parse(base | {"name": "leak-free"})
+    assert fitted_to(recipe, find("ckplus", None, "small")).split.method == "grouped"
+    split = fitted_to(recipe, find("ckplus", fer_tree(tmp_path), "small")).split
+    assert (split.method, split.clean) == ("stratified", "train")
+
+
+def test_classes_become_the_label_set_and_votes_for_others_are_struck_out() -> None:
+    votes = [[0.6, 0.3, 0.1], [0.2, 0.8, 0.0], [0.1, 0.1, 0.8]]
+    samples = drawn(["anger", "fear", "sadness"], [None] * 3, votes=votes)
+    chosen = of_classes(samples, ["sad", "angry"])
+    assert chosen.labels == ("anger", "sadness")
+    assert chosen.table["image"].tolist() == ["drawn#0", "drawn#2"]
+    assert chosen.votes is not None
+    np.testing.assert_allclose(chosen.votes, [[6 / 7, 1 / 7], [1 / 9, 8 / 9]], rtol=1e-6)
+    with pytest.raises(UsageError, match="does not have"):
+        of_classes(samples, ["anger", "contempt"])
+
+
+def test_a_sample_keeps_classes_and_splits_in_proportion_and_follows_its_seed() -> None:
+    samples = drawn(["anger"] * 60 + ["fear"] * 30 + ["fear"] * 10, ["train"] * 90 + ["test"] * 10)
+    few = sampled(samples, 20)
+    assert few.table.groupby(["split", "label"]).size().to_dict() == {
+        ("test", "fear"): 2,
+        ("train", "anger"): 12,
+        ("train", "fear"): 6,
+    }
+    assert few.table["image"].tolist() == sampled(samples, 20).table["image"].tolist()
+    assert few.table["image"].tolist() != sampled(samples, 20, seed=1).table["image"].tolist()
+    assert sampled(samples, 100) is samples
+
+
+def test_the_official_test_part_is_held_out_whatever_it_is_called() -> None:
+    three = drawn(["anger", "fear"] * 30, ["train"] * 40 + ["validation"] * 10 + ["test"] * 10)
+    assert len(without_official_test(three)) == 50
+    two = drawn(["anger", "fear"] * 30, ["train"] * 40 + ["validation"] * 20)
+    assert set(without_official_test(two).table["split"]) == {"train"}
+
+
+def test_a_difference_between_arms_on_rows_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    worse, better = rng.random(800) < 0.5, rng.random(600) < 0.7
+    found = unpaired_difference(worse, better)
+    assert found.value == pytest.approx(better.mean() - worse.mean())
+    standard_error = np.sqrt(0.25 / 800 + 0.21 / 600)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
+    children = unpaired_difference(np.repeat(worse, 4), better, groups_a=list(np.repeat(np.arange(800), 4)))
+    assert children.high - children.low == pytest.approx(found.high - found.low, rel=0.1)
+
+
+def test_the_published_order_is_set_beside_the_leak_free_one(tmp_path: Path) -> None:
+    steps = "balance.steps=[{smote: {target: 12, neighbours: 1}}, {undersample: {target: 12}}]"
+    changes = ("data.limit=160", *TINY[1:], "model.backbone=mien-tiny")
+    made = plan("smote-vgg19", None, PROTOCOLS, "small", (*changes, steps))
+    assert {cell.recipe.data.hold_out for cell in made.cells.values()} == {True}
+    document = replay("smote-vgg19", out=tmp_path, changes=(*changes, steps))
+    assert document["failures"] == {}
+    after = document["arms"][1]
+    assert after["arm"] == "after"
+    assert after["published"]["accuracy"] == 0.7393
+    assert after["gain"]["low"] <= after["gain"]["value"] <= after["gain"]["high"]
+    held_out = [after["replayed"][protocol]["held_out"] for protocol in PROTOCOLS]
+    assert held_out[0]["rows"] == held_out[1]["rows"] > 0
+    files = tables.write(document, tmp_path)
+    text = {path.suffix: path.read_text() for path in files}
+    for kind in (".html", ".md"):
+        assert "gained by the published order" in text[kind]
+        assert "73.93%" in text[kind]
+        assert "synthetic faces" in text[kind]
+    assert r"73.93\%" in text[".tex"]
+    assert text[".tex"].count(r"\\") == len(tables.table(document).rows) + 1
+
+
+def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_the_others_finish(
+    tmp_path: Path,
+) -> None:
+    changes = (*TINY, "model.backbone=mien-tiny")
+    document = replay("resnet50-transfer", None, ("leak-free",), "small", tmp_path, changes)
+    assert document["failures"] == {}
+    assert (tmp_path / "start" / "start-mien-tiny" / "metrics.json").is_file()
+    assert document["findings"][0]["what"] == "scratch against transfer"
+    assert document["findings"][0]["p"] is not None
+    broken = replay("resnet50-transfer", None, ("leak-free",), "small", tmp_path, (*TINY, "model.backbone=no-such"))
+    assert len(broken["failures"]) == 2
+    assert "failed: " in tables.markdown(tables.table(broken))
+
+
+def test_an_embedding_is_fitted_read_out_and_judged_like_any_network(tmp_path: Path) -> None:
+    from mien.judging import finished, rows_of
+
+    changes = (
+        TINY[0], "chain=[grey, {resize: 32}]", "evaluate.bootstrap=20", "triplet.epochs=1",
+        "triplet.validation_rows=16", "triplet.readout=neighbours",
+    )  # fmt: skip
+    document = replay("facenet-triplet", None, ("as-published",), "small", tmp_path, changes)
+    assert document["failures"] == {}
+    figures = document["arms"][0]["replayed"]["as-published"]
+    assert set(figures["embedding"]["readouts"]) == {"centroid", "neighbours", "linear"}
+    folder = Path(figures["run"])
+    assert {"history.csv", "predictions.parquet", "report.html"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "figures" / "embedding.svg").is_file()
+    opened = finished(folder)
+    material, rows = rows_of(opened, "test")
+    again = opened.probabilities(material.pixels, material.place[rows])
+    accuracy = float((again.argmax(1) == material.samples.targets[rows]).mean())
+    assert accuracy == pytest.approx(figures["accuracy"]["value"])
