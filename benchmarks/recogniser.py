@@ -4,8 +4,9 @@
 
 ARRAYS holds images.npy, emotion.npy, usage.npy and votes.npy of FER2013 (`unpack.py OUT --layout arrays`), PORTRAITS
 is a folder of 350x350 pictures. `--fer-python` is the interpreter of an environment with `fer==25.10.3
-tensorflow-cpu==2.19.* "setuptools<81"`; without it only mien is measured. `--mien-python` is one with mien's base
-install alone, so that its installed size is that of a user's.
+tensorflow-cpu==2.19.* "setuptools<81" "opencv-contrib-python<5"` (OpenCV 5 brings no Haar cascade, and fer then fails
+on every picture); without it only mien is measured. `--mien-python` is one with mien's base install alone, so that its
+installed size is that of a user's.
 
 Every system runs in its own process on one and the same core, one after another, `--rounds` times over, so that a busy
 machine hurts all alike; figures are medians over the rounds. Faces are 48x48 crops in memory to probabilities, each
