@@ -30,19 +30,19 @@ class Conditions:
     that of the expressions (0..1); `idle` the reach of movements that do not belong to them.
     """
 
-    yaw: float = 18.0
+    yaw: float = 20.0
     pitch: float = 9.0
-    roll: float = 8.0
-    shift: float = 0.03
+    roll: float = 9.0
+    shift: float = 0.035
     scale: tuple[float, float] = (1.2, 1.4)
     contrast: tuple[float, float] = (0.0, 0.4)
     gain: tuple[float, float] = (0.8, 1.2)
-    covered: float = 0.2
+    covered: float = 0.25
     cover: tuple[float, float] = (0.12, 0.3)
     blur: tuple[float, float] = (0.0, 0.014)
     noise: tuple[float, float] = (0.0, 9.0)
-    intensity: tuple[float, float] = (0.55, 1.0)
-    idle: float = 0.2
+    intensity: tuple[float, float] = (0.4, 1.0)
+    idle: float = 0.25
 
     def view(self, rng: np.random.Generator) -> View:
         """A view drawn at random."""
