@@ -6,12 +6,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from mien.compare import cells
+from mien.cli import app
+from mien.compare import cells, spread
 from mien.data.samples import Rows, Samples, table
 from mien.data.subset import of_classes, sampled, without_official_test
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, RunError, UsageError
 from mien.evaluation.statistics import unpaired_difference
+from mien.judging import finished, rows_of
 from mien.recipe import parse
 from mien.replay import tables
 from mien.replay.data import find, fitted_to
@@ -49,8 +52,6 @@ def test_every_cell_of_a_study_has_a_printed_row(study: str, protocol: Any, scal
 
 
 def cells_of(content: dict[str, Any]) -> list[Any]:
-    from mien.compare import spread
-
     return spread(content)
 
 
@@ -200,8 +201,6 @@ def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_t
 
 
 def test_an_embedding_is_fitted_read_out_and_judged_like_any_network(tmp_path: Path) -> None:
-    from mien.judging import finished, rows_of
-
     changes = (
         TINY[0], "chain=[grey, {resize: 32}]", "evaluate.bootstrap=20", "triplet.epochs=1",
         "triplet.validation_rows=16", "triplet.readout=neighbours",
@@ -213,8 +212,37 @@ def test_an_embedding_is_fitted_read_out_and_judged_like_any_network(tmp_path: P
     folder = Path(figures["run"])
     assert {"history.csv", "predictions.parquet", "report.html"} <= {path.name for path in folder.iterdir()}
     assert (folder / "figures" / "embedding.svg").is_file()
+    assert "retrieval among training pictures" in (folder / "report.html").read_text()
     opened = finished(folder)
     material, rows = rows_of(opened, "test")
     again = opened.probabilities(material.pixels, material.place[rows])
     accuracy = float((again.argmax(1) == material.samples.targets[rows]).mean())
     assert accuracy == pytest.approx(figures["accuracy"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["smote-vgg16"], "did you mean 'smote-vgg19'?"),
+        (["smote-vgg19", "--protocol", "mine"], "as-published, leak-free, both"),
+        (["smote-vgg19", "--scale", "tiny"], "full, small"),
+    ],
+)
+def test_the_command_line_refuses_what_it_does_not_know(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["replay", *arguments])
+    assert isinstance(result.exception, UsageError)
+    assert said in str(result.exception)
+
+
+def test_the_command_line_prints_the_table_and_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {
+        "study": "smote-vgg19", "title": "A study", "question": "Does it help?", "scale": "small",
+        "protocols": ["leak-free"], "arms": [], "findings": [], "differs": ["Fewer rows."], "doubts": ["One run."],
+        "failures": {"smote-vgg19-after": "DataError: no rows"},
+    }  # fmt: skip
+    monkeypatch.setattr("mien.replay.run.replay", lambda *_: document)
+    result = CliRunner().invoke(app, ["replay", "smote-vgg19", "--protocol", "leak-free", "--out", str(tmp_path)])
+    assert isinstance(result.exception, RunError)
+    assert "differs: Fewer rows." in result.stdout
+    assert "smote-vgg19-after failed: DataError: no rows" in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {f"replay.{kind}" for kind in ("html", "md", "tex", "json")}

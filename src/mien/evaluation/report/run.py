@@ -49,7 +49,14 @@ def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gall
         pictures=_pictures(kept),
         before=run.metrics.get("test_uncalibrated"),
         chosen=chosen(run),
+        embedding=_embedding(run),
     )
+
+
+def _embedding(run: Run) -> dict[str, Any] | None:
+    """The map of a run that fitted an embedding, and what its vectors know; None for other runs."""
+    picture, found = run.folder / "figures" / "embedding.svg", run.metrics.get("embedding")
+    return {"map": picture.read_text(encoding="utf-8"), **found} if found and picture.is_file() else None
 
 
 def draw(run: Run) -> dict[str, str]:
