@@ -57,7 +57,7 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
 
 def _bytes(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with path.open("rb", buffering=0) as stream:
             # No more than the file has: Python sets aside all that is asked for before it reads.
             data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     except OSError as error:
