@@ -1,6 +1,7 @@
 """Networks by name: the own small ones and any of timm's, with a head, transfer and freezing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 from mien.errors import MienError, RunError, UsageError, unknown
 from mien.training.small import MienSmall
 
-OWN: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "mien-small": ((32, 96, 192), (1, 2, 1)),
-    "mien-tiny": ((16, 48, 96), (1, 1, 1)),
+OWN: Mapping[str, Callable[[int], nn.Module]] = {
+    "mien-small": partial(MienSmall, widths=(32, 96, 192), depths=(1, 2, 1)),
+    "mien-tiny": partial(MienSmall, widths=(16, 48, 96), depths=(1, 1, 1)),
 }
-"""Widths and depths of the networks of `mien.training.small`."""
+"""The networks of this package: given the channels of a picture, a module from (N, C, H, W) to features (N, F)."""
 
 SHORTCUTS: Mapping[str, str] = {
     "vgg16": "vgg16",
@@ -146,7 +147,7 @@ def _backbone(spec: Model, channels: int, size: tuple[int, int]) -> nn.Module:
     if spec.backbone in OWN:
         if spec.weights == "hub":
             raise UsageError(f"no hub has weights of {spec.backbone}", then="name a file or an earlier run as weights")
-        return MienSmall(channels, *OWN[spec.backbone])
+        return OWN[spec.backbone](channels)
     name = SHORTCUTS.get(spec.backbone, spec.backbone)
     if not timm.is_model(name):
         raise unknown("backbone", spec.backbone, [*OWN, *SHORTCUTS, *timm.list_models()])
