@@ -1,13 +1,13 @@
 """The command line: `mien`. Heavy packages are imported inside the commands that need them."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from mien import __version__
 from mien.cli import audit, data, models, predict, replay, report, runs
-from mien.errors import MienError
+from mien.errors import MienError, MissingExtra
 
 app = typer.Typer(
     name="mien",
@@ -58,8 +58,16 @@ def main() -> None:
     try:
         app()
     except MienError as error:
-        print(f"mien: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        _refuse(error)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "mien").partition(".")[0] == "mien":
+            raise
+        _refuse(MissingExtra(f"this command (it imports {missing.name})", "train"))
     except KeyboardInterrupt:
         print("mien: stopped; what was written is whole, `--resume` goes on", file=sys.stderr)  # noqa: T201
         sys.exit(130)
+
+
+def _refuse(error: MienError) -> NoReturn:
+    print(f"mien: {error}", file=sys.stderr)  # noqa: T201
+    sys.exit(error.exit_code)
