@@ -75,14 +75,14 @@ def test_a_command_is_understood(line: str) -> None:
         _, command, words = command.resolve_command(context, [*context.protected_args, *context.args])
 
 
-@pytest.mark.parametrize(("name", "command"), walk(get_command(app)))
+@pytest.mark.parametrize(("name", "command"), list(walk(get_command(app))))
 def test_every_command_has_an_example_takes_json_and_is_in_the_readme(name: str, command: Any) -> None:
     assert [line for line in examples(command.help) if line.startswith(name)]
     assert "--json" in [option for parameter in command.params for option in parameter.opts]
     assert f"`{name}`" in TEXTS["README.md"]
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", list(shipped()))
 def test_a_recipe_that_ships_parses(name: str) -> None:
     assert cells(Path(name))
 

@@ -47,7 +47,7 @@ app.command("audit")(audit.audit)
 app.command("export")(runs.export)
 app.command("predict")(predict.predict)
 
-bundles = typer.Typer(help="The models that come with mien, and files to fetch once.", invoke_without_command=True)
+bundles = typer.Typer(invoke_without_command=True)
 bundles.callback()(models.models)
 bundles.command("pull")(models.pull)
 app.add_typer(bundles, name="models")
