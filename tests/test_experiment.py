@@ -118,7 +118,8 @@ def test_a_killed_run_resumes_to_the_figures_of_an_uninterrupted_one(home: Path)
 
 
 def test_seeds_make_a_folder_of_runs(home: Path) -> None:
-    done = mien("train", home / "small.yaml", "--set", "seeds=[0, 1]", "--set", "fit.epochs=1", "--out", home / "seeds", "--json")
+    changes = ["--set", "seeds=[0, 1]", "--set", "fit.epochs=1"]
+    done = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--json")
     assert [Path(run["run"]).name for run in json.loads(done.stdout)["runs"]] == ["seed-0", "seed-1"]
 
 

@@ -244,6 +244,7 @@ def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     """The audit of the split that will be used; a recipe that balances before the split is let through, and says so."""
     if recipe.audit == "off":
         return None
+    assert material.looks is not None
     grouped = recipe.split.method in ("grouped", "grouped-kfold")
     found = audit(
         material.samples, material.looks, parents=material.parents, promised=(recipe.split.group,) if grouped else ()

@@ -40,11 +40,11 @@ class Finished:
 
     def probabilities(
         self, pixels: NDArray[np.uint8], positions: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.float32]:
         """Calibrated probabilities (n, classes) of prepared pixels, or of some positions of them."""
         rows = np.arange(len(pixels)) if positions is None else positions
         logits = predict(self.network, pixels, rows, self.chain.normalise, self.recipe.evaluate.flip)
-        return calibration.softmax(logits, self.temperature)
+        return calibration.softmax(logits, self.temperature).astype(np.float32)
 
 
 def finished(folder: Path) -> Finished:

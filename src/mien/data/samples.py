@@ -97,7 +97,7 @@ class Samples:
         """Label distributions (N, classes) float32, or None when the dataset has none."""
         if self.table["votes"].isna().any():
             return None
-        return np.stack(self.table["votes"].to_numpy()).astype(np.float32)
+        return np.stack(list(self.table["votes"])).astype(np.float32)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of the rows of one split, ascending."""

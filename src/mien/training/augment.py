@@ -19,7 +19,8 @@ class Augment(BaseModel):
     `rotation` and `shear` are degrees, `shift_x` and `shift_y` fractions of the picture, `zoom` a fraction of its
     scale, `brightness` a fraction of full white, `contrast` a fraction of the picture's own contrast, `erasing` the
     chance of a blanked rectangle (Zhong et al. 2020), `flip_horizontal` and `flip_vertical` chances, `mixup` and
-    `cutmix` the alpha of their beta distributions (Zhang et al. 2018; Yun et al. 2019; 0 is off), `fill` what stands outside the picture.
+    `cutmix` the alpha of their beta distributions (Zhang et al. 2018; Yun et al. 2019; 0 is off), `fill` what stands
+    outside the picture.
     The names of Keras' `ImageDataGenerator` are accepted too (`rotation_range`, `width_shift_range`, ...).
     """
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
@@ -153,12 +153,12 @@ def _backbone(spec: Model, channels: int, size: tuple[int, int]) -> nn.Module:
         raise unknown("backbone", spec.backbone, [*OWN, *SHORTCUTS, *timm.list_models()])
     trunk = _created(name, channels, size, pretrained=spec.weights == "hub")
     if isinstance(trunk, timm.models.VGG):
-        trunk.pre_logits = nn.Identity()
+        trunk.add_module("pre_logits", nn.Identity())
     return trunk
 
 
 def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) -> nn.Module:
-    options = {"pretrained": pretrained, "in_chans": channels, "num_classes": 0}
+    options: dict[str, Any] = {"pretrained": pretrained, "in_chans": channels, "num_classes": 0}
     try:
         try:
             return timm.create_model(name, img_size=size, **options)

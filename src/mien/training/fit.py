@@ -60,7 +60,7 @@ def fit(
     lightning.seed_everything(seed, verbose=False)
     last = folder / "checkpoints" / "last.ckpt"
     module = Module(
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last),
         spec,
         changes,
         torch.from_numpy(normalise.scale),

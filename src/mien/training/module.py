@@ -62,6 +62,10 @@ class Module(lightning.LightningModule):
     All randomness of an epoch follows from `seed` and the epoch's number: a resumed fit is the same fit.
     """
 
+    scale: Tensor
+    offset: Tensor
+    class_weights: Tensor | None
+
     def __init__(
         self,
         network: Classifier,
