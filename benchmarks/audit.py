@@ -47,8 +47,8 @@ def accuracy(root: Path) -> None:
     copies = [TRANSFORMATIONS[name](originals[row], rng) for name, row in zip(changes, chosen, strict=True)]
     pairs = near_pairs(np.concatenate([originals, looks_of(copies).miniatures]), THRESHOLDS[0])
     copy = pairs.right - len(originals)
-    planted = (copy >= 0) & (pairs.left == chosen[copy])
-    change = np.where(copy >= 0, changes[copy], "originals")
+    planted = (copy >= 0) & (pairs.left == chosen[np.maximum(copy, 0)])
+    change = np.where(copy >= 0, changes[np.maximum(copy, 0)], "originals")
     print(
         f"{len(originals):,} distinct pictures, {EACH:,} copies a transformation; recall/precision from each threshold"
     )
