@@ -171,11 +171,11 @@ def _held_out(run: Path, stages: Stages) -> dict[str, Any]:
 
 
 def _gain(predictions: Mapping[str, pd.DataFrame], names: Sequence[str]) -> dict[str, float | None] | None:
-    """Accuracy as published minus accuracy leak-free, each on its own test rows; None where it is one run."""
+    """Accuracy as published minus accuracy leak-free, paired where the test rows are the same; None for one run."""
     if len(set(names)) < 2:
         return None
     published, clean = (predictions[name] for name in names)
-    return _apart(clean, published)
+    return _pair(clean, published)["difference"]
 
 
 def _apart(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float | None]:
