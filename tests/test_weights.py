@@ -1,0 +1,47 @@
+"""The bundles that ship: small, described, as accurate as they say, with a card each."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.runtime import bundle
+from mien.runtime.recognizer import Recognizer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_default_ships() -> None:
+    assert "ferplus" in bundle.names()
+
+
+@pytest.mark.parametrize("name", bundle.names())
+def test_a_bundle_is_small_and_says_what_it_is(name: str) -> None:
+    found = bundle.load(name)
+    assert found.size < 4e6
+    assert found.info.name == name
+    assert found.info.licence and found.info.training_data and found.info.recipe_digest
+    assert 0 < found.info.figures["test"]["accuracy"]["low"] < found.info.figures["test"]["accuracy"]["value"]
+    assert not found.info.flip, "one forward pass"
+
+
+@pytest.mark.parametrize("name", bundle.names())
+def test_its_card_states_the_same_figures(name: str) -> None:
+    text = (ROOT / "docs" / "models" / f"{name}.md").read_text(encoding="utf-8")
+    accuracy = bundle.load(name).info.figures["test"]["accuracy"]
+    assert f"{accuracy['value']:.1%}" in text and f"{accuracy['low']:.1%} to {accuracy['high']:.1%}" in text
+    assert "no measurement of what a person feels" in text
+
+
+def test_the_default_reads_real_test_pictures(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["unpack.py", str(tmp_path), "--layout", "arrays", "--limit", "500"]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(shared / "data" / "unpack.py"), run_name="__main__")
+    images, votes = np.load(tmp_path / "images.npy"), np.load(tmp_path / "votes.npy")[:, :8]
+    names = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+    clear = (np.load(tmp_path / "usage.npy") == "PrivateTest") & (votes.max(axis=1) > 5)
+    answers = Recognizer(bundle.load("ferplus"), crop="whole").analyze(list(images[clear]))
+    right = [a.faces[0].expression == names[v] for a, v in zip(answers, votes[clear].argmax(axis=1), strict=True)]
+    assert np.mean(right) > 0.75
