@@ -1,6 +1,6 @@
 """The bundles that ship: small, described, as accurate as they say, with a card each."""
 
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,10 +35,9 @@ def test_its_card_states_the_same_figures(name: str) -> None:
     assert "no measurement of what a person feels" in text
 
 
-def test_the_default_reads_real_test_pictures(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["unpack.py", str(tmp_path), "--layout", "arrays", "--limit", "500"]
-    monkeypatch.setattr(sys, "argv", words)
-    runpy.run_path(str(shared / "data" / "unpack.py"), run_name="__main__")
+def test_the_default_reads_real_test_pictures(shared: Path, tmp_path: Path) -> None:
+    words = [sys.executable, shared / "data" / "unpack.py", tmp_path, "--layout", "arrays", "--limit", "500"]
+    subprocess.run(words, check=True, capture_output=True)
     images, votes = np.load(tmp_path / "images.npy"), np.load(tmp_path / "votes.npy")[:, :8]
     names = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
     clear = (np.load(tmp_path / "usage.npy") == "PrivateTest") & (votes.max(axis=1) > 5)
