@@ -267,7 +267,7 @@ def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any
 def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> nn.Module:
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
-    network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels))
+    network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels), recipe.seeds[0])
     return fit(
         network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,
         recipe.augment, chain.normalise, folder, recipe.seeds[0], stages("train"),

@@ -86,12 +86,13 @@ class Classifier(nn.Module):
         return self
 
 
-def build(spec: Model, channels: int, size: tuple[int, int], classes: int) -> Classifier:
-    """The network of a recipe, its weights loaded and its frozen part frozen.
+def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed: int = 0) -> Classifier:
+    """The network of a recipe, its weights loaded and its frozen part frozen; what starts at random follows `seed`.
 
     Raises UsageError for a name that timm does not know or a size the backbone cannot take, and MienError when weights
     cannot be had.
     """
+    torch.manual_seed(seed)
     backbone = _backbone(spec, channels, size)
     network = Classifier(backbone, _features(backbone, spec.backbone, channels, size), spec, classes)
     if spec.weights and spec.weights != "hub":
