@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from mien.cli import app
+from mien.errors import MienError
 from mien.runtime.bundle import load as load_bundle
 
 RECIPE = """
@@ -29,13 +32,25 @@ evaluate: {bootstrap: 100}
 """
 
 
-def mien(*words: object, check: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", "from mien.cli import main; main()", *map(str, words)],
-        capture_output=True, text=True, env=os.environ | environment,
-    )  # fmt: skip
-    assert done.returncode == check, done.stderr + done.stdout
-    return done
+# Libraries warn of their own future here and there; in a run that is theirs to say and no failure of ours.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+class Said(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+def mien(*words: object, check: int = 0) -> Said:
+    """The command line in this process, since every new one would import the training libraries anew."""
+    done = CliRunner().invoke(app, [*map(str, words)])
+    code, stderr = done.exit_code, done.stderr
+    if isinstance(done.exception, MienError):
+        code, stderr = done.exception.exit_code, str(done.exception)
+    elif done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert code == check, stderr + done.stdout
+    return Said(done.stdout, stderr)
 
 
 @pytest.fixture(scope="module")
