@@ -1,5 +1,6 @@
 """From a run to a bundle: an ONNX network that answers as the run does, or no bundle at all."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -85,10 +86,13 @@ def export(
 def _trace(run: Finished, path: Path) -> None:
     size, channels = run.chain.size, run.chain.channels
     assert size is not None and channels is not None
-    torch.onnx.export(
-        run.network.eval(), (torch.zeros(2, channels, *size),), str(path), input_names=[INPUT], output_names=[OUTPUT],
-        dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}}, opset_version=17, dynamo=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # The newer exporter wants a package more and gives the same graph for these networks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            run.network.eval(), (torch.zeros(2, channels, *size),), str(path), input_names=[INPUT], output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}}, opset_version=17, dynamo=False,
+        )  # fmt: skip
 
 
 def _quantise(path: Path, inputs: NDArray[np.float32]) -> None:

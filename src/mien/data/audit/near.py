@@ -42,7 +42,7 @@ def near_pairs(miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: 
     pictures the candidates come from an approximate index (FAISS IVF) instead of all pairs. Above 1 a threshold
     is beyond reach, and nothing is searched.
     """
-    if threshold > 1:
+    if threshold > 1 or len(miniatures) < 2:
         none = np.empty(0, np.int64)
         return Pairs(none, none, np.empty(0, np.float32), np.empty(0, bool))
     left, right, mirrored = candidates(miniatures, indexed)
