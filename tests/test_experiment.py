@@ -162,8 +162,8 @@ def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path
 
 def test_smote_children_never_leave_the_training_part(home: Path) -> None:
     mien(
-        "train", home / "small.yaml", "--set", "fit.epochs=1", "--set", "balance.steps=[{smote: {neighbours: 2, target: 30}}]",
-        "--out", home / "smote",
+        "train", home / "small.yaml", "--set", "fit.epochs=1",
+        "--set", "balance.steps=[{smote: {neighbours: 2, target: 30}}]", "--out", home / "smote",
     )  # fmt: skip
     samples = pd.read_parquet(home / "smote" / "samples.parquet")
     made = samples[samples["parent"].notna()]
@@ -213,7 +213,8 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
         + "name: x, data: {source: synthetic, options: {count: 240, size: 24, seed: 3}}, "
         + "chain: [grey, {resize: 24}], fit: {epochs: 1, batch: 32}, evaluate: {bootstrap: 50}, "
         + "model: {backbone: mien-tiny}}\n"
-        + "axes:\n  balance:\n    none: {}\n    impossible:\n      balance.steps: [{smote: {neighbours: 500, target: 30}}]\n"
+        + "axes:\n  balance:\n    none: {}\n"
+        + "    impossible:\n      balance.steps: [{smote: {neighbours: 500, target: 30}}]\n"
         + "    oversampled:\n      balance.steps: [{oversample: {target: 30}}]\n"
     )
     failed = mien("compare", home / "grid.yaml", "--out", home / "grid", "--json", check=1)

@@ -90,9 +90,15 @@ def _trace(run: Finished, path: Path) -> None:
         # The newer exporter wants a package more and gives the same graph for these networks.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            run.network.eval(), (torch.zeros(2, channels, *size),), str(path), input_names=[INPUT], output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}}, opset_version=17, dynamo=False,
-        )  # fmt: skip
+            run.network.eval(),
+            (torch.zeros(2, channels, *size),),
+            str(path),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}},
+            opset_version=17,
+            dynamo=False,
+        )
 
 
 def _quantise(path: Path, inputs: NDArray[np.float32]) -> None:
