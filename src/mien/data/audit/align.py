@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 Stack = NDArray[np.floating]
 
+THREADS = min(4, os.cpu_count() or 1)
+
 _TINY, _SMALL = 16, 24
-_UNLIKE_AT_A_GLANCE, _UNLIKE = 0.92, 0.94
-_STEPS = 3
+_UNLIKE_AT_A_GLANCE, _UNLIKE = 0.92, 0.95
+_STEPS, _MORE_STEPS = 3, 2
 _REACH = 0.25
-_BLOCK = 1024
+_BLOCK = 256
 
 
 def similarity(
@@ -35,19 +37,19 @@ def similarity(
         one, other = _turned(tiny[left[pairs]], mirrored[pairs]), tiny[right[pairs]]
         alike = np.flatnonzero(_tangent_correlation(one, other) > _UNLIKE_AT_A_GLANCE)
         one, other = one[alike], other[alike]
-        motion = _alignment(one, other, np.tile(np.array([1, 0], np.float32), (len(alike), 2, 1)))
+        motion = _alignment(one, other, np.tile(np.array([1, 0], np.float32), (len(alike), 2, 1)), _STEPS)
         still = _correlation(one, other, motion) > _UNLIKE
         alike, motion = alike[still], motion[still]
         pairs = pairs[alike]
         found[alike] = _refined(_turned(miniatures[left[pairs]], mirrored[pairs]), miniatures[right[pairs]], motion)
         return found
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return np.concatenate([np.empty(0, np.float32), *pool.map(block, range(0, len(left), _BLOCK))])
 
 
 def _refined(left: NDArray[np.uint8], right: NDArray[np.uint8], motion: Stack) -> NDArray[np.float32]:
-    motion = _alignment(shrunk(left, _SMALL), shrunk(right, _SMALL), motion)
+    motion = _alignment(shrunk(left, _SMALL), shrunk(right, _SMALL), motion, _MORE_STEPS)
     (left_whole, left_detail), (right_whole, right_detail) = _bands(left), _bands(right)
     found = _correlation(left_whole, right_whole, motion) + _correlation(left_detail, right_detail, motion)
     return np.asarray(found / 2, np.float32)
@@ -91,10 +93,10 @@ def _tangent_correlation(left: Stack, right: Stack) -> NDArray[np.float32]:
     return np.asarray((explained * aim).sum(axis=1) / (lengths + 1e-6), np.float32)
 
 
-def _alignment(left: Stack, right: Stack, motion: Stack) -> Stack:
+def _alignment(left: Stack, right: Stack, motion: Stack, steps: int) -> Stack:
     """Scale and shift (P, 2 axes, 2) that lay `right` over `left`, in units of half a picture; (1, 0) is none."""
     aim = _flat(left)[:, :, None]
-    for _ in range(_STEPS):
+    for _ in range(steps):
         moved, seen = _warp(right, motion)
         columns = _tangents(moved)
         weighted = columns * _flat(seen)[:, None]

@@ -1,12 +1,14 @@
 """Near twins: one picture resized, recompressed, mirrored, relit or slightly cropped into another."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from mien.data.audit.align import similarity
+from mien.data.audit.align import THREADS, similarity
 from mien.data.audit.descriptor import WIDTH, learn
 
 NEAR = 0.93
@@ -15,7 +17,7 @@ NEAR = 0.93
 CANDIDATE = 0.79
 EXHAUSTIVE = 128
 INDEXED = 100_000
-_BLOCK = 1024
+_BLOCK = 512
 _PROBES = 24
 
 
@@ -45,8 +47,10 @@ def near_pairs(miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: 
     if threshold > 1 or len(miniatures) < 2:
         none = np.empty(0, np.int64)
         return Pairs(none, none, np.empty(0, np.float32), np.empty(0, bool))
-    left, right, mirrored = candidates(miniatures, indexed)
-    alike = similarity(miniatures, left, right, mirrored)
+    # Threads of our own share the work; those of the matrix library would only get in their way.
+    with threadpool_limits(1, "blas"):
+        left, right, mirrored = candidates(miniatures, indexed)
+        alike = similarity(miniatures, left, right, mirrored)
     order = np.lexsort((right, left, -alike))
     order = order[alike[order] >= threshold]
     _, first = np.unique(np.stack([left[order], right[order]]), axis=1, return_index=True)
@@ -74,12 +78,14 @@ def candidates(
 
 
 def _through_all(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Iterator[Found]:
-    for start in range(0, len(queries), _BLOCK):
+    def block(start: int) -> Found:
         close = queries[start : start + _BLOCK] @ targets[start:].T
-        hits = np.flatnonzero(close > CANDIDATE)
-        left, right = np.divmod(hits, close.shape[1])
+        left, right = np.divmod(np.flatnonzero(close > CANDIDATE), close.shape[1])
         later = right > left
-        yield left[later] + start, right[later] + start
+        return left[later] + start, right[later] + start
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(block, range(0, len(queries), _BLOCK))
 
 
 def _through_index(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Iterator[Found]:
@@ -90,8 +96,8 @@ def _through_index(queries: NDArray[np.float32], targets: NDArray[np.float32]) -
     index.train(targets[:: max(1, len(targets) // (cells * 64))])
     index.add(targets)
     index.nprobe = _PROBES
-    for start in range(0, len(queries), _BLOCK * 8):
-        block = queries[start : start + _BLOCK * 8]
+    for start in range(0, len(queries), _BLOCK * 16):
+        block = queries[start : start + _BLOCK * 16]
         limits, _, right = index.range_search(block, CANDIDATE)
         limits = limits.astype(np.int64)
         left = np.repeat(np.arange(start, start + len(block)), limits[1:] - limits[:-1])
