@@ -98,7 +98,8 @@ def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed:
     if spec.weights and spec.weights != "hub":
         load_weights(network, Path(spec.weights))
     freeze(network, {"partial": spec.freeze, "frozen": 1.0}.get(spec.transfer, 0.0))
-    return network
+    # Lightning keeps the modes it finds: frozen layers must be in theirs before the fit.
+    return network.train()
 
 
 def freeze(network: Classifier, share: float) -> None:
