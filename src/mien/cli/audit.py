@@ -26,7 +26,7 @@ def audit(
         float | None, typer.Option(min=0.5, max=1.0, help="Similarity from which pairs are near twins.")
     ] = None,
     noise: Annotated[
-        bool, typer.Option("--noise", help="Also look for wrong labels, by cross-validated predictions (minutes).")
+        bool, typer.Option("--noise", help="Also look for wrong labels, by cross-validated predictions (slower).")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
