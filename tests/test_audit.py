@@ -228,8 +228,8 @@ def test_wrong_labels_are_suspected_and_the_method_is_named() -> None:
         result = found(samples, threshold=1.1, **options)
         (finding,) = [each for each in result.findings if each.code == "label-noise"]
         assert method in finding.message
-        assert len(wrong & set(finding.rows)) >= 0.8 * len(wrong)
-        assert len(wrong & set(finding.rows)) >= 0.8 * finding.count
+        assert len(wrong & set(finding.rows)) >= 0.7 * len(wrong)
+        assert len(wrong & set(finding.rows)) >= 0.9 * finding.count
 
 
 def test_pictures_of_any_size_and_colour_are_compared() -> None:

@@ -64,8 +64,9 @@ def _print(source: str, found: "Audit", out: Path | None) -> None:
 
     console = Console()
     table = Table(title=f"{source}: {found.images:,} pictures", title_justify="left")
-    for column in ("severity", "finding", "meaning"):
-        table.add_column(column, overflow="fold")
+    table.add_column("severity")
+    table.add_column("finding", no_wrap=True)
+    table.add_column("meaning", overflow="fold")
     table.add_column("count", justify="right")
     for finding in found.findings:
         style = _STYLE[finding.severity]
