@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 
 from mien.data.audit import (
     Audit,
-    Promises,
     audit,
     check_before_training,
     children,
     clean_train,
     look,
     looks_of,
-    recipe_findings,
 )
 from mien.data.audit.near import near_pairs
 from mien.data.audit.page import write_page
@@ -175,15 +173,6 @@ def test_children_made_before_the_split_are_caught_by_name(step: object, code: s
     right = balanced(resplit(material, SplitSpec("stratified", (0.6, 0.2, 0.2))), parse([step]), 0)
     assert len(right.samples) > len(samples)
     assert children(right.samples, right.parents) == []
-
-
-def test_the_test_split_as_monitor_is_refused_by_name() -> None:
-    result = found(samples_of(pictures(12), in_three_parts(12)))
-    with pytest.raises(AuditBlocked, match="test-as-monitor"):
-        check_before_training(result, promises=Promises(monitor="test"))
-    assert recipe_findings(Promises()) == []
-    judged = check_before_training(result, "off", Promises(monitor="test"))
-    assert codes(judged)["test-as-monitor"] == "block"
 
 
 def test_blank_tiny_and_unreadable_pictures_are_told(tmp_path: Path) -> None:

@@ -135,7 +135,23 @@ def test_a_killed_run_resumes_to_the_figures_of_an_uninterrupted_one(home: Path)
 def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     changes = ["--set", "seeds=[0, 1]", "--set", "fit.epochs=1"]
     done = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--json")
-    assert [Path(run["run"]).name for run in json.loads(done.stdout)["runs"]] == ["seed-0", "seed-1"]
+    document = json.loads(done.stdout)
+    assert [Path(run["run"]).name for run in document["runs"]] == ["seed-0", "seed-1"]
+    values = [run["test"]["metrics"]["accuracy"]["value"] for run in document["runs"]]
+    assert document["spread"]["accuracy"]["mean"]["value"] == pytest.approx(np.mean(values))
+    again = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--resume").stdout
+    assert "2 runs" in again and "deviation" in again
+
+
+def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> None:
+    changes = ["split={method: grouped-kfold, folds: 3, fold: all}", "fit.epochs=1"]
+    words = [word for change in changes for word in ("--set", change)]
+    done = json.loads(mien("train", home / "small.yaml", *words, "--out", home / "folds", "--json").stdout)
+    assert [Path(run["run"]).name for run in done["runs"]] == ["fold-0", "fold-1", "fold-2"]
+    tested = [pd.read_parquet(Path(run["run"]) / "predictions.parquet")["image"] for run in done["runs"]]
+    assert sum(map(len, tested)) == len(set().union(*tested)) == 240
+    assert "3 times" in (home / "folds" / "report.html").read_text()
+    assert "fold: all needs method" in mien("train", home / "small.yaml", "--set", "split.fold=all", check=2).stderr
 
 
 def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
@@ -144,8 +160,12 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     bundle = load_bundle(home / "small.onnx")
     assert bundle.info.labels == tuple(metrics(run)["test"]["labels"])
     assert bundle.info.recipe_digest and bundle.info.figures["test"]["accuracy"]["value"] > 0
-    eight = json.loads(mien("export", run, "--out", home / "small-int8.onnx", "--int8", "--json").stdout)
+    card = ["--card", home / "small.md"]
+    eight = json.loads(mien("export", run, "--out", home / "small-int8.onnx", "--int8", *card, "--json").stdout)
     assert eight["bytes"] < made["bytes"] and eight["accuracy_of_run"] == made["accuracy_of_run"]
+    said, found = (home / "small.md").read_text(), load_bundle(home / "small-int8.onnx").info.figures["test"]["accuracy"]
+    assert f"| accuracy | {found['value']:.1%} | {found['low']:.1%} to {found['high']:.1%} |" in said
+    assert "| contempt |" in said and "no measurement of what a person feels" in said
 
 
 def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path) -> None:
@@ -157,6 +177,11 @@ def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path
             cv2.imwrite(str(folder / label / f"{i}.png"), rng.integers(0, 255, (30, 30), dtype=np.uint8))
     done = json.loads(mien("evaluate", run, "--source", "folders", "--root", folder, "--split", "all", "--json").stdout)
     assert done["figures"]["rows"] == 12 and done["figures"]["labels"] == ["fear", "happiness", "sadness"]
+    on = ["--on", f"folders={folder}", "--split", "all"]
+    table = mien("cross", run, *on, "--out", home / "cross.html").stdout
+    assert "12 rows, 3 classes" in table and "12 pictures, 3 classes" in (home / "cross.html").read_text()
+    matrix = json.loads(mien("cross", run, *on, "--out", home / "cross.html", "--json").stdout)
+    assert matrix["cells"][0]["figures"]["metrics"] == done["figures"]["metrics"]
     assert "has no rows in split nowhere" in mien("evaluate", run, "--split", "nowhere", check=2).stderr
 
 
@@ -222,6 +247,8 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
     assert [row["run"] for row in document["runs"]] == ["grid-none", "grid-oversampled"]
     assert list(document["failures"]) == ["grid-impossible"] and "grid-impossible" in failed.stderr
     assert "grid-oversampled" in (home / "grid" / "comparison.html").read_text()
+    shown = json.loads((home / "grid" / "comparison-figures" / "gallery.json").read_text())["tiles"]
+    assert shown, "the pictures whose answers changed are in the page"
     kept = (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns
     mien("compare", home / "grid.yaml", "--out", home / "grid", check=1)
     assert (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns == kept

@@ -33,7 +33,7 @@ def test_a_misspelt_key_is_told_the_nearest() -> None:
 def test_wrong_values_name_their_key() -> None:
     assert "fit.epochs" in refusal(fit={"epochs": 0})
     assert "fit.optimiser" in refusal(fit={"optimiser": "adamm"})
-    assert "nothing is chosen on the test split" in refusal(fit={"monitor": "test"})
+    assert "test-as-monitor: nothing is chosen on the test split" in refusal(fit={"monitor": "test"})
     assert "transfer: full needs weights" in refusal(model={"transfer": "full"})
     assert "does not read weights" in refusal(model={"weights": "hub"})
     assert "seeds must differ" in refusal(seeds=[1, 1])

@@ -88,6 +88,9 @@ def test_synthetic_needs_no_files() -> None:
     assert len(samples) == 16
     assert samples.reader.read(samples.table["image"].iloc[0]).shape == (32, 32)
     assert set(samples.table["source"]) == {"synthetic"}
+    uneven = load("synthetic", count=16, subjects=4, shares={"happy": 3, "sad": 1}, conditions={"noise": [0, 0]})
+    assert uneven.table["label"].value_counts().to_dict() == {"happiness": 12, "sadness": 4}
+    assert uneven.table["subject"].nunique() == 4
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,7 @@ def test_synthetic_needs_no_files() -> None:
         ("ckplus", {"frames": "three"}, "frames"),
         ("ckplus", {"frames": 0}, "at least one"),
         ("synthetic", {"count": "many"}, "count"),
+        ("synthetic", {"conditions": {"noise": "much"}}, "conditions"),
     ],
 )
 def test_wrong_names_and_options_are_usage_errors(

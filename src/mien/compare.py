@@ -7,15 +7,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
+from mien.data.prepare import prepare
 from mien.data.samples import Samples
 from mien.errors import AuditBlocked, MienError, UsageError
-from mien.evaluation.report import write_comparison_report
-from mien.evaluation.report.folder import runs_in
-from mien.experiment import Stages, read, silent, train
+from mien.evaluation.report import changed_rows, write_comparison_report
+from mien.evaluation.report.folder import read_run, runs_in
+from mien.experiment import Read, Stages, read, silent, train
 from mien.files import read_json, write_json
-from mien.recipe import Data, Recipe, changed, locate, parse
+from mien.imaging.chain import Chain
+from mien.recipe import Data, Recipe, changed, load, locate, parse
 from mien.training.fit import Progress
 
 
@@ -87,7 +91,9 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
         name = cell.recipe.name
         try:
             place = f"{number}/{len(wanted)} {name}"
-            runs[name] = train(cell.recipe, folder / name, resume=True, stages=partial(_at, stages, place))
+            runs[name] = train(
+                cell.recipe, folder / name, resume=True, stages=partial(_at, stages, place), read=read_once
+            )
         except AuditBlocked:
             raise
         except (MienError, RuntimeError, ValueError) as failure:
@@ -97,7 +103,7 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
     report = None
     if len(runs) > 1:
         done = [each for run in runs.values() for each in runs_in(run)]
-        report = write_comparison_report(done, folder / "comparison.html")
+        report = write_comparison_report(done, folder / "comparison.html", _pictures(done, read_once))
     return Compared(runs, failures, report)
 
 
@@ -111,6 +117,19 @@ def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
             seconds = sum(figures["seconds"].values())
             rows.append({"run": label, **figures["test"]["metrics"][metric], "seconds": seconds})
     return rows
+
+
+def _pictures(runs: Sequence[Path], read: Read) -> dict[int, NDArray[np.uint8]]:
+    """The pictures of the comparison's galleries as the first run saw them; rows that a balance made have none."""
+    rows, predictions = changed_rows(runs), read_run(runs[0]).predictions
+    if not rows or predictions is None:
+        return {}
+    recipe = load(runs[0] / "recipe.yaml")
+    samples = read(recipe.data)
+    prepared = prepare(samples, Chain.parse(recipe.chain))
+    place = {image: position for position, image in enumerate(samples.table["image"])}
+    named = {row: predictions["image"].iloc[row] for row in rows}
+    return {row: np.asarray(prepared.pixels[place[image]]) for row, image in named.items() if image in place}
 
 
 def _at(stages: Stages, place: str, stage: str) -> Progress | None:

@@ -25,7 +25,7 @@ from mien.errors import RunError
 from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.embeddings import READOUTS, draw_map, precision_at
 from mien.evaluation.metrics import evaluate
-from mien.evaluation.report import select_gallery, write_run_report
+from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
 from mien.files import replacing, write_json
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
@@ -82,13 +82,15 @@ def train(
     stages: Stages = silent,
     read: Read = read,
 ) -> Path:
-    """Carry a recipe out in a run folder, or go on with it after a kill; several seeds make a folder of runs.
+    """Carry a recipe out in a run folder, or go on with it after a kill.
 
+    Several seeds, or all folds, make a folder of runs with one report over them, mean and spread.
     Raises RunError when the folder holds another run, AuditBlocked when the audit stops it.
     """
-    if len(recipe.seeds) > 1:
-        for seed in recipe.seeds:
-            train(recipe.model_copy(update={"seeds": (seed,)}), folder / f"seed-{seed}", resume, strict, stages, read)
+    if recipe.repetitions:
+        for name, single in recipe.repetitions.items():
+            train(single, folder / name, resume, strict, stages, read)
+        write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
         return folder
     _check_free(folder, recipe, resume)
     if (folder / "metrics.json").is_file():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,15 +41,24 @@ class Data(_Part):
 
 
 class Split(_Part):
-    """Which rows train, validate and test; `clean: train` drops training rows that have a twin in the other parts."""
+    """Which rows train, validate and test; `clean: train` drops training rows that have a twin in the other parts.
+
+    `fold: all` makes every fold the test part once, in a run of its own.
+    """
 
     method: Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"] = "official"
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     folds: int = 10
-    fold: int = 0
+    fold: int | Literal["all"] = 0
     group: Literal["subject", "sequence"] = "subject"
     seed: int = 0
     clean: Literal["none", "train"] = "none"
+
+    @model_validator(mode="after")
+    def _has_folds(self) -> "Split":
+        if self.fold == "all" and self.method not in ("kfold", "grouped-kfold"):
+            raise ValueError(f"fold: all needs method kfold or grouped-kfold, and it is {self.method}")
+        return self
 
     @property
     def spec(self) -> SplitSpec:
@@ -123,6 +133,19 @@ class Recipe(_Part):
         """A digest of all that shapes the result: everything but the name and the place of the data."""
         content = self.model_dump(mode="json", exclude={"name": True, "data": {"root"}})
         return digest(json.dumps(content, sort_keys=True))
+
+    @property
+    def repetitions(self) -> dict[str, "Recipe"]:
+        """The runs that several seeds or all folds stand for, by the name of their folder; empty for a single run."""
+        folds = range(self.split.folds) if self.split.fold == "all" else [self.split.fold]
+        if len(self.seeds) == len(folds) == 1:
+            return {}
+        found = {}
+        for seed, fold in product(self.seeds, folds):
+            parts = [f"seed-{seed}"] * (len(self.seeds) > 1) + [f"fold-{fold}"] * (len(folds) > 1)
+            split = self.split.model_copy(update={"fold": fold})
+            found["-".join(parts)] = self.model_copy(update={"seeds": (seed,), "split": split})
+        return found
 
     def save(self, path: Path) -> None:
         """Write the recipe as YAML, every value explicit."""

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mien import __version__
-from mien.cli import audit, data, models, predict, replay, report, runs
+from mien.cli import audit, cross, data, models, predict, replay, report, runs
 from mien.errors import MienError, MissingExtra
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command("demo")(runs.demo)
 app.command("train")(runs.train)
 app.command("evaluate")(runs.evaluate)
 app.command("compare")(runs.compare)
+app.command("cross")(cross.cross)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("audit")(audit.audit)

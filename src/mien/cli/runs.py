@@ -46,19 +46,21 @@ def train(
 
     Example: mien train fer2013 --set data.root=data/fer2013 --set fit.epochs=5
     """
+    from mien.evaluation.report.folder import runs_in
     from mien.experiment import train as run
     from mien.recipe import load
 
     wanted = load(recipe, changes or ())
     with shown() as stages:
         folder = run(wanted, out or RUNS / wanted.name, resume, strict, stages)
-    found = sorted([*folder.glob("metrics.json"), *folder.glob("seed-*/metrics.json")])
-    if as_json:
-        documents = [{"run": str(file.parent)} | json.loads(file.read_text()) for file in found]
-        typer.echo(json.dumps(documents[0] if len(documents) == 1 else {"runs": documents}))
-        return
-    for file in found:
-        _print_figures(file.parent, json.loads(file.read_text()))
+    runs = runs_in(folder)
+    figures = {str(each): json.loads((each / "metrics.json").read_text()) for each in runs}
+    if len(runs) > 1:
+        _print_repetitions(folder, figures, as_json)
+    elif as_json:
+        typer.echo(json.dumps({"run": str(folder)} | figures[str(folder)]))
+    else:
+        _print_figures(folder, figures[str(folder)])
 
 
 def evaluate(
@@ -123,6 +125,7 @@ def export(
     name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's by default.")] = None,
     licence: Annotated[str | None, typer.Option(help="What its users must know about licences.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit integers: smaller; states the accuracy change.")] = False,
+    card: Annotated[Path | None, typer.Option(help="A model card to write, in Markdown.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Make a bundle of a run for `mien predict`, checked against the run on every validation picture.
@@ -131,12 +134,15 @@ def export(
     """
     from dataclasses import asdict
 
+    from mien.card import write_card
     from mien.export import export as write
     from mien.judging import finished
 
     opened = finished(run)
     with shown() as stages:
         made = write(opened, out or Path(f"{name or opened.recipe.name}.onnx"), name, int8, licence, stages)
+    if card:
+        write_card(made.path, run, card)
     if as_json:
         typer.echo(json.dumps(asdict(made) | {"path": str(made.path)}))
         return
@@ -182,6 +188,27 @@ def _print_figures(folder: Path, figures: dict[str, Any]) -> None:
     Console().print(shown)
     for note in figures["notes"]:
         typer.echo(f"note: {note}")
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+def _print_repetitions(folder: Path, figures: dict[str, dict[str, Any]], as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.evaluation.report.comparison import read_arms, repeats
+
+    (spreads,) = repeats(read_arms([folder])).values()
+    if as_json:
+        told = {name: {"mean": each.mean.as_dict(), "deviation": each.deviation} for name, each in spreads.items()}
+        typer.echo(json.dumps({"runs": [{"run": run} | found for run, found in figures.items()], "spread": told}))
+        return
+    shown = Table(title=f"{folder}: {len(figures)} runs")
+    for heading in ("figure", "mean", "95% t interval", "deviation"):
+        shown.add_column(heading, justify="left" if heading == "figure" else "right")
+    for name, spread in spreads.items():
+        mean = spread.mean.as_dict()
+        shown.add_row(name.replace("_", " "), f"{mean['value']:.4f}", _interval(mean), f"{spread.deviation:.4f}")
+    Console().print(shown)
     typer.echo(f"report: {folder / 'report.html'}")
 
 

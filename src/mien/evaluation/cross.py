@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -117,28 +116,15 @@ def cross_matrix(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def cross_table(matrix: Mapping[str, Any], metric: str = "accuracy") -> str:
-    """The matrix as an HTML table: runs down, sources across, each cell with interval, classes and dropped rows."""
-    cells = {(cell["run"], cell["source"]): cell for cell in matrix["cells"]}
-    head = "".join(f'<th scope="col">{escape(source)}</th>' for source in matrix["sources"])
-    lines = [f'<table class="cross"><thead><tr><th scope="col">run</th>{head}</tr></thead><tbody>']
-    for run in matrix["runs"]:
-        shown = "".join(f"<td>{_shown(cells.get((run, source)), metric)}</td>" for source in matrix["sources"])
-        lines.append(f'<tr><th scope="row">{escape(run)}</th>{shown}</tr>')
-    lines.append("</tbody></table>")
+def remarks(matrix: Mapping[str, Any]) -> list[str]:
+    """What a reader of the table must know: rows that were left out, and cells that stand on fewer classes."""
+    said = [
+        f"{cell['run']} on {cell['source']}: {sum(cell['dropped'].values()):,} rows of "
+        f"{', '.join(sorted(cell['dropped']))} left out, since the run does not know the label"
+        for cell in matrix["cells"]
+        if cell["dropped"]
+    ]
     sizes = {len(cell["figures"]["labels"]) for cell in matrix["cells"]}
     if len(sizes) > 1:
-        lines.append(f"<p>Cells stand on {min(sizes)} to {max(sizes)} classes: fewer classes are easier.</p>")
-    return "\n".join(lines)
-
-
-def _shown(cell: Mapping[str, Any] | None, metric: str) -> str:
-    if cell is None:
-        return "–"
-    figures = cell["figures"]
-    found = figures["metrics"][metric]
-    bounds = "" if found["low"] is None else f" [{found['low']:.1%}, {found['high']:.1%}]"
-    dropped = sum(cell["dropped"].values())
-    about = f"{figures['rows']:,} pictures, {len(figures['labels'])} classes"
-    lost = f", {dropped:,} dropped ({', '.join(sorted(cell['dropped']))})" if dropped else ""
-    return f"<b>{found['value']:.1%}</b>{bounds}<br><small>{escape(about + lost)}</small>"
+        said.append(f"cells stand on {min(sizes)} to {max(sizes)} classes: fewer classes are easier")
+    return said

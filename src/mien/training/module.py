@@ -51,7 +51,9 @@ class Fit(BaseModel):
     @classmethod
     def _never_on_test(cls, given: Any) -> Any:
         if isinstance(given, dict) and "test" in str(given.get("monitor", "")):
-            raise ValueError("monitor: test is refused: nothing is chosen on the test split; use accuracy or loss")
+            raise ValueError(
+                "test-as-monitor: nothing is chosen on the test split; monitor accuracy or loss, of the validation rows"
+            )
         return given
 
 

@@ -2,7 +2,7 @@
 
 from mien.data.audit.check import Audit, audit, clean_train
 from mien.data.audit.findings import Finding
-from mien.data.audit.gate import Policy, Promises, check_before_training, recipe_findings, refuse
+from mien.data.audit.gate import Policy, check_before_training, refuse
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
 
@@ -11,13 +11,11 @@ __all__ = [
     "Finding",
     "Looks",
     "Policy",
-    "Promises",
     "audit",
     "check_before_training",
     "children",
     "clean_train",
     "look",
     "looks_of",
-    "recipe_findings",
     "refuse",
 ]

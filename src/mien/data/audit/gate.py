@@ -1,7 +1,6 @@
 """The check before training: what the recipe itself causes is refused, what the data brings along is said."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from mien.data.audit.check import Audit
@@ -11,33 +10,13 @@ from mien.errors import AuditBlocked
 Policy = Literal["on", "strict", "off"]
 
 
-@dataclass(frozen=True)
-class Promises:
-    """What a recipe says about its own honesty: the split it chooses epochs and thresholds on (`monitor`)."""
-
-    monitor: str = "validation"
-
-
-def recipe_findings(promises: Promises) -> list[Finding]:
-    """What is wrong with the recipe itself, whatever the data."""
-    if promises.monitor != "test":
-        return []
-    return [Finding(
-        "test-as-monitor", "block", 1,
-        "the test split chooses the epoch, so the test figure is no longer one of unseen pictures",
-        "choose on validation: fit.monitor: validation", leak=True,
-    )]  # fmt: skip
-
-
-def check_before_training(audit: Audit, policy: Policy = "on", promises: Promises | None = None) -> Audit:
+def check_before_training(audit: Audit, policy: Policy = "on") -> Audit:
     """Let a run start, or raise AuditBlocked (exit code 3) that names every finding in its way.
 
     `on` refuses what the recipe causes; `strict` refuses every leak, also those of the data; `off` refuses nothing.
-    Returns the audit as judged, with the recipe's own findings: what `audit.json` holds.
+    Returns the audit as judged: what `audit.json` holds.
     """
-    judged = audit.found(recipe_findings(promises or Promises()))
-    if policy == "strict":
-        judged = judged.strict()
+    judged = audit.strict() if policy == "strict" else audit
     if policy != "off":
         refuse(judged.blocking)
     return judged

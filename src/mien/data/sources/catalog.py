@@ -79,5 +79,5 @@ def load(name: str, root: Path | None = None, **options: Any) -> Samples:
         return validate_call(source.load)(root, **options)
     except ValidationError as error:
         wrong = error.errors()[0]
-        option = str(wrong["loc"][-1])
+        option = str(wrong["loc"][0])
         raise UsageError(f"option '{option}' of source '{name}': {wrong['msg']}", got=wrong["input"]) from None

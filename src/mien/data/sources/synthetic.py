@@ -10,6 +10,17 @@ LAYOUT = ("no files",)
 GET = "nothing to get"
 
 
-def load(root: Path | None = None, count: int = 2000, size: int = 48, colour: bool = False, seed: int = 0) -> Samples:
-    """Draw `count` faces of `size` x `size` pixels; `root` is not looked at."""
-    return synthetic.samples(count=count, size=size, colour=colour, seed=seed)
+def load(
+    root: Path | None = None,
+    count: int = 2000,
+    size: int = 48,
+    colour: bool = False,
+    seed: int = 0,
+    subjects: int | None = None,
+    shares: dict[str, float] | None = None,
+    conditions: dict[str, float | list[float]] | None = None,
+) -> Samples:
+    """Draw `count` faces of `size` x `size` pixels; `root` is not looked at. See `mien.data.synthetic.samples`."""
+    return synthetic.samples(
+        count=count, size=size, colour=colour, seed=seed, subjects=subjects, shares=shares, conditions=conditions
+    )

@@ -1,0 +1,76 @@
+"""mien cross: several runs on several sources, in one table."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien.cli.options import pairs
+from mien.cli.progress import stages as shown
+
+
+def cross(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folders of finished runs.")],
+    on: Annotated[
+        list[str], typer.Option("--on", metavar="SOURCE=ROOT", help="A source and where its data is; repeatable.")
+    ],
+    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
+    merge: Annotated[
+        list[str] | None,
+        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, as contempt=disgust."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("cross.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Judge several runs on several datasets: how far does what was learnt on one carry to another?
+
+    Labels are brought together by their names; rows of a label that a run does not know are left out and counted.
+
+    Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on ferplus=data/ferplus
+    """
+    from mien import judging
+    from mien.evaluation.cross import cross_matrix
+    from mien.evaluation.report import write_cross_report
+
+    roots, merged = pairs(on, "a source with its data"), pairs(merge, "a merge of labels")
+    with shown() as stages:
+        matrix = cross_matrix(
+            [
+                judging.evaluate_on(run, source, Path(root), split, {}, merged, stages)
+                for run in map(judging.finished, runs)
+                for source, root in roots.items()
+            ]
+        )
+    page = write_cross_report(matrix, out)
+    if as_json:
+        typer.echo(json.dumps(matrix | {"report": str(page)}))
+    else:
+        _print(matrix)
+        typer.echo(f"report: {page}")
+
+
+def _print(matrix: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.evaluation.cross import remarks
+
+    cells = {(cell["run"], cell["source"]): cell["figures"] for cell in matrix["cells"]}
+    shown = Table(title="accuracy [95% interval], rows and classes")
+    shown.add_column("run")
+    for source in matrix["sources"]:
+        shown.add_column(source, justify="right")
+    for run in matrix["runs"]:
+        shown.add_row(run, *(_cell(cells.get((run, source))) for source in matrix["sources"]))
+    Console().print(shown)
+    for text in remarks(matrix):
+        typer.echo(f"note: {text}")
+
+
+def _cell(figures: dict[str, Any] | None) -> str:
+    if figures is None:
+        return "–"
+    found = figures["metrics"]["accuracy"]
+    bounds = "" if found["low"] is None else f" \\[{found['low']:.1%}, {found['high']:.1%}]"
+    return f"{found['value']:.1%}{bounds}\n{figures['rows']:,} rows, {len(figures['labels'])} classes"
