@@ -163,7 +163,10 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     card = ["--card", home / "small.md"]
     eight = json.loads(mien("export", run, "--out", home / "small-int8.onnx", "--int8", *card, "--json").stdout)
     assert eight["bytes"] < made["bytes"] and eight["accuracy_of_run"] == made["accuracy_of_run"]
-    said, found = (home / "small.md").read_text(), load_bundle(home / "small-int8.onnx").info.figures["test"]["accuracy"]
+    said, found = (
+        (home / "small.md").read_text(),
+        load_bundle(home / "small-int8.onnx").info.figures["test"]["accuracy"],
+    )
     assert f"| accuracy | {found['value']:.1%} | {found['low']:.1%} to {found['high']:.1%} |" in said
     assert "| contempt |" in said and "no measurement of what a person feels" in said
 

@@ -43,14 +43,14 @@ def card(bundle: Bundle, run: Run) -> str:
 def _figures(bundle: Bundle, run: Run) -> str:
     figures, test = bundle.info.figures, run.metrics["test"]
     named = {"accuracy": "accuracy", "macro_f1": "macro F1", "ece": "calibration error"}
-    shown = _table(("figure", "value", "95% interval"), [(text, *_share(figures["test"][k])) for k, text in named.items()])
+    shown = _table(
+        ("figure", "value", "95% interval"), [(text, *_share(figures["test"][k])) for k, text in named.items()]
+    )
     classes = [(each["label"], f"{each['support']:,}", *_share(each["recall"])) for each in test["per_class"]]
     without = run.metrics["test_without_twins"]
     of_run = f"The run that it comes from, in float32: {_share(test['metrics']['accuracy'])[0]} on the same rows"
     if without["rows"]:
-        of_run += (
-            f", {_share(without['accuracy'])[0]} on the {without['rows']:,} of them that have no twin in training"
-        )
+        of_run += f", {_share(without['accuracy'])[0]} on the {without['rows']:,} of them that have no twin in training"
     return "\n\n".join(
         [
             f"Protocol `{figures['protocol']}`, {figures['test_rows']:,} test rows, read by the bundle itself.",
