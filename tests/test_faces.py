@@ -48,6 +48,20 @@ def test_no_detector_finds_a_face_on_a_wall(image, yunet):
     assert HaarDetector()(image) == [] and yunet(image) == []
 
 
+def test_numbers_without_bounds_are_no_face(yunet, monkeypatch):
+    class Wild:
+        def setInputSize(self, size):
+            pass
+
+        def detect(self, image):
+            whole = [10, 10, 30, 30, *[20] * 10, 0.9]
+            rows = [whole, [-np.inf, -1e32, np.inf, 0, *[1e32] * 10, 1], [90, 200, 30, 30, *[20] * 10, 0.9]]
+            return 1, np.array(rows, np.float32)
+
+    monkeypatch.setattr(yunet, "_network", Wild)
+    assert [face.box for face in yunet(FLAT)] == [(10, 10, 30, 30)]
+
+
 def test_yunet_finds_the_portraits_and_haar_most_of_them(portraits, yunet):
     assert all(yunet(image) for image in portraits)
     assert sum(bool(HaarDetector()(image)) for image in portraits) >= 0.6 * len(portraits)

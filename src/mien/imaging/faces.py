@@ -74,13 +74,25 @@ class YuNetDetector:
         network = self._network()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, found = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        return [] if found is None else [_face(row, scale) for row in found]
+        return [] if found is None else [_face(row, scale) for row in found if _lies_in(row, *small.shape[:2])]
 
     def _network(self) -> Any:
         # The network keeps its input size between two calls, so that threads cannot share one.
         if not hasattr(self._own, "network"):
             self._own.network = cv2.FaceDetectorYN.create(str(self.path), "", (320, 320), self.threshold, 0.3)
         return self._own.network
+
+
+def _lies_in(row: NDArray[np.float32], height: int, width: int) -> bool:
+    """Whether a found box can be one: now and then YuNet answers numbers without bounds for a picture of few pixels."""
+    x, y, wide, high = row[:4]
+    return bool(
+        np.isfinite(row).all()
+        and 0 < wide <= 2 * width
+        and 0 < high <= 2 * height
+        and 0 <= x + wide / 2 <= width
+        and 0 <= y + high / 2 <= height
+    )
 
 
 DETECTORS = {"haar": HaarDetector, "viola-jones": HaarDetector, "yunet": YuNetDetector}
