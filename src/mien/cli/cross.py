@@ -29,11 +29,12 @@ def cross(
 
     Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on ferplus=data/ferplus
     """
+    roots, merged = pairs(on, "a source with its data"), pairs(merge, "a merge of labels")
+
     from mien import judging
     from mien.evaluation.cross import cross_matrix
     from mien.evaluation.report import write_cross_report
 
-    roots, merged = pairs(on, "a source with its data"), pairs(merge, "a merge of labels")
     with shown() as stages:
         matrix = cross_matrix(
             [
