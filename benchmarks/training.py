@@ -1,6 +1,6 @@
 """Training throughput of mien beside a bare PyTorch loop: the same network, batch, augmentation, in one process.
 
-python benchmarks/training.py [--rows 2560] [--rounds 3]
+python benchmarks/training.py [--rows 6400] [--rounds 3]
 """
 
 import argparse
@@ -20,7 +20,8 @@ from mien.training.backbones import build
 from mien.training.fit import Rows, fit
 from mien.training.module import rise_and_fall
 
-RECIPE = load(Path("fer2013"), ["fit.epochs=1", "fit.progressive=0", "fit.ema=0", "fit.precision=float32"])
+PLAIN = ["fit.epochs=1", "fit.progressive=0", "fit.ema=0", "fit.precision=float32", "fit.optimiser=sgd"]
+RECIPE = load(Path("fer2013"), PLAIN)
 HALF = Normalise((0.5,), (0.5,))
 
 
@@ -61,16 +62,20 @@ def workbench(pixels: np.ndarray, targets: np.ndarray) -> float:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--rows", type=int, default=2560)
+    ask.add_argument("--rows", type=int, default=6400)
     ask.add_argument("--rounds", type=int, default=3)
     said = ask.parse_args()
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (said.rows, 48, 48), dtype=np.uint8)
     targets = np.eye(7, dtype=np.float32)[rng.integers(0, 7, said.rows)]
     plain, ours = [], []
-    for _ in range(said.rounds):
-        plain.append(bare(torch.from_numpy(pixels), torch.from_numpy(targets)))
-        ours.append(workbench(pixels, targets))
+    for turn in range(said.rounds):
+        ways = [
+            lambda: plain.append(bare(torch.from_numpy(pixels), torch.from_numpy(targets))),
+            lambda: ours.append(workbench(pixels, targets)),
+        ]
+        for way in ways[:: 1 if turn % 2 else -1]:
+            way()
     ratio = statistics.median(ours) / statistics.median(plain)
     print(f"bare loop   {said.rows / statistics.median(plain):8.0f} pictures/s")
     print(f"mien        {said.rows / statistics.median(ours):8.0f} pictures/s   ratio of times {ratio:.3f}")
