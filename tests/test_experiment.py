@@ -188,6 +188,33 @@ def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path
     assert "has no rows in split nowhere" in mien("evaluate", run, "--split", "nowhere", check=2).stderr
 
 
+def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: Path) -> None:
+    words = ["train", home / "small.yaml", "--set", "model.transfer=full", "--set", f"model.weights={run}"]
+    mien(*words, "--set", f"fit.teachers=[{run}]", "--out", home / "taught")
+    assert metrics(home / "taught")["test"]["labels"] == metrics(run)["test"]["labels"]
+
+
+@pytest.mark.parametrize("taken", ["model.transfer=full model.weights={}", "fit.teachers=[{}]"])
+def test_what_an_earlier_run_was_fitted_on_is_not_held_out_here(home: Path, run: Path, taken: str) -> None:
+    changes = [word for part in taken.format(run).split() for word in ("--set", part)]
+    other = ["--set", "split.method=stratified", "--set", "split.seed=9", "--out", home / "leaky"]
+    said = mien("train", home / "small.yaml", *changes, *other, check=3).stderr
+    assert "held-out-seen-by-earlier-run" in said and str(run) in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("fit.teachers=[nowhere]", "not a finished run"),
+        ("data.classes=[happiness,sadness]", "other classes"),
+        ("chain=[grey,{resize: 32},{normalise: half}]", "another chain"),
+    ],
+)
+def test_a_teacher_of_something_else_is_refused(home: Path, run: Path, change: str, said: str) -> None:
+    words = ["train", home / "small.yaml", "--set", f"fit.teachers=[{run}]", "--set", change]
+    assert said in mien(*words, "--out", home / said.replace(" ", "-"), check=1).stderr
+
+
 def test_smote_children_never_leave_the_training_part(home: Path) -> None:
     mien(
         "train", home / "small.yaml", "--set", "fit.epochs=1",

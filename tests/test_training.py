@@ -60,6 +60,18 @@ def test_a_fit_learns_and_keeps_the_best_on_validation(tmp_path: Path) -> None:
     assert all(float(row["train_loss"]) > 0 for row in rows)
 
 
+def test_a_taught_network_answers_as_its_teacher_does_and_not_as_the_labels_say(tmp_path: Path) -> None:
+    lessons, validation = stripes(256), stripes(64, 1)
+    teacher = fit(tiny(), lessons, validation, QUICK.model_copy(update={"epochs": 6}), Augment(), HALF, tmp_path / "a")
+    kept = {name: value.clone() for name, value in teacher.state_dict().items()}
+    wrong = Rows(lessons.pixels, lessons.positions, lessons.targets[:, ::-1].copy())
+    spec = QUICK.model_copy(update={"epochs": 6, "teachers": ("a",), "teacher_share": 1.0})
+    student = fit(tiny(), wrong, validation, spec, Augment(), HALF, tmp_path / "b", teachers=[teacher.eval()])
+    answers = predict(student, validation.pixels, validation.positions, HALF).argmax(1)
+    assert (answers == validation.targets.argmax(1)).mean() > 0.95
+    assert all(torch.equal(value, kept[name]) for name, value in teacher.state_dict().items())
+
+
 def test_early_stopping_ends_a_fit_that_gets_no_better(tmp_path: Path) -> None:
     spec = QUICK.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 1e-9, "ema": 0.0})
     fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)

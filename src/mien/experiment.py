@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from mien import environment
-from mien.data.audit import Audit, audit, check_before_training, children, clean_train, look
+from mien import earlier, environment
+from mien.data.audit import Audit, audit, check_before_training, children, clean_train, inherited, look, refuse
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, readable, resplit
 from mien.data.prepare import prepare
@@ -30,8 +30,8 @@ from mien.files import replacing, write_json
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
 from mien.recipe import load as load_recipe
-from mien.training.backbones import build, trained_state
-from mien.training.embedding import fit_triplets, restored_embedding
+from mien.training.backbones import build
+from mien.training.embedding import fit_triplets
 from mien.training.fit import Progress, Rows, fit, predict
 
 Stages = Callable[[str], Progress | None]
@@ -149,6 +149,9 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             dropped = clean_train(material.samples, found)
             remarks.append(f"{len(dropped)} training rows with a twin in validation or test were dropped")
             material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
+        taken_over = [finding for run in earlier.all_below(recipe) for finding in inherited(material.samples, run)]
+        found = found.found(taken_over)
+        refuse(taken_over)
     else:
         remarks.append("the audit was off: nobody looked for leaks")
     if steps and not early:
@@ -217,19 +220,6 @@ def tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[
     return table.assign(**columns)
 
 
-def restored(folder: Path, classes: int) -> tuple[Recipe, nn.Module]:
-    """A finished run's recipe and its network, best on validation. Raises RunError when the run is not finished."""
-    recipe = load_recipe(folder / "recipe.yaml")
-    chain = Chain.parse(recipe.chain)
-    assert chain.size is not None and chain.channels is not None
-    if recipe.triplet:
-        return recipe, restored_embedding(trained_state(folder), chain.channels, recipe.triplet).eval()
-    start = recipe.model.model_copy(update={"transfer": "scratch", "weights": None})
-    network = build(start, chain.channels, chain.size, classes)
-    network.load_state_dict(trained_state(folder))
-    return recipe, network.eval()
-
-
 def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
     """Whether a run may go here: into a new folder, or, to go on, into one of the same recipe."""
     kept = folder / "recipe.yaml"
@@ -273,6 +263,7 @@ def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) ->
     return fit(
         network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,
         recipe.augment, chain.normalise, folder, recipe.seeds[0], stages("train"),
+        [earlier.teacher(Path(run), recipe, material.samples.labels) for run in recipe.fit.teachers],
     )  # fmt: skip
 
 

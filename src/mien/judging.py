@@ -15,12 +15,13 @@ from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign
+from mien.earlier import restored
 from mien.errors import RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.cross import cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
-from mien.experiment import Stages, read, restored, silent
+from mien.experiment import Stages, read, silent
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe

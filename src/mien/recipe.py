@@ -124,6 +124,8 @@ class Recipe(_Part):
             raise ValueError("the chain must end in one size and one kind: add a resize step, and grey or colour")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds must differ from one another")
+        if self.triplet and self.fit.teachers:
+            raise ValueError("fit.teachers teach classes, and triplet fits an embedding: leave one of them out")
         if self.split.clean == "train" and self.audit == "off":
             raise ValueError("split.clean: train needs the audit, which finds the twins: set audit: on")
         return self
@@ -133,6 +135,12 @@ class Recipe(_Part):
         """A digest of all that shapes the result: everything but the name and the place of the data."""
         content = self.model_dump(mode="json", exclude={"name": True, "data": {"root"}})
         return digest(json.dumps(content, sort_keys=True))
+
+    @property
+    def builds_on(self) -> tuple[Path, ...]:
+        """The folders of earlier runs that it takes weights from or is taught by."""
+        named = [*([self.model.weights] if self.model.weights else []), *self.fit.teachers]
+        return tuple(Path(name) for name in named if name in self.fit.teachers or Path(name).is_dir())
 
     @property
     def repetitions(self) -> dict[str, "Recipe"]:

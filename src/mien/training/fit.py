@@ -4,7 +4,7 @@ import csv
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from mien.data.balance import class_weights
@@ -51,8 +51,9 @@ def fit(
     folder: Path,
     seed: int = 0,
     progress: Progress | None = None,
+    teachers: Sequence[nn.Module] = (),
 ) -> Classifier:
-    """Fit a network; give back its state that was best on the validation rows.
+    """Fit a network; give back its state that was best on the validation rows. `teachers` are what `spec` names.
 
     Writes `history.csv`, `checkpoints/last.ckpt` (everything needed to go on) and `checkpoints/best.pt` (tensors only)
     below `folder`, and goes on from `last.ckpt` when it is there.
@@ -67,6 +68,7 @@ def fit(
         torch.from_numpy(normalise.offset),
         _weights(train.targets) if spec.class_weights == "balanced" else None,
         seed,
+        teachers,
     )
     trainer = _trainer(spec, folder, last, bf16_is_faster(network, train, spec), progress)
     with _quietly():
@@ -83,7 +85,7 @@ def fit(
 
 @torch.inference_mode()
 def predict(
-    network: torch.nn.Module,
+    network: nn.Module,
     pixels: NDArray[np.uint8],
     positions: NDArray[np.int64],
     normalise: Normalise,

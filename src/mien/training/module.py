@@ -1,7 +1,7 @@
 """The Lightning side of a fit: loss, average of weights, optimiser, schedule. The network itself is plain torch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import lightning
@@ -25,7 +25,9 @@ class Fit(BaseModel):
     (0: off). `progressive` trains at small pictures first, growing evenly to full size over the first `progressive`
     share of the epochs (Tan and Le 2021). `precision` auto means bf16 where the processor has it and a trial step is
     faster with it. `class_weights` balanced weighs the loss by inverse class frequency. `soft_labels` fits the votes
-    of the annotators where the data has them.
+    of the annotators where the data has them. `teachers` are folders of earlier runs with the same classes and chain:
+    their mean probabilities, on the very pictures the network sees, are the target to the share `teacher_share`
+    (Hinton et al. 2015; Beyer et al. 2022, "A good teacher is patient and consistent").
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,8 @@ class Fit(BaseModel):
     plateau_patience: Positive = 5
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     soft_labels: bool = False
+    teachers: tuple[str, ...] = ()
+    teacher_share: float = Field(0.7, gt=0, le=1)
     class_weights: Literal["none", "balanced"] = "none"
     ema: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
@@ -77,6 +81,7 @@ class Module(lightning.LightningModule):
         offset: Tensor,
         class_weights: Tensor | None,
         seed: int,
+        teachers: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.network, self.fit_spec, self.changes, self.seed = network, fit, changes, seed
@@ -86,8 +91,8 @@ class Module(lightning.LightningModule):
         self.average = (
             AveragedModel(network, multi_avg_fn=_moving_average(fit.ema), use_buffers=True) if fit.ema else None
         )
+        self.teachers = nn.ModuleList(teachers).eval().requires_grad_(False)
         self.draw = torch.Generator()
-        self._correct: list[Tensor] = []
 
     @property
     def evaluated(self) -> nn.Module:
@@ -104,10 +109,13 @@ class Module(lightning.LightningModule):
             channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1], pixels.shape[2])
         )
         pictures, targets = mix(pictures, targets, self.changes, self.draw)
-        logits = self.network(self._normalised(pictures * 255)).float()
+        inputs = self._normalised(pictures * 255)
+        logits = self.network(inputs).float()
         loss = functional.cross_entropy(
             logits, targets, weight=self.class_weights, label_smoothing=self.fit_spec.label_smoothing
         )
+        if self.teachers:
+            loss = torch.lerp(loss, functional.cross_entropy(logits, self._taught(inputs)), self.fit_spec.teacher_share)
         correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
         self.log_dict(
             {"train_loss": loss.detach(), "train_accuracy": correct},
@@ -116,6 +124,10 @@ class Module(lightning.LightningModule):
             batch_size=len(pixels),
         )
         return loss
+
+    @torch.no_grad()
+    def _taught(self, inputs: Tensor) -> Tensor:
+        return torch.stack([teacher(inputs).float().softmax(1) for teacher in self.teachers]).mean(0)
 
     def optimizer_step(self, *args: Any, **options: Any) -> None:
         super().optimizer_step(*args, **options)

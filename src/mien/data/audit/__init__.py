@@ -3,6 +3,7 @@
 from mien.data.audit.check import Audit, audit, clean_train
 from mien.data.audit.findings import Finding
 from mien.data.audit.gate import Policy, check_before_training, refuse
+from mien.data.audit.inherited import inherited
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
 
@@ -15,6 +16,7 @@ __all__ = [
     "check_before_training",
     "children",
     "clean_train",
+    "inherited",
     "look",
     "looks_of",
     "refuse",

@@ -1,0 +1,30 @@
+"""What a run takes over from earlier ones: weights or teachers that were fitted on pictures which it holds out."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mien.data.audit.findings import Finding
+from mien.data.samples import Samples
+
+
+def inherited(samples: Samples, run: Path) -> list[Finding]:
+    """Validation and test rows on which the run of folder `run` was fitted, told by the digests of their pictures.
+
+    Pictures that stand among the training rows of `samples` too are twins of the data, and told as such elsewhere.
+    """
+    earlier = pd.read_parquet(run / "samples.parquet", columns=["digest", "split"])
+    table = samples.table
+    fitted = earlier["digest"][(earlier["split"] == "train").to_numpy(bool, na_value=False)]
+    own = table["digest"][(table["split"] == "train").to_numpy(bool, na_value=False)]
+    held_out = table["split"].isin(["validation", "test"]).to_numpy(bool, na_value=False)
+    seen = held_out & table["digest"].isin(set(fitted.dropna()) - set(own.dropna())).to_numpy(bool, na_value=False)
+    rows = tuple(seen.nonzero()[0].tolist())
+    if not rows:
+        return []
+    return [Finding(
+        "held-out-seen-by-earlier-run", "block", len(rows),
+        f"{len(rows):,} validation or test pictures were training pictures of {run}, which this run builds on",
+        "train both runs under the same split and the same split.clean",
+        rows, leak=True,
+    )]  # fmt: skip

@@ -1,0 +1,48 @@
+"""Earlier runs, as a new one meets them: a network to judge, a teacher, or what it builds on."""
+
+from pathlib import Path
+
+from torch import nn
+
+from mien.errors import RunError
+from mien.files import read_json
+from mien.imaging.chain import Chain
+from mien.recipe import Recipe
+from mien.recipe import load as load_recipe
+from mien.training.backbones import build, trained_state
+from mien.training.embedding import restored_embedding
+
+
+def restored(folder: Path, classes: int) -> tuple[Recipe, nn.Module]:
+    """A finished run's recipe and its network, best on validation. Raises RunError when the run is not finished."""
+    recipe = load_recipe(folder / "recipe.yaml")
+    chain = Chain.parse(recipe.chain)
+    assert chain.size is not None and chain.channels is not None
+    if recipe.triplet:
+        return recipe, restored_embedding(trained_state(folder), chain.channels, recipe.triplet).eval()
+    start = recipe.model.model_copy(update={"transfer": "scratch", "weights": None})
+    network = build(start, chain.channels, chain.size, classes)
+    network.load_state_dict(trained_state(folder))
+    return recipe, network.eval()
+
+
+def teacher(run: Path, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:
+    """The network of an earlier run that can teach this one. Raises RunError when classes or chains differ."""
+    if not (run / "metrics.json").is_file():
+        raise RunError(f"the teacher {run} is not a finished run", then="name the folder of one in fit.teachers")
+    theirs = tuple(read_json(run / "metrics.json")["test"]["labels"])
+    if theirs != labels:
+        raise RunError(f"the teacher {run} knows other classes", got=theirs, allowed=labels)
+    taught, network = restored(run, len(labels))
+    if Chain.parse(taught.chain).digest != Chain.parse(recipe.chain).digest:
+        raise RunError(f"the teacher {run} has another chain", got=taught.chain, allowed=recipe.chain)
+    return network
+
+
+def all_below(recipe: Recipe) -> list[Path]:
+    """The runs that a recipe builds on, and those that they build on."""
+    found: list[Path] = []
+    for run in recipe.builds_on:
+        if (run / "samples.parquet").is_file():
+            found += [run, *all_below(load_recipe(run / "recipe.yaml"))]
+    return found
