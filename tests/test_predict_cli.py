@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +121,50 @@ def test_paths_come_from_stdin(run, folder, tmp_path):
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert [bool(line["error"]) for line in found] == [False, True, False]
     assert "does not exist" in found[1]["error"]
+
+
+def test_a_name_that_is_not_utf_8_is_read_and_written_by_all_formats(run, tmp_path):
+    pytest.importorskip("pyarrow", reason="Parquet needs the parquet extra")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    try:
+        Path(odd).write_bytes(encode_png(DRAW.integers(0, 256, (50, 60), np.uint8)))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    for suffix in ("jsonl", "csv", "parquet"):
+        run(odd, "--out", tmp_path / f"o.{suffix}", "--annotate", tmp_path / "drawn")
+    assert lines(tmp_path / "o.jsonl")[0]["source"] == odd
+    assert run(odd, "--out", tmp_path / "o.jsonl", "--resume").stderr.startswith("1 sources")
+    assert "caf\\xe9.png" in (tmp_path / "o.csv").read_text("utf-8")
+    assert "caf\\xe9.png" in run("-", stdin=os.fsencode(odd)).stdout
+    assert len(list((tmp_path / "drawn").iterdir())) == 1
+
+
+def test_names_and_folders_that_cannot_be_read_are_reported_and_the_rest_goes_on(run, folder, tmp_path, monkeypatch):
+    scandir = os.scandir
+
+    def guarded(path):
+        if "deeper" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    (folder / "zero.jpg").unlink()
+    result = run(folder, "x" * 300, "--out", tmp_path / "o.jsonl", code=1)
+    assert "2 broken" in result.stderr
+    errors = [line["error"] or "" for line in lines(tmp_path / "o.jsonl")]
+    assert [error.partition(": ")[2] or error[-14:] for error in errors] == [
+        "",
+        "",
+        "Permission denied",
+        "does not exist",
+    ]
+
+
+def test_a_picture_too_long_for_a_drawing_is_drawn_smaller(run, tmp_path):
+    (tmp_path / "long.png").write_bytes(encode_png(np.zeros((40, 66_000), np.uint8)))
+    run(tmp_path / "long.png", "--annotate", tmp_path / "drawn", "--out", tmp_path / "o.jsonl")
+    (drawn,) = (tmp_path / "drawn").iterdir()
+    assert decode(drawn).shape[1] <= 65_500
 
 
 def test_json_is_one_document(run, folder):

@@ -1,6 +1,8 @@
+import signal
 import threading
 from itertools import cycle, islice
 
+import cv2
 import numpy as np
 import pytest
 import tiny
@@ -11,8 +13,12 @@ from mien.imaging.faces import Face, YuNetDetector
 from mien.imaging.operations import colour, resize
 from mien.runtime.ahead import ahead
 from mien.runtime.annotate import COLOURS, annotate
+from mien.runtime.collect import Item
 from mien.runtime.frames import about, read
+from mien.runtime.predict import VideoOptions, predict
 from mien.runtime.recognizer import Recognizer
+from mien.runtime.results import FaceResult, FrameResult
+from mien.runtime.timeline import Timeline
 from mien.runtime.video import watch, writing
 
 av = pytest.importorskip("av", reason="video needs the video extra")
@@ -169,6 +175,70 @@ def test_every_frame_has_the_face_where_it_is(steady, bundle, detect_every):
 def test_a_single_frame_is_a_video(tmp_path, recognizer):
     (only,) = results(film(tmp_path / "one.mp4", [0.0]), recognizer)
     assert len(only.faces) == 1 and only.frame == 0
+
+
+def test_a_start_behind_the_end_is_an_error_and_no_silence(steady, recognizer):
+    (only,) = predict([Item(str(steady), "video")], recognizer, VideoOptions(start=99))
+    assert "no frame after 99 s" in only.error
+
+
+def test_a_video_that_cannot_be_sought_in_is_read_from_its_beginning(steady, monkeypatch):
+    class Unseekable:
+        def __init__(self, container):
+            self.container = container
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+        def __enter__(self):
+            self.container.__enter__()
+            return self
+
+        def __exit__(self, *error):
+            return self.container.__exit__(*error)
+
+        def seek(self, *args, **options):
+            raise av.error.PermissionError(1, "Operation not permitted")
+
+    opened = av.open
+    monkeypatch.setattr(av, "open", lambda *args, **options: Unseekable(opened(*args, **options)))
+    assert [frame.time for frame in read(steady, start=1.9)] == pytest.approx([1.92, 1.96], abs=1e-3)
+
+
+def test_the_first_interrupt_ends_a_camera_and_keeps_what_it_gave(recognizer, monkeypatch, tmp_path):
+    class Camera:
+        def __init__(self, number):
+            self.shown = 0
+
+        def isOpened(self):
+            return True
+
+        def read(self):
+            self.shown += 1
+            if self.shown == 12:
+                signal.raise_signal(signal.SIGINT)
+            return True, np.zeros((90, 240, 3), np.uint8)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    before = signal.getsignal(signal.SIGINT)
+    found = list(predict([Item("0", "camera")], recognizer, drawings=tmp_path))
+    assert found and all(result.error is None for result in found)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".mp4", ".svg"]
+
+
+def test_a_timeline_of_a_crowd_stays_small_and_keeps_the_faces_seen_longest(bundle):
+    labels = Recognizer(bundle).labels
+    even = dict.fromkeys(labels, 1 / len(labels))
+    timeline = Timeline(labels)
+    for step in range(2000):
+        passing = FaceResult((0, 0, 1, 1), None, None, labels[0], even, False, 2 + step)
+        staying = FaceResult((0, 0, 1, 1), None, None, labels[0], even, False, 1)
+        timeline.add(FrameResult("crowd", step, step / 25, faces=(staying, passing)))
+    assert len(timeline._sums) <= 300 and 1 in timeline.identities() and len(timeline.columns(1)) > 500
 
 
 def test_a_video_without_a_face_has_frames_without_faces(tmp_path, bundle):

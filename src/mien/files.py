@@ -66,7 +66,8 @@ def digest(*parts: bytes | str) -> str:
     """A 128-bit hex digest (BLAKE2b) of the parts, told apart by their lengths."""
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        # A file name that is not UTF-8 comes with surrogates in place of its bytes.
+        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
         state.update(len(data).to_bytes(8, "little"))
         state.update(data)
     return state.hexdigest()

@@ -1,6 +1,6 @@
 """mien predict: expressions of the faces in pictures, folders, videos and cameras."""
 
-import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def predict(
     from mien.runtime.predict import VideoOptions
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
-    from mien.runtime.results import document
+    from mien.runtime.results import document, json_line, printable
     from mien.runtime.sinks import finished, open_sink
 
     if end is not None and end <= start:
@@ -75,15 +75,13 @@ def predict(
                 tally["faces"] += len(result.faces)
                 if result.error is not None:
                     tally["broken"] += 1
-                    say(result.error)
+                    say(printable(result.error))
             step()
     summary = {key: tally[key] for key in ("sources", "faces", "broken", "skipped")}
     summary_text = "{sources} sources, {faces} faces, {broken} broken, {skipped} already done".format(**summary)
     typer.echo(f"{summary_text} in {monotonic() - began:.1f} s", err=True)
     if as_json:
-        typer.echo(
-            json.dumps(summary | {"out": out and str(out)} | ({} if out else {"results": kept}), ensure_ascii=False)
-        )
+        typer.echo(json_line(summary | {"out": out and str(out)} | ({} if out else {"results": kept})))
     if tally["broken"]:
         raise typer.Exit(1)
 
@@ -92,7 +90,7 @@ def _items(paths: list[str], done: set[str]) -> tuple["Iterator[Item]", int | No
     """What is left to do, and how much that is; a list from stdin is followed as it comes, so its length is unknown."""
     from mien.runtime.collect import collect
 
-    listed = (line.rstrip("\r\n") for line in sys.stdin)
+    listed = (os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer)
     named = chain.from_iterable((line for line in listed if line) if path == "-" else [path] for path in paths)
     items = (item for item in collect(named) if item.source not in done)
     if "-" in paths:
@@ -125,7 +123,10 @@ def _progress(
 
 def _print(result: "Result") -> None:
     """A line a face, for people."""
-    place = f"{result.source} {result.time:.2f} s" if hasattr(result, "time") else result.source
+    from mien.runtime.results import printable
+
+    source = printable(result.source)
+    place = f"{source} {result.time:.2f} s" if hasattr(result, "time") else source
     for face in result.faces:
         x, y, width, height = map(round, face.box)
         doubt = ", uncertain" if face.uncertain else ""

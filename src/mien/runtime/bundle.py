@@ -21,8 +21,8 @@ MAX_BYTES = 512 * 2**20
 class BundleInfo(BaseModel):
     """What a bundle says about itself: the JSON under the metadata key `mien`.
 
-    `probabilities = softmax(logits / temperature)`, averaged over the picture and its mirror image where `flip` is
-    set; an answer whose highest probability lies below `uncertain_below` is marked uncertain.
+    `probabilities = softmax(logits / temperature)`, the logits averaged over the picture and its mirror image where
+    `flip` is set; an answer whose highest probability lies below `uncertain_below` is marked uncertain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -44,9 +44,10 @@ def collect(paths: Iterable[str]) -> Iterator[Item]:
     videos by their suffix, are passed over; a file named itself is taken for a picture unless its suffix is a video's.
     """
     for path in paths:
-        if Path(path).is_dir():
+        # os.path answers False where pathlib raises: for names too long, and below folders that may not be read.
+        if os.path.isdir(path):  # noqa: PTH112
             yield from _folder(path)
-        elif path.isdecimal() and not Path(path).exists():
+        elif path.isdecimal() and not os.path.exists(path):  # noqa: PTH110
             yield Item(path, "camera")
         elif not os.path.lexists(path):
             yield Item(path, "broken", f"{path} does not exist")
@@ -62,6 +63,5 @@ def _folder(top: str) -> Iterator[Item]:
             suffix = Path(name).suffix.lower()
             if not name.startswith(".") and suffix in PICTURES | VIDEOS:
                 yield Item(os.path.join(folder, name), "video" if suffix in VIDEOS else "picture")  # noqa: PTH118
-        while failures:
-            failure = failures.pop()
-            yield Item(str(failure.filename), "broken", f"{failure.filename} cannot be read: {failure.strerror}")
+    for failure in failures:
+        yield Item(str(failure.filename), "broken", f"{failure.filename} cannot be read: {failure.strerror}")

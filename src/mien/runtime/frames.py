@@ -1,6 +1,7 @@
 """The frames of video files and cameras, with their own time stamps."""
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -94,7 +95,9 @@ def _file(path: Path, start: float) -> Generator[tuple[float, Any], None, None]:
         origin = stream.start_time or 0
         step = 1 / float(stream.average_rate or 25)
         if start:
-            container.seek(int(start / stream.time_base) + origin, stream=stream)
+            # Where a container cannot be sought in, frames are read from the beginning and passed over.
+            with suppress(av.error.FFmpegError):
+                container.seek(int(start / stream.time_base) + origin, stream=stream)
         time = -step
         packets = container.demux(stream)
         while True:

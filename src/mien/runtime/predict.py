@@ -1,25 +1,30 @@
 """A stream of pictures, videos and cameras to a stream of results, with drawings and charts on the way."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError
+from mien.errors import DataError, MienError
 from mien.files import digest, replacing, write_text
 from mien.imaging.decode import decode, encode_jpeg
+from mien.imaging.operations import resize
 from mien.runtime.annotate import annotate
 from mien.runtime.collect import Item
 from mien.runtime.frames import about
 from mien.runtime.recognizer import Recognizer
-from mien.runtime.results import FrameResult, PictureResult, Result, reason
+from mien.runtime.results import FrameResult, PictureResult, Result, printable, reason
 from mien.runtime.timeline import Timeline
 from mien.runtime.video import watch, writing
+
+JPEG_SIDE = 65_500
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def predict(
 def _pictures(sources: Iterable[str], recognizer: Recognizer, drawings: Path | None) -> Iterator[PictureResult]:
     for result in recognizer.stream(sources):
         if drawings and result.error is None:
-            drawn = annotate(decode(Path(result.source)), result.faces, recognizer.labels)
+            drawn = _fitting(annotate(decode(Path(result.source)), result.faces, recognizer.labels))
             with replacing(_place(drawings, result.source, ".jpg")) as beside:
                 beside.write_bytes(encode_jpeg(drawn, 92))
         yield result
@@ -81,16 +86,53 @@ def _video(
         moments = watch(source, recognizer, **vars(options))
         with ExitStack() as stack:
             stack.enter_context(closing(moments))
+            ended = stack.enter_context(_interrupted(item.kind == "camera"))
             draw = _drawer(drawings, item.source, header.rate / options.every, recognizer.labels, stack)
             for frame, last in moments:
                 timeline.add(last)
                 draw(last, frame.pixels)
                 moved(item.source, min(1.0, (frame.time - options.start) / max(end - options.start, 1e-9)))
                 yield last
+                if ended.is_set():
+                    break
+        if last.frame < 0:
+            raise DataError(f"{item.source} gives no frame after {options.start:g} s", got=f"--start {options.start:g}")
         if drawings:
-            write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
+            write_text(_place(drawings, item.source, ".svg"), timeline.svg(printable(Path(item.source).name)))
     except (MienError, cv2.error) as error:
         yield FrameResult(item.source, last.frame + 1, last.time, error=reason(error, item.source))
+
+
+@contextmanager
+def _interrupted(camera: bool) -> Iterator[Event]:
+    """An event that the first Ctrl-C sets: a camera has no other end, and what it gave is to be kept.
+
+    A second Ctrl-C interrupts as usual, and so does the first outside of the main thread and for files.
+    """
+    ended = Event()
+    if not camera or current_thread() is not main_thread():
+        yield ended
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def end(*_: object) -> None:
+        ended.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield ended
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _fitting(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The drawing, smaller where a JPEG cannot be as long."""
+    longest = max(drawn.shape[:2])
+    if longest <= JPEG_SIDE:
+        return drawn
+    height, width = (max(1, round(side * JPEG_SIDE / longest)) for side in drawn.shape[:2])
+    return resize(drawn, height, width)
 
 
 def _drawer(

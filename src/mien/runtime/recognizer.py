@@ -106,13 +106,10 @@ class Recognizer:
 
     def _network(self, pixels: Image) -> NDArray[np.float32]:
         tensor = self.bundle.chain.tensor(pixels)
-        found = self._softmax(tensor)
-        if self.bundle.info.flip:
-            found = (found + self._softmax(np.ascontiguousarray(tensor[..., ::-1]))) / np.float32(2)
-        return found
-
-    def _softmax(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         (logits,) = self.bundle.session.run([OUTPUT], {bundles.INPUT: tensor})
+        if self.bundle.info.flip:
+            mirrored = np.ascontiguousarray(tensor[..., ::-1])
+            logits = (logits + self.bundle.session.run([OUTPUT], {bundles.INPUT: mirrored})[0]) / np.float32(2)
         scaled = (logits - logits.max(axis=1, keepdims=True)) / self.bundle.info.temperature
         powers = np.exp(scaled, dtype=np.float32)
         return powers / powers.sum(axis=1, keepdims=True)
@@ -183,10 +180,12 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     if not isinstance(pictures, np.ndarray):
         return pictures
     single = pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[2] == 3)
-    if not single and pictures.ndim not in (3, 4):
+    # (H, W, 4) and (H, W, 1) are pictures with alpha or an idle axis, and no batch of slivers.
+    if not single and (pictures.ndim not in (3, 4) or pictures.shape[-1] in (1, 4)):
         raise UsageError(
             "not a picture",
             got=f"array of shape {pictures.shape}",
             allowed="(H, W), (H, W, 3), (N, H, W), (N, H, W, 3)",
+            then="leave out an alpha channel with image[..., :3], an idle axis with image[..., 0]",
         )
     return [pictures] if single else list(pictures)

@@ -1,5 +1,6 @@
 """What the recogniser answers: faces in pictures, faces in moments of a video."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -64,6 +65,21 @@ def reason(error: Exception, source: str) -> str:
     return text if source in text else f"{source}: {text}"
 
 
+def printable(name: str) -> str:
+    r"""A file name as text that can be written: bytes that are not UTF-8 as escapes.
+
+    >>> printable("caf\udce9.png")
+    'caf\\xe9.png'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON that reads back as it was, names that are not UTF-8 too."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() or printable(text) == text else json.dumps(value)
+
+
 def document(result: Result) -> dict[str, Any]:
     """A result as plain values for JSON: coordinates to a tenth of a pixel, times and probabilities to four places."""
     values = {field.name: getattr(result, field.name) for field in fields(result)}
@@ -75,10 +91,10 @@ def document(result: Result) -> dict[str, Any]:
 def rows(result: Result, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
     """A result as flat rows, one a face; a picture without a face gives one row whose `face` is empty."""
     head = {
-        "source": result.source,
+        "source": printable(result.source),
         "frame": result.frame if isinstance(result, FrameResult) else None,
         "time": round(result.time, 4) if isinstance(result, FrameResult) else None,
-        "error": result.error,
+        "error": result.error and printable(result.error),
     }
     for number, face in enumerate(result.faces):
         x, y, width, height = (round(value, 1) for value in face.box)

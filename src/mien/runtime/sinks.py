@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from mien.errors import DataError, MissingExtra, UsageError, unknown
 from mien.files import replacing
-from mien.runtime.results import Result, columns, document, rows
+from mien.runtime.results import Result, columns, document, json_line, rows
 
 Write = Callable[[Result], None]
 _GROUP = 8192  # rows held before a Parquet row group is written
@@ -70,7 +70,7 @@ def _source(line: bytes, path: Path, number: int) -> str:
 @contextmanager
 def _lines(stream: TextIO) -> Iterator[Write]:
     def write(result: Result) -> None:
-        stream.write(json.dumps(document(result), ensure_ascii=False) + "\n")
+        stream.write(json_line(document(result)) + "\n")
         stream.flush()
 
     yield write

@@ -18,7 +18,8 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 960, 96, 96, 64, 24
 class Timeline:
     """Sums of probabilities for each identity, in columns of equal time.
 
-    Memory is bounded for any length of video: when time outgrows the columns, their width doubles.
+    Memory is bounded for any length of video: when time outgrows the columns, their width doubles, and of many faces
+    those seen longest stay.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -40,6 +41,8 @@ class Timeline:
             entry = np.array([1.0, *(face.probabilities[label] for label in self.labels)])
             sums = self._sums[face.identity]
             sums[column] = sums[column] + entry if column in sums else entry
+        if len(self._sums) > 10 * _SHOWN:
+            self._forget({face.identity for face in result.faces})
 
     def columns(self, identity: int) -> dict[int, NDArray[np.float64]]:
         """The mean probabilities (classes,) of one face in each column in which it was seen, in order of time."""
@@ -67,6 +70,12 @@ class Timeline:
             parts += self._row(identity, top, _WIDTH / end)
         parts += self._axis(height - 16, end)
         return "\n".join([*parts, "</svg>\n"])
+
+    def _forget(self, present: set[int | None]) -> None:
+        """Drop the faces seen shortest, but none that is in sight."""
+        longest = sorted(self._sums, key=lambda identity: -len(self._sums[identity]))
+        for identity in set(longest[5 * _SHOWN :]) - present:
+            del self._sums[identity]
 
     def _halve(self) -> None:
         self.width *= 2
