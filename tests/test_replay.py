@@ -74,7 +74,9 @@ def test_only_the_published_order_balances_before_the_split() -> None:
 def test_cells_that_no_protocol_changes_are_run_once() -> None:
     made = plan("preprocessing-grid", None, PROTOCOLS, "small")
     assert [len(arms) for arms in made.arms.values()] == [27, 27]
-    assert len(made.cells) == 27 + 18
+    assert len(made.cells) == 27 + 27, "the leak-free order drops twins, so that no cell is the same in both"
+    once = plan("facenet-triplet", None, ("leak-free", "leak-free"), "small")
+    assert len(once.cells) == len(once.arms["leak-free"])
 
 
 def test_a_merge_patch_is_that_of_the_standard() -> None:
@@ -110,6 +112,13 @@ def test_fer2013_stands_in_at_small_scale_and_is_not_taken_for_another_set(tmp_p
     assert find("fer2013", root, "small").own
     with pytest.raises(DataError):
         find("ckplus", root, "full")
+
+
+def test_data_that_is_there_and_broken_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n0,1 2 3,Training\n")
+    with pytest.raises(DataError, match="pixels") as failure:
+        find("fer2013", tmp_path, "small")
+    assert "fer2013.csv" in str(failure.value)
 
 
 def test_where_the_data_names_no_subjects_twins_are_cleaned_out_instead(tmp_path: Path) -> None:
@@ -238,6 +247,7 @@ def test_the_command_line_prints_the_table_and_writes_it(tmp_path: Path, monkeyp
     document = {
         "study": "smote-vgg19", "title": "A study", "question": "Does it help?", "scale": "small",
         "protocols": ["leak-free"], "arms": [], "findings": [], "differs": ["Fewer rows."], "doubts": ["One run."],
+        "elsewhere": [],
         "failures": {"smote-vgg19-after": "DataError: no rows"},
     }  # fmt: skip
     monkeypatch.setattr("mien.replay.run.replay", lambda *_: document)

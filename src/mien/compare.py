@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from mien.data.prepare import prepare
 from mien.data.samples import Samples
-from mien.errors import AuditBlocked, MienError, UsageError
+from mien.errors import AuditBlocked, UsageError
 from mien.evaluation.report import changed_rows, write_comparison_report
+from mien.evaluation.report.comparison import ranked, read_arms
 from mien.evaluation.report.folder import read_run, runs_in
 from mien.experiment import Read, Stages, read, silent, train
 from mien.files import read_json, write_json
@@ -33,11 +34,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Compared:
-    """The runs of the cells that finished, by name, and what went wrong in those that did not."""
+    """The runs of the cells that finished, by name, and what went wrong in those that did not.
+
+    `blocked` is whether an audit stopped one of those.
+    """
 
     runs: Mapping[str, Path]
     failures: Mapping[str, str]
     report: Path | None
+    blocked: bool = False
 
 
 def cells(path: Path, changes: Sequence[str] = ()) -> list[Cell]:
@@ -87,6 +92,7 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
         raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))
     runs: dict[str, Path] = {}
     failures: dict[str, str] = {}
+    blocked = False
     for number, cell in enumerate(wanted, 1):
         name = cell.recipe.name
         try:
@@ -94,17 +100,16 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
             runs[name] = train(
                 cell.recipe, folder / name, resume=True, stages=partial(_at, stages, place), read=read_once
             )
-        except AuditBlocked:
-            raise
-        except (MienError, RuntimeError, ValueError) as failure:
+        except Exception as failure:
             failures[name] = f"{type(failure).__name__}: {failure}"
+            blocked = blocked or isinstance(failure, AuditBlocked)
     places = {cell.recipe.name: dict(cell.place) for cell in wanted}
     write_json(folder / "comparison.json", {"cells": places, "failures": failures})
     report = None
     if len(runs) > 1:
         done = [each for run in runs.values() for each in runs_in(run)]
         report = write_comparison_report(done, folder / "comparison.html", _pictures(done, read_once))
-    return Compared(runs, failures, report)
+    return Compared(runs, failures, report, blocked)
 
 
 def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
@@ -117,6 +122,14 @@ def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
             seconds = sum(figures["seconds"].values())
             rows.append({"run": label, **figures["test"]["metrics"][metric], "seconds": seconds})
     return rows
+
+
+def leader(compared: Compared) -> str | None:
+    """The run that differs from every other beyond chance, if there is one (see `mien.evaluation.comparison.rank`)."""
+    if len(compared.runs) < 2:
+        return None
+    ranking, _ = ranked(read_arms(list(compared.runs.values())))
+    return ranking.best if ranking else None
 
 
 def _pictures(runs: Sequence[Path], read: Read) -> dict[int, NDArray[np.uint8]]:

@@ -38,6 +38,10 @@ class DataError(MienError):
     """Files that are absent, broken or not what their layout promises."""
 
 
+class Absent(DataError):
+    """None of a dataset's files are where they were looked for."""
+
+
 class UnreadableImage(DataError):
     """One picture that cannot be decoded; callers list it and go on unless asked to be strict."""
 

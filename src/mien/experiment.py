@@ -132,8 +132,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     samples = read(recipe.data)
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
     material = readable(samples, prepared, look(samples, progress=stages("look")))
-    remarks = [f"{len(prepared.problems)} unreadable pictures were left out"] if len(prepared.problems) else []
-    remarks += [f"{note}: {count} of {len(samples)} pictures" for note, count in prepared.notes.items()]
+    remarks = prepared.remarks
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
     if early := bool(steps) and recipe.balance.order == "balance-before-split":
         material = balanced(material, steps, seed, split=None)

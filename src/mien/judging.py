@@ -85,7 +85,8 @@ def evaluate_on(
     samples = load(source, root, **(options or {}))
     if split != "all" and samples.table["split"].notna().any():
         samples = assign(samples, SplitSpec())
-    material = _prepared(samples, run.chain, stages)
+    prepared = prepare(samples, run.chain, progress=stages("prepare"))
+    material = readable(samples, prepared)
     wanted = material.samples.targets >= 0
     if split != "all":
         wanted &= (material.samples.table["split"] == split).to_numpy(bool, na_value=False)
@@ -102,7 +103,7 @@ def evaluate_on(
     )  # fmt: skip
     groups = list(chosen["subject"]) if chosen["subject"].notna().all() else None
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
-    return cell | {"protocol": protocol, "opened": opened}
+    return cell | {"protocol": protocol, "opened": opened, "notes": prepared.remarks}
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:

@@ -111,6 +111,11 @@ class Recipe(_Part):
     evaluate: Evaluate = Evaluate()
     seeds: tuple[int, ...] = Field((0,), min_length=1)
 
+    @field_validator("chain")
+    @classmethod
+    def _every_value_explicit(cls, given: list[Any]) -> list[Any]:
+        return Chain.parse(given).as_list()
+
     @field_validator("audit", mode="before")
     @classmethod
     def _not_a_truth_value(cls, given: Any) -> Any:

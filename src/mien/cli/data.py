@@ -12,6 +12,7 @@ from mien.errors import DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mien.data.preview import Picture, Show
     from mien.data.samples import Samples
     from mien.data.stats import Spread, Stats
 
@@ -63,6 +64,9 @@ def preview(
     columns: Annotated[int, typer.Option(min=1, max=100, help="Pictures a class.")] = 12,
     tile: Annotated[int, typer.Option(min=16, max=512, help="Pixels a picture is wide and high.")] = 72,
     seed: Annotated[int, typer.Option(min=0, help="Which pictures are chosen.")] = 0,
+    regions: Annotated[
+        str | None, typer.Option(metavar="DETECTOR", help="Box faces, eyes, noses, mouths: viola-jones or yunet.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Draw a contact sheet with a row a class.
@@ -74,11 +78,39 @@ def preview(
     from mien.imaging.decode import encode_png
 
     samples = _load(source, root, option)
-    image = sheet(samples, columns=columns, tile=tile, seed=seed)
+    found: list[int] = []
+    shown = {"show": _boxed(regions, tile, found)} if regions else {}
+    image = sheet(samples, columns=columns, tile=tile, seed=seed, **shown)
     with replacing(out) as beside:
         beside.write_bytes(encode_png(image))
     document = {"out": str(out), "width": image.shape[1], "height": image.shape[0], "labels": list(samples.labels)}
-    typer.echo(json.dumps(document) if as_json else f"{out} ({image.shape[1]} x {image.shape[0]})")
+    if regions:
+        document |= {"looked_at": len(found), "no_face": found.count(0)}
+    if as_json:
+        typer.echo(json.dumps(document))
+        return
+    typer.echo(f"{out} ({image.shape[1]} x {image.shape[0]})")
+    if regions:
+        typer.echo(f"no face in {found.count(0)} of {len(found)} pictures")
+
+
+def _boxed(detector: str, tile: int, found: list[int]) -> "Show":
+    """Draws faces and their parts on a picture as large as its tile, and notes in `found` how many there were."""
+    from mien.imaging.faces import detector_named
+    from mien.imaging.operations import resize
+    from mien.imaging.regions import annotate
+
+    detect = detector_named(detector)
+
+    def show(image: "Picture") -> "Picture":
+        height, width = image.shape[:2]
+        scale = max(1.0, tile / max(height, width))
+        image = resize(image, round(height * scale), round(width * scale))
+        faces = detect(image)
+        found.append(len(faces))
+        return annotate(image, faces)
+
+    return show
 
 
 def _load(source: str, root: Path | None, option: list[str] | None) -> "Samples":

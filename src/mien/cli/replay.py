@@ -29,6 +29,9 @@ def replay(
     scale: Annotated[
         str, typer.Option(help="full, the paper's setting, or small: within 15 minutes on two cores.")
     ] = "small",
+    ferplus: Annotated[
+        Path | None, typer.Option(help="The folder of FERPlus, on whose test part study 5 judged its best cell too.")
+    ] = None,
     changes: _Set = None,
     out: Annotated[Path | None, typer.Option(help="The folder; finished cells in it are kept.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
@@ -50,7 +53,7 @@ def replay(
         raise UsageError("unknown scale", got=scale, allowed=SCALES)
     folder = out or Path("runs") / f"{study}-{scale}"
     with shown() as stages:
-        document = run(study, root, protocols, scales[0], folder, changes or (), stages)
+        document = run(study, root, protocols, scales[0], folder, changes or (), stages, ferplus)
     written = write(document, folder)
     if as_json:
         typer.echo(json.dumps(document | {"files": [str(path) for path in written]}))

@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
-from mien.errors import RunError, UsageError
+from mien.errors import AuditBlocked, RunError, UsageError
 
 RUNS = Path("runs")
 
@@ -154,7 +154,7 @@ def export(
 
 
 def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) -> None:
-    from mien.compare import cells, table
+    from mien.compare import cells, leader, table
     from mien.compare import compare as run
 
     begun = time.perf_counter()
@@ -162,13 +162,15 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
     with shown() as stages:
         compared = run(wanted, out, stages)
     rows = table(compared)
+    best = leader(compared)
     if as_json:
-        typer.echo(json.dumps({"runs": rows, "failures": dict(compared.failures), "report": str(compared.report)}))
+        told = {"runs": rows, "best": best, "failures": dict(compared.failures), "report": str(compared.report)}
+        typer.echo(json.dumps(told))
     else:
-        _print_table(rows)
+        _print_table(rows, best)
         typer.echo(f"{len(rows)} runs in {time.perf_counter() - begun:.0f} s; report: {compared.report}")
     if compared.failures:
-        raise RunError(
+        raise (AuditBlocked if compared.blocked else RunError)(
             f"{len(compared.failures)} of {len(wanted)} cells failed",
             got=[f"{name}: {reason}" for name, reason in compared.failures.items()],
             then="mend them and run the same command again: finished cells are kept",
@@ -234,7 +236,7 @@ def _print_evaluation(document: dict[str, Any], as_json: bool) -> None:
         typer.echo(f"report: {document['report']}")
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
+def _print_table(rows: list[dict[str, Any]], best: str | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -242,7 +244,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     for heading in ("run", "accuracy", "95% interval", "seconds"):
         shown.add_column(heading, justify="left" if heading == "run" else "right")
     for row in rows:
-        shown.add_row(row["run"], f"{row['value']:.4f}", _interval(row), f"{row['seconds']:.0f}")
+        name = f"{row['run']} (best)" if row["run"] == best else row["run"]
+        shown.add_row(name, f"{row['value']:.4f}", _interval(row), f"{row['seconds']:.0f}")
     Console().print(shown)
 
 

@@ -23,6 +23,7 @@ from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
 
 CHUNK = 32
+DROPPED = "dropped by the chain: "
 HALF_BUILT_AFTER = 3600.0
 
 Progress = Callable[[int, int], None]
@@ -43,6 +44,18 @@ class Prepared:
     digests: NDArray[np.str_]
     notes: dict[str, int]
     problems: pd.DataFrame
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of results must know: how many pictures were left out and why, how many were kept as is."""
+        dropped = self.problems["reason"].str.startswith(DROPPED)
+        unreadable = len(self.problems) - int(dropped.sum())
+        found = [f"{unreadable} unreadable pictures were left out"] if unreadable else []
+        for note, count in self.notes.items():
+            out = int((dropped & self.problems["reason"].str.contains(note, regex=False)).sum())
+            done = [f"{out} dropped"] * (out > 0) + [f"{count - out} kept whole"] * (out < count)
+            found.append(f"{note}: {count} of {len(self.ok)} pictures ({', '.join(done)})")
+        return found
 
 
 @dataclass(frozen=True)
@@ -161,7 +174,7 @@ def _picture(samples: Samples, chain: Chain, image: str) -> tuple[Image | None, 
         outcome = chain.run(decoded)
     except DataError as error:
         raise DataError(f"{image}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from error
-    reason = "" if outcome.pixels is not None else f"dropped by the chain: {', '.join(outcome.notes)}"
+    reason = "" if outcome.pixels is not None else DROPPED + ", ".join(outcome.notes)
     return outcome.pixels, Row(image, name, reason, outcome.notes)
 
 

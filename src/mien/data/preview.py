@@ -1,5 +1,7 @@
 """A contact sheet: one row a class, so that a dataset can be looked at before it is trained on."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +15,16 @@ _INK, _FAINT, _PAPER = (34, 34, 34), (120, 120, 120), 255
 _MARGIN, _GAP, _LABELS, _TITLE = 14, 4, 124, 40
 
 
-def sheet(samples: Samples, columns: int = 12, tile: int = 72, seed: int = 0) -> Picture:
+Show = Callable[[Picture], Picture]
+
+
+def sheet(
+    samples: Samples, columns: int = 12, tile: int = 72, seed: int = 0, show: Show = lambda image: image
+) -> Picture:
     """Draw up to `columns` pictures of each label, chosen by `seed`, `tile` pixels wide and high.
 
-    Each row carries its label and count; a picture that cannot be read is a crossed tile. Returns RGB uint8 (H, W, 3).
+    Each row carries its label and count; a picture that cannot be read is a crossed tile. `show` gives what is drawn of
+    a picture, such as its faces boxed. Returns RGB uint8 (H, W, 3).
     """
     step = tile + _GAP
     height = _TITLE + len(samples.labels) * step + _MARGIN
@@ -30,14 +38,14 @@ def sheet(samples: Samples, columns: int = 12, tile: int = 72, seed: int = 0) ->
         _write(canvas, f"{len(members):,}", (_MARGIN, top + tile // 2 + 16), 0.42, _FAINT)
         for column, position in enumerate(np.sort(rng.permutation(members)[:columns])):
             left = _LABELS + column * step
-            canvas[top : top + tile, left : left + tile] = _tile(samples, int(position), tile)
+            canvas[top : top + tile, left : left + tile] = _tile(samples, int(position), tile, show)
     return canvas
 
 
-def _tile(samples: Samples, position: int, side: int) -> Picture:
+def _tile(samples: Samples, position: int, side: int, show: Show) -> Picture:
     """One picture, whole and in its proportions, centred in a square."""
     try:
-        image = samples.reader.read(samples.table["image"].iloc[position])
+        image = show(samples.reader.read(samples.table["image"].iloc[position]))
     except UnreadableImage:
         return _crossed(side)
     colour = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mien.data.samples import Samples
 from mien.data.sources.catalog import SOURCES, load
-from mien.errors import DataError, UsageError
+from mien.errors import Absent, DataError, UsageError
 from mien.recipe import Data, Recipe
 from mien.replay.studies import Scale
 
@@ -47,13 +47,14 @@ def find(wanted: str, root: Path | None, scale: Scale) -> Found:
     names = (wanted, *(name for name in STAND_INS if name != wanted)) if scale == "small" else (wanted,)
     if wanted in UNNAMED:
         names = ("fer2013", *(name for name in names if name != "fer2013")) if scale == "small" else names
+    broken: list[str] = []
     for name in names:
-        samples = _read(name, root)
+        samples = _read(name, root, broken)
         if samples is not None:
             return Found(name, root, name == wanted, _groups(samples))
     raise DataError(
         f"the data of this study is not there: {SOURCES[wanted].about}",
-        got="no --root" if root is None else root,
+        got=["no --root" if root is None else root, *broken],
         allowed=[f"{name}: {' | '.join(SOURCES[name].layout)}" for name in names],
         then=f"{SOURCES[wanted].get}; or see how it goes without: --scale small",
     )
@@ -68,10 +69,14 @@ def fitted_to(recipe: Recipe, found: Found) -> Recipe:
     return recipe
 
 
-def _read(name: str, root: Path | None) -> Samples | None:
+def _read(name: str, root: Path | None, broken: list[str]) -> Samples | None:
     try:
         return load(name, root) if root is not None else None
-    except (DataError, UsageError):
+    except Absent:
+        return None
+    except (DataError, UsageError) as error:
+        # Files of another dataset look broken to this one, so it is told only where nothing fits.
+        broken.append(f"{name}: {error.what}")
         return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mien.compare import Cell, compare, spread
-from mien.errors import DataError
+from mien.errors import DataError, UsageError
 from mien.evaluation import comparison
 from mien.evaluation.statistics import unpaired_difference
 from mien.experiment import Stages, silent
@@ -28,6 +28,9 @@ METRICS: Mapping[str, str] = {
 """Printed figures, and what stands for them here: macro averages, since no paper says which it took."""
 
 START_ROWS = 800
+START_SEED = 1
+"""Other faces than those that stand in for a study's own data."""
+ON_FERPLUS = " on FERPlus"
 
 
 @dataclass(frozen=True)
@@ -71,20 +74,27 @@ def replay(
     out: Path = Path("runs"),
     changes: Sequence[str] = (),
     stages: Stages = silent,
+    ferplus: Path | None = None,
 ) -> dict[str, Any]:
     """Run what is missing of a study below `out` and set its figures beside the printed ones, JSON-able.
 
+    `ferplus` is where FERPlus lies, for a study that judged an arm on its test part too (UsageError for another).
     `arms` has the figures, `findings` the differences that the study is about, `differs` what was not done as in the
     paper, `failures` the cells that could not be run. Raises as `plan` does.
     """
-    made = plan(study, root, protocols, scale, changes)
+    made, paper = plan(study, root, protocols, scale, changes), STUDIES[study]
+    if ferplus and not any(name.endswith(ON_FERPLUS) for name in paper.elsewhere):
+        raise UsageError(f"no arm of {study} was judged on FERPlus", got=ferplus, then="leave out --ferplus")
     cells, failures = _started(made.cells, out / "start", stages) if scale == "small" else (made.cells, {})
     compared = compare(list(cells.values()), out, stages)
     figures = {name: _figures(run) for name, run in compared.runs.items()}
     for name, run in compared.runs.items():
         if cells[name].recipe.data.hold_out:
-            figures[name]["held_out"] = _held_out(run, stages)
-    paper, arms = STUDIES[study], {p: {a: n for a, n in arms.items() if n in figures} for p, arms in made.arms.items()}
+            try:
+                figures[name]["held_out"] = _held_out(run, stages)
+            except Exception as failure:
+                failures[name] = f"on the held-out test part: {type(failure).__name__}: {failure}"
+    arms = {p: {a: n for a, n in arms.items() if n in figures} for p, arms in made.arms.items()}
     predictions = {name: pd.read_parquet(run / "predictions.parquet") for name, run in compared.runs.items()}
     return {
         "study": study,
@@ -97,10 +107,17 @@ def replay(
             {
                 "arm": arm,
                 "published": paper.figures[published_arm(place)]._asdict(),
+                "published_classes": {
+                    label: each._asdict() for label, each in paper.per_class.get(published_arm(place), {}).items()
+                },
                 "replayed": {protocol: figures[names[arm]] for protocol, names in arms.items() if arm in names},
                 "gain": _gain(predictions, [names[arm] for names in arms.values() if arm in names]),
             }
             for arm, place in made.places.items()
+        ],
+        "elsewhere": [
+            {"what": what, "published": printed._asdict(), "replayed": _on_ferplus(what, arms, out, ferplus, stages)}
+            for what, printed in paper.elsewhere.items()
         ],
         "findings": [
             finding
@@ -140,7 +157,7 @@ def _start(cell: Cell) -> Cell:
         recipe.model_copy(
             update={
                 "name": f"start-{model.backbone}",
-                "data": Data(source="synthetic", options={"count": rows}),
+                "data": Data(source="synthetic", options={"count": rows, "seed": START_SEED}),
                 "split": Split(),
                 "balance": Balance(),
                 "model": model.model_copy(update={"transfer": "scratch", "weights": None}),
@@ -159,8 +176,42 @@ def _figures(run: Path) -> dict[str, Any]:
         **{printed: test[ours] for printed, ours in METRICS.items()},
         "seconds": sum(metrics["seconds"].values()),
         "embedding": metrics.get("embedding"),
+        "classes": {each["label"]: each for each in metrics["test"]["per_class"]},
+        **_beside(run, metrics),
         "held_out": None,
     }
+
+
+def _beside(run: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What papers print beside the test figures: of the epoch that was kept, and the test pictures got wrong."""
+    test = metrics["test"]
+    found: dict[str, Any] = {
+        "misclassified": round(test["rows"] * (1 - test["metrics"]["accuracy"]["value"])),
+        "validation_accuracy": metrics["validation"]["metrics"]["accuracy"]["value"],
+    }
+    if not (run / "history.csv").is_file():
+        return found
+    history = pd.read_csv(run / "history.csv")
+    if "val_accuracy" in history:
+        kept = history.iloc[int(history["val_accuracy"].argmax())]
+        columns = {"train_accuracy": "train_accuracy", "train_loss": "train_loss", "validation_loss": "val_loss"}
+        found |= {name: float(kept[column]) for name, column in columns.items() if column in history}
+    return found
+
+
+def _on_ferplus(
+    what: str, arms: Mapping[Protocol, Mapping[str, str]], out: Path, root: Path | None, stages: Stages
+) -> dict[Protocol, Any]:
+    """An arm's macro figures on the test part of FERPlus under each protocol, where FERPlus is at hand."""
+    arm = what.removesuffix(ON_FERPLUS)
+    if root is None or arm == what:
+        return {}
+    found = {}
+    for protocol, names in arms.items():
+        if arm in names:
+            judged = evaluate_on(finished(out / names[arm]), "ferplus", root, "test", stages=stages)["figures"]
+            found[protocol] = {printed: judged["metrics"][ours] for printed, ours in METRICS.items()}
+    return found
 
 
 def _held_out(run: Path, stages: Stages) -> dict[str, Any]:

@@ -11,6 +11,15 @@ from mien.replay.run import METRICS
 
 HEADINGS: Mapping[str, str] = {"as-published": "as published, replayed", "leak-free": "leak-free, replayed"}
 NAMES: Mapping[str, str] = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
+BESIDE: Mapping[str, str] = {
+    "misclassified": "test pictures got wrong",
+    "train_accuracy": "training accuracy",
+    "validation_accuracy": "validation accuracy",
+    "train_loss": "training loss",
+    "validation_loss": "validation loss",
+}
+"""Figures that some papers print beside those of the test; they have a row where the paper has them."""
+
 _ESCAPES = {"\\": r"\textbackslash{}"} | {c: f"\\{c}" for c in "%&#_$"} | {"–": "--", "±": r"$\pm$"}
 
 
@@ -34,6 +43,7 @@ def table(document: Mapping[str, Any]) -> Table:
     wanted = [name for name in METRICS if len(arms) <= 3 or name in ("accuracy", "f1")]
     head = ("arm", "figure", "published", *(HEADINGS[protocol] for protocol in protocols))
     rows = [row for arm in arms for row in _rows(arm, wanted, protocols, gains)]
+    rows += [row for each in document["elsewhere"] for row in _elsewhere(each, protocols, gains)]
     notes = ["Small scale: a run for two cores and a quarter of an hour, not the paper's setting."]
     return Table(
         document["title"],
@@ -112,6 +122,13 @@ def _rows(
         )
         for name in wanted
     ]
+    for name, text in BESIDE.items():
+        if arm["published"][name] is not None:
+            show = _printed if name.endswith("accuracy") else _number
+            found.append(row(text, show(arm["published"][name]), [show(each and each.get(name)) for each in replayed]))
+    for label, printed in arm["published_classes"].items():
+        classes = [each["classes"].get(label) if each else None for each in replayed]
+        found.append(row(f"{label}: precision, recall, F1", _class(printed), [_class(each) for each in classes]))
     if any(each and each["held_out"] for each in replayed):
         judged = [_share(each and each["held_out"]) for each in replayed]
         found.append(row("accuracy on the held-out official test", "–", judged))
@@ -122,6 +139,28 @@ def _rows(
     taken = [duration(each["seconds"]) if each else "–" for each in replayed]
     found.append(row("time", duration(seconds) if seconds else "–", taken))
     return found
+
+
+def _elsewhere(each: Mapping[str, Any], protocols: Sequence[str], gains: bool) -> list[tuple[str, ...]]:
+    replayed = [each["replayed"].get(protocol) for protocol in protocols]
+    return [
+        (each["what"], NAMES[name], _printed(printed), *(_share(cell and cell[name]) for cell in replayed),
+         *([""] if gains else []))
+        for name, printed in each["published"].items()
+        if name in NAMES and printed is not None
+    ]  # fmt: skip
+
+
+def _class(figures: Mapping[str, Any] | None) -> str:
+    """Precision, recall and F1 of a class, plain or with intervals, in percent."""
+    if not figures:
+        return "–"
+    values = [figures[name] for name in ("precision", "recall", "f1")]
+    return " ".join(f"{100 * (value if isinstance(value, float) else value['value']):.0f}%" for value in values)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _finding(finding: Mapping[str, Any]) -> str:

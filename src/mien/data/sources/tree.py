@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mien.errors import DataError, UsageError
+from mien.errors import Absent, DataError, UsageError
 from mien.labels import canonical_all
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
@@ -60,9 +60,9 @@ def first(root: Path, candidates: Sequence[str]) -> Path | None:
     return next((root / name for name in candidates if (root / name).exists()), None)
 
 
-def absent(dataset: str, root: Path, looked: Sequence[str], get: str) -> DataError:
+def absent(dataset: str, root: Path, looked: Sequence[str], get: str) -> Absent:
     """The error for a folder that holds none of a dataset's layouts."""
-    return DataError(f"no {dataset} found", got=root, allowed=" | ".join(looked), then=get)
+    return Absent(f"no {dataset} found", got=root, allowed=" | ".join(looked), then=get)
 
 
 def _is_picture(name: str) -> bool:
