@@ -105,6 +105,45 @@ def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> Non
     )
 
 
+def test_a_run_is_judged_on_its_own_split_and_told_of_pictures_it_was_fitted_on(home: Path) -> None:
+    own = ["--set", "split.method=stratified", "--set", "split.seed=9", "--set", "fit.epochs=1"]
+    mien("train", home / "small.yaml", *own, "--out", home / "own-split")
+    again = json.loads(mien("evaluate", home / "own-split", "--json").stdout)
+    assert again["figures"]["metrics"]["accuracy"] == metrics(home / "own-split")["test"]["metrics"]["accuracy"]
+    assert not again["notes"]
+    rows = {
+        split: json.loads(mien("evaluate", home / "own-split", "--split", split, "--json").stdout)["figures"]["rows"]
+        for split in ("train", "validation", "test", "all")
+    }
+    assert rows["all"] == sum(rows.values()) - rows["all"] == 240
+    other = tuple(f"--option={option}" for option in ("count=240", "size=24", "seed=3"))
+    elsewhere = json.loads(mien("evaluate", home / "own-split", "--source", "synthetic", *other, "--json").stdout)
+    assert "pictures are ones that the run was fitted on" in elsewhere["notes"][0]
+
+
+def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:
+    assert str(run / "report.html") in mien("train", run, "--resume").stdout.replace("\n", "")
+    assert "holds a run already" in mien("train", run, check=1).stderr
+
+
+def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tree, rng = home / "twins", np.random.default_rng(5)
+    for split in ("train", "validation", "test"):
+        for label in ("happy", "sad"):
+            (tree / split / label).mkdir(parents=True)
+            for number in range(12):
+                picture = rng.integers(0, 256, (24, 24), np.uint8)
+                cv2.imwrite(str(tree / split / label / f"{number}.png"), picture)
+    (tree / "test" / "sad" / "0.png").write_bytes((tree / "train" / "sad" / "0.png").read_bytes())
+    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {tree}}}", "--set", "fit.epochs=1"]
+    mien(*words, "--out", home / "with-twins")
+    assert "exact-twins-across-splits" in caplog.text
+    assert any(note.startswith("exact-twins-across-splits") for note in metrics(home / "with-twins")["notes"])
+    caplog.clear()
+    mien(*words, "--set", "split.clean=train", "--out", home / "without-twins")
+    assert "exact-twins-across-splits" not in caplog.text
+
+
 def test_a_finished_run_is_not_trained_again_and_not_overwritten(home: Path, run: Path) -> None:
     before = (run / "metrics.json").stat().st_mtime_ns
     assert "holds a run already" in mien("train", home / "small.yaml", "--out", run, check=1).stderr
@@ -141,6 +180,7 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     assert document["spread"]["accuracy"]["mean"]["value"] == pytest.approx(np.mean(values))
     again = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--resume").stdout
     assert "2 runs" in again and "deviation" in again
+    assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
 
 
 def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> None:
@@ -258,6 +298,7 @@ def test_unreadable_pictures_are_counted_and_the_run_goes_on(home: Path) -> None
         "--set", "split.method=stratified", "--set", "fit.epochs=1", "--out",
     ]  # fmt: skip
     assert "1 unreadable pictures were left out" in mien(*words, home / "broken-run").stdout
+    assert "sad/empty.png" in (home / "broken-run" / "problems.csv").read_text()
     refused = mien(*words, home / "broken-strict", "--strict", check=1)
     assert "empty.png" in refused.stderr
 

@@ -1,5 +1,6 @@
 """A run, from recipe to report. The only place that knows the order of the stages."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.embeddings import READOUTS, draw_map, precision_at
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
-from mien.files import replacing, write_json
+from mien.files import replacing, write_json, write_text
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
 from mien.recipe import load as load_recipe
@@ -50,13 +51,15 @@ BEFORE_SPLIT = (
 @dataclass(frozen=True)
 class Gathered:
     """What a run works on: the material, its protocol as `name@digest`, the audit (None when it was off), the test
-    pictures that have a twin in training, and what a reader of results must know.
+    pictures that have a twin in training, the pictures left out with their reasons, and what a reader of results must
+    know.
     """
 
     material: Material
     protocol: str
     audit: Audit | None
     twins: frozenset[str]
+    problems: pd.DataFrame
     remarks: tuple[str, ...]
 
 
@@ -88,6 +91,8 @@ def train(
     Raises RunError when the folder holds another run, AuditBlocked when the audit stops it.
     """
     if recipe.repetitions:
+        _check_free(folder, recipe, resume)
+        recipe.save(folder / "recipe.yaml")
         for name, single in recipe.repetitions.items():
             train(single, folder / name, resume, strict, stages, read)
         write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
@@ -102,6 +107,8 @@ def train(
     write_json(folder / "environment.json", environment.describe())
     _save_table(folder / "samples.parquet", material.samples.table)
     write_json(folder / "audit.json", gathered.audit.as_dict() if gathered.audit else {"audit": "off"})
+    if len(gathered.problems):
+        write_text(folder / "problems.csv", gathered.problems.to_csv(index=False))
     ready = time.perf_counter()
     network = (_embedded if recipe.triplet else _fitted)(recipe, material, folder, stages)
     trained = time.perf_counter()
@@ -157,7 +164,9 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         material = balanced(material, steps, seed)
         if found:
             found = found.found(children(material.samples, material.parents))
-    return Gathered(material, protocol, found, twins, tuple(remarks))
+    if found:
+        remarks += _said(found, recipe.split.clean == "train")
+    return Gathered(material, protocol, found, twins, prepared.problems, tuple(remarks))
 
 
 def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -232,7 +241,10 @@ def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
 
 
 def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
-    """The audit of the split that will be used; a recipe that balances before the split is let through, and says so."""
+    """The audit of the split that will be used.
+
+    Made rows across the split are let through where the recipe asks for the published order, and told instead.
+    """
     if recipe.audit == "off":
         return None
     assert material.looks is not None
@@ -240,7 +252,19 @@ def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     found = audit(
         material.samples, material.looks, parents=material.parents, promised=(recipe.split.group,) if grouped else ()
     )
-    return check_before_training(found, "off" if early and recipe.audit == "on" else recipe.audit)
+    if early and recipe.audit == "on":
+        refuse([finding for finding in found.blocking if not finding.code.endswith("-child-across-splits")])
+        return found
+    return check_before_training(found, recipe.audit)
+
+
+def _said(found: Audit, cleaned: bool) -> list[str]:
+    """The leaks that stay in the run, told before it goes on and kept for its report."""
+    left = [f for f in found.findings if f.leak and not (cleaned and f.code.endswith("twins-across-splits"))]
+    texts = [f"{finding.code}: {finding.message}; {finding.advice}" for finding in left]
+    for text in texts:
+        logging.getLogger("mien").warning("audit: %s", text)
+    return texts
 
 
 def _with_twin_in_training(samples: Samples, found: Audit) -> frozenset[str]:

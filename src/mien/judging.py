@@ -61,11 +61,25 @@ def finished(folder: Path) -> Finished:
 
 
 def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:
-    """The pictures of one split exactly as the run saw them, found again in its data; made rows are not among them."""
+    """The pictures of one split, or `all`, as the run split them, found again in its data; made rows are left out."""
     material = _prepared(read(run.recipe.data), run.chain, stages)
     kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "parent"])
-    wanted = kept["image"][(kept["split"] == split) & kept["parent"].isna()]
+    chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
+    wanted = kept["image"][chosen & kept["parent"].isna()]
     return material, np.flatnonzero(material.samples.table["image"].isin(wanted))
+
+
+def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str, Any]:
+    """The run's figures on the pictures of one of its own splits, or `all` of them, as it split them.
+
+    Opening the test split is noted in the ledger beside the run. Raises UsageError when the run has no such split.
+    """
+    material, rows = rows_of(run, split, stages)
+    if not len(rows):
+        there = [name for name in SPLITS if len(rows_of(run, name)[1])]
+        raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
+    protocol = read_json(run.folder / "metrics.json")["protocol"]
+    return _judged(run, material, rows, run.recipe.data.source, split, f"{protocol['name']}@{protocol['digest']}", None)
 
 
 def evaluate_on(
@@ -95,6 +109,21 @@ def evaluate_on(
         there = [name for name in SPLITS if len(material.samples.rows(name))]
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = describe(material.samples)
+    cell = _judged(run, material, rows, source, split, protocol, merge)
+    seen = _fitted_on(run, material, rows)
+    notes = [f"{seen:,} of these {len(rows):,} pictures are ones that the run was fitted on"] if seen else []
+    return cell | {"notes": [*prepared.remarks, *notes]}
+
+
+def _judged(
+    run: Finished,
+    material: Material,
+    rows: NDArray[np.int64],
+    source: str,
+    split: str,
+    protocol: str,
+    merge: dict[str, str] | None,
+) -> dict[str, Any]:
     opened = ledger.record(run.folder.parent, protocol, run.folder.name) if split in ("test", "all") else None
     chosen = material.samples.table.iloc[rows]
     seen = restrict(
@@ -103,7 +132,14 @@ def evaluate_on(
     )  # fmt: skip
     groups = list(chosen["subject"]) if chosen["subject"].notna().all() else None
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
-    return cell | {"protocol": protocol, "opened": opened, "notes": prepared.remarks}
+    return cell | {"protocol": protocol, "opened": opened, "notes": []}
+
+
+def _fitted_on(run: Finished, material: Material, rows: NDArray[np.int64]) -> int:
+    """How many of the rows are pictures that the run was fitted on, told by their digests."""
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["digest", "split"])
+    fitted = set(kept["digest"][kept["split"] == "train"].dropna())
+    return int(material.samples.table["digest"].iloc[rows].isin(fitted).sum())
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:

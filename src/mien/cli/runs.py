@@ -13,7 +13,9 @@ from mien.errors import AuditBlocked, RunError, UsageError
 
 RUNS = Path("runs")
 
-_Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a recipe that ships.")]
+_Recipe = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A YAML file, a run's folder, or the name of a recipe that ships.")
+]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
@@ -42,7 +44,7 @@ def train(
     strict: _Strict = False,
     as_json: _Json = False,
 ) -> None:
-    """Train a recipe, judge it on its test split once, and write the report.
+    """Train a recipe, judge it on its test split once, and write the report. A run's folder stands for its recipe.
 
     Example: mien train fer2013 --set data.root=data/fer2013 --set fit.epochs=5
     """
@@ -50,6 +52,8 @@ def train(
     from mien.experiment import train as run
     from mien.recipe import load
 
+    if (recipe / "recipe.yaml").is_file():
+        recipe, out = recipe / "recipe.yaml", out or recipe
     wanted = load(recipe, changes or ())
     with shown() as stages:
         folder = run(wanted, out or RUNS / wanted.name, resume, strict, stages)
@@ -99,8 +103,7 @@ def evaluate(
         if explain:
             document["explain"] = [str(path) for path in judging.explained(opened, stages)]
         if not document:
-            own = opened.recipe.data
-            document = judging.evaluate_on(opened, own.source, own.root, split, own.options, None, stages)
+            document = judging.evaluate_own(opened, split, stages)
     if robustness or explain:
         document["report"] = str(write_run_report(run))
     _print_evaluation(document, as_json)
@@ -226,6 +229,8 @@ def _print_evaluation(document: dict[str, Any], as_json: bool) -> None:
         )
         for label, count in document["dropped"].items():
             typer.echo(f"left out: {count} rows of {label}, a label that the model does not have")
+        for note in document["notes"]:
+            typer.echo(f"note: {note}")
     if "robustness" in document:
         found = document["robustness"]
         clean, mean = found["clean"]["accuracy"]["value"], found["mean_accuracy"]["value"]

@@ -117,13 +117,14 @@ def cross_matrix(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def remarks(matrix: Mapping[str, Any]) -> list[str]:
-    """What a reader of the table must know: rows that were left out, and cells that stand on fewer classes."""
+    """What a reader of the table must know: rows left out, pictures the run was fitted on, fewer classes."""
     said = [
         f"{cell['run']} on {cell['source']}: {sum(cell['dropped'].values()):,} rows of "
         f"{', '.join(sorted(cell['dropped']))} left out, since the run does not know the label"
         for cell in matrix["cells"]
         if cell["dropped"]
     ]
+    said += [f"{cell['run']} on {cell['source']}: {note}" for cell in matrix["cells"] for note in cell.get("notes", [])]
     sizes = {len(cell["figures"]["labels"]) for cell in matrix["cells"]}
     if len(sizes) > 1:
         said.append(f"cells stand on {min(sizes)} to {max(sizes)} classes: fewer classes are easier")

@@ -48,7 +48,7 @@ def read_run(folder: Path) -> Run:
             "the run has no test figures to report",
             got=folder,
             allowed="a run folder whose metrics.json has a 'test' entry",
-            then="finish it with: mien train --resume RUN",
+            then=f"finish it with: mien train {folder} --resume",
         )
     recipe = folder / "recipe.yaml"
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
