@@ -145,6 +145,13 @@ def test_the_base_predicts(base: Path, tmp_path: Path) -> None:
     assert result["faces"][0]["expression"] in tiny.LABELS
 
 
+def test_the_base_reads_portraits_with_a_model_that_ships(base: Path, shared: Path) -> None:
+    done = mien(base, "predict", shared / "data" / "portraits" / "images", "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert sum(bool(result["faces"]) for result in results) > 0.8 * len(results)
+
+
 @pytest.mark.parametrize("words", [("demo",), ("data", "stats", "synthetic"), ("report", ".")])
 def test_what_needs_an_extra_names_it(base: Path, words: tuple[str, ...]) -> None:
     done = mien(base, *words)

@@ -1,4 +1,7 @@
+import json
 import signal
+import subprocess
+import sys
 import threading
 from itertools import cycle, islice
 
@@ -320,6 +323,25 @@ def test_annotation_draws_the_strip_in_proportion(bundle, image):
 
 def portrait(path, side=140):
     return resize(colour(decode(path)), side, side)
+
+
+def test_a_video_of_portraits_is_read_where_torch_cannot_be(tmp_path, shared):
+    people = [portrait(path) for path in sorted((shared / "data" / "portraits" / "images").iterdir())[:2]]
+    with writing(tmp_path / "people.mp4", 25) as write:
+        for step in range(30):
+            write(step / 25, resize(people[step // 15], 280, 280))
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'torchvision', 'lightning', 'timm', 'pandas', 'sklearn', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+        "from mien.cli import main\n"
+        "main()"
+    )
+    out = tmp_path / "people.jsonl"
+    words = ["predict", tmp_path / "people.mp4", "--detector", "haar", "--out", out]
+    subprocess.run([sys.executable, "-c", script, *map(str, words)], check=True)
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(found) == 30 and sum(bool(result["faces"]) for result in found) > 20
 
 
 @pytest.mark.parametrize("lower", [0, 20, 60])

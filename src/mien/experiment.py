@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -263,8 +264,14 @@ def _said(found: Audit, cleaned: bool) -> list[str]:
     left = [f for f in found.findings if f.leak and not (cleaned and f.code.endswith("twins-across-splits"))]
     texts = [f"{finding.code}: {finding.message}; {finding.advice}" for finding in left]
     for text in texts:
-        logging.getLogger("mien").warning("audit: %s", text)
+        _say_once(text)
     return texts
+
+
+@cache
+def _say_once(text: str) -> None:
+    # The cells of a grid stand on the same data, and its leaks are the same.
+    logging.getLogger("mien").warning("audit: %s", text)
 
 
 def _with_twin_in_training(samples: Samples, found: Audit) -> frozenset[str]:
