@@ -23,7 +23,7 @@ lock: $(UV)
 	  --all-extras pyproject.toml --output-file requirements.lock
 
 $(STAMP): requirements.lock pyproject.toml $(UV)
-	$(UV) venv --quiet --allow-existing --python 3.11 .venv
+	$(UV) venv --quiet --allow-existing --no-python-downloads --python '>=3.11' .venv
 	$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
 	touch $@

@@ -138,6 +138,23 @@ def test_frozen_layers_keep_weights_and_statistics(tmp_path: Path) -> None:
         assert any(name.startswith("backbone.") for name in moved) is not whole
 
 
+def test_weights_of_colour_pictures_fill_a_grey_network(tmp_path: Path) -> None:
+    colour = build(Model(backbone="resnet18"), 3, (32, 32), 7)
+    torch.save(colour.backbone.state_dict(), tmp_path / "colour.pt")
+    spec = Model(backbone="resnet18", transfer="full", weights=str(tmp_path / "colour.pt"))
+    grey = build(spec, 1, (32, 32), 7)
+    summed = colour.backbone.conv1.weight.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(grey.backbone.conv1.weight, summed)
+    torch.testing.assert_close(grey.backbone.layer4[1].conv2.weight, colour.backbone.layer4[1].conv2.weight)
+
+
+def test_weights_that_fill_a_part_are_refused(tmp_path: Path) -> None:
+    state = {name: value for name, value in tiny().backbone.state_dict().items() if "stages.0" not in name}
+    torch.save(state, tmp_path / "part.pt")
+    with pytest.raises(RunError, match="in part"):
+        tiny(transfer="full", weights=str(tmp_path / "part.pt"))
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save({"some.other": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(RunError, match="fits"):

@@ -120,21 +120,36 @@ def freeze(network: Classifier, share: float) -> None:
 def load_weights(network: Classifier, source: Path) -> None:
     """Fill a network from a .safetensors, .pt, .pth or .ckpt file, or from a run folder; only tensors are ever read.
 
-    Tensors that fit by name and shape are taken; a classifier head for other labels is left at its start. Raises
-    RunError when nothing of the backbone fits.
+    Tensors that fit by name and shape are taken, a first convolution also from colour to grey; a classifier head for
+    other labels is left at its start. Raises RunError when a tensor of the backbone would stay at random.
     """
     state = _tensors(_weights_file(source))
     own = network.state_dict()
     best: dict[str, Tensor] = {}
     for prefix in ("", "backbone."):
-        fits = {prefix + k: v for k, v in state.items() if prefix + k in own and own[prefix + k].shape == v.shape}
+        named = {prefix + name: _adapted(value, own.get(prefix + name)) for name, value in state.items()}
+        fits = {name: value for name, value in named.items() if name in own and own[name].shape == value.shape}
         best = max(best, fits, key=len)
     if not any(name.startswith("backbone.") for name in best):
         raise RunError(
             f"no tensor of {source} fits the backbone", got=list(state)[:5], allowed=list(own)[:5],
             then="name the backbone that the weights were saved from",
         )  # fmt: skip
+    learnt = {name for name, _ in network.named_parameters() if name.startswith("backbone.")}
+    if left := sorted(learnt - set(best)):
+        raise RunError(
+            f"{source} fills the backbone in part: {len(left)} of its {len(learnt)} tensors would stay at random",
+            got=left[:5], then="name the backbone, and the size of the chain, that the weights were saved with",
+        )  # fmt: skip
     network.load_state_dict(best, strict=False)
+
+
+def _adapted(value: Tensor, wanted: Tensor | None) -> Tensor:
+    """A first convolution's weights for pictures of another number of channels, as timm adapts its own."""
+    if wanted is None or value.ndim != 4 or value.shape[1] not in (1, 3) or wanted.shape[1] not in (1, 3):
+        return value
+    same = value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]
+    return timm.models.adapt_input_conv(wanted.shape[1], value) if same and value.shape != wanted.shape else value
 
 
 def trained_state(run: Path) -> dict[str, Tensor]:
