@@ -75,7 +75,20 @@ def test_a_taught_network_answers_as_its_teacher_does_and_not_as_the_labels_say(
 def test_early_stopping_ends_a_fit_that_gets_no_better(tmp_path: Path) -> None:
     spec = QUICK.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 1e-9, "ema": 0.0})
     fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)
-    assert len(history(tmp_path)) < 30
+    ended = history(tmp_path)
+    assert len(ended) < 30
+    fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)
+    assert history(tmp_path) == ended, "a fit that is over does not go on"
+
+
+def test_a_resumed_fit_keeps_its_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (stripes(32), stripes(32, 1), QUICK.model_copy(update={"precision": "auto"}), Augment(), HALF, tmp_path)
+    asked = []
+    monkeypatch.setattr("mien.training.fit.bf16_is_faster", lambda *_: asked.append(True) or False)
+    fit(tiny(), *words)
+    (tmp_path / "checkpoints" / "ended").unlink()
+    fit(tiny(), *words)
+    assert len(asked) == 1
 
 
 _FIT = """

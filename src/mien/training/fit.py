@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from mien.data.balance import class_weights
-from mien.files import replacing
+from mien.files import replacing, write_text
 from mien.imaging.steps import Normalise
 from mien.training.augment import Augment
 from mien.training.backbones import Classifier
 from mien.training.module import Fit, Module, channels_first
 
 Progress = Callable[[int, int], None]
+Precision = Literal["bf16-mixed", "32-true"]
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,12 @@ def fit(
     """Fit a network; give back its state that was best on the validation rows. `teachers` are what `spec` names.
 
     Writes `history.csv`, `checkpoints/last.ckpt` (everything needed to go on) and `checkpoints/best.pt` (tensors only)
-    below `folder`, and goes on from `last.ckpt` when it is there.
+    below `folder`, and goes on from `last.ckpt` when it is there, in the precision it began with.
     """
     lightning.seed_everything(seed, verbose=False)
-    last = folder / "checkpoints" / "last.ckpt"
+    last, ended = folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "ended"
+    if ended.is_file():
+        return _best(network, folder)
     module = Module(
         network.to(memory_format=torch.channels_last),
         spec,
@@ -70,7 +73,7 @@ def fit(
         seed,
         teachers,
     )
-    trainer = _trainer(spec, folder, last, bf16_is_faster(network, train, spec), progress)
+    trainer = _trainer(spec, folder, last, _precision(network, train, spec, folder), progress)
     with _quietly():
         trainer.fit(
             module,
@@ -79,8 +82,9 @@ def fit(
             ckpt_path=last if last.is_file() else None,
             weights_only=True,
         )
-    network.load_state_dict(torch.load(folder / "checkpoints" / "best.pt", weights_only=True))
-    return network
+    # A fit that stopped early would go on if it were asked to resume: this says that it is over.
+    write_text(ended, "")
+    return _best(network, folder)
 
 
 @torch.inference_mode()
@@ -109,6 +113,19 @@ def predict(
             logits = (logits + network(inputs.flip(-1))) / 2
         parts.append(logits.float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def _best(network: Classifier, folder: Path) -> Classifier:
+    network.load_state_dict(torch.load(folder / "checkpoints" / "best.pt", weights_only=True))
+    return network
+
+
+def _precision(network: Classifier, rows: Rows, spec: Fit, folder: Path) -> Precision:
+    """The precision of a fit, decided once: a resumed fit goes on in the one it began with."""
+    kept = folder / "checkpoints" / "precision"
+    if not kept.is_file():
+        write_text(kept, "bf16-mixed" if bf16_is_faster(network, rows, spec) else "32-true")
+    return "bf16-mixed" if kept.read_text() == "bf16-mixed" else "32-true"
 
 
 def bf16_is_faster(network: Classifier, rows: Rows, spec: Fit) -> bool:
@@ -210,7 +227,7 @@ def _weights(targets: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(class_weights(targets.argmax(axis=1), targets.shape[1]))
 
 
-def _trainer(spec: Fit, folder: Path, last: Path, bf16: bool, progress: Progress | None) -> lightning.Trainer:
+def _trainer(spec: Fit, folder: Path, last: Path, precision: Precision, progress: Progress | None) -> lightning.Trainer:
     callbacks: list[Callback] = [_Keeper(folder, spec, progress)]
     if spec.patience:
         mode = "max" if spec.monitor == "accuracy" else "min"
@@ -223,7 +240,7 @@ def _trainer(spec: Fit, folder: Path, last: Path, bf16: bool, progress: Progress
             max_epochs=spec.epochs,
             accelerator="auto",
             devices=1,
-            precision="bf16-mixed" if bf16 else "32-true",
+            precision=precision,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
             callbacks=callbacks,
             log_every_n_steps=1,
