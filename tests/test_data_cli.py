@@ -14,7 +14,7 @@ from mien.data.preview import sheet
 from mien.data.sources.catalog import load
 from mien.data.stats import stats
 from mien.errors import DataError, MienError, UsageError
-from mien.imaging.decode import decode
+from mien.imaging.decode import decode, encode_png
 
 app = typer.Typer()
 app.command()(data.stats)
@@ -119,6 +119,20 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
     for mode, count in (("majority", 1), ("plurality", 2)):
         document = json.loads(run("stats", "ferplus", tmp_path, "--option", f"mode={mode}", "--json").stdout)
         assert (document["rows"], len(document["problems"])) == (count, count)
+
+
+def test_preview_boxes_what_a_detector_finds_and_counts_pictures_without_a_face(shared: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people" / "happy"
+    people.mkdir(parents=True)
+    for picture in sorted((shared / "data" / "portraits" / "images").iterdir())[:3]:
+        (people / picture.name).write_bytes(picture.read_bytes())
+    (people / "wall.png").write_bytes(encode_png(np.full((90, 90), 128, np.uint8)))
+    words = ["preview", "folders", people.parent, "--out", tmp_path / "sheet.png", "--tile", 200, "--columns", 4]
+    found = json.loads(run(*words, "--regions", "viola-jones", "--json").stdout)
+    assert (found["looked_at"], found["no_face"]) == (4, 1)
+    boxed, blue = decode(tmp_path / "sheet.png"), np.array([66, 133, 244])
+    assert (boxed == blue).all(axis=2).sum() > 300
+    assert "no face in 1 of 4 pictures" in run(*words, "--regions", "viola-jones").stdout
 
 
 def test_preview_writes_a_sheet(tree: Path, tmp_path: Path) -> None:
