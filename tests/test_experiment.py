@@ -245,6 +245,16 @@ def test_what_an_earlier_run_was_fitted_on_is_not_held_out_here(home: Path, run:
     assert "held-out-seen-by-earlier-run" in said and str(run) in said
 
 
+def test_the_name_of_a_protocol_is_not_lent_to_another_split(home: Path) -> None:
+    lab = home / "lab.yaml"
+    lab.write_text("source: synthetic\noptions: {count: 240, size: 24, seed: 3}\nsplit: {method: grouped-kfold}\n")
+    words = ["train", home / "small.yaml", "--set", f"protocol={lab}", "--set", "fit.epochs=1"]
+    said = mien(*words, "--set", "split.method=stratified", "--out", home / "lent", check=2).stderr
+    assert "split.method: stratified" in said and "split.method: grouped-kfold" in said
+    mien(*words, "--set", "split.method=grouped-kfold", "--set", "split.fold=3", "--out", home / "lab")
+    assert metrics(home / "lab")["protocol"]["name"] == "lab"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

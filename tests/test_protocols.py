@@ -19,7 +19,7 @@ from mien.data.audit import look
 from mien.data.prepare import pixel_digest
 from mien.data.samples import SPLITS, Rows, Samples, table
 from mien.data.sources import catalog, fer2013
-from mien.data.split import assign
+from mien.data.split import SplitSpec, assign
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.evaluation import ledger
 from mien.labels import LABEL_SETS
@@ -85,6 +85,27 @@ def test_a_protocol_of_ones_own_is_a_yaml_file_and_is_held_to_its_digest(tmp_pat
     assert protocols.check(str(path), seen) == said
     with pytest.raises(DataError, match="not the rows, labels and split of protocol lab"):
         protocols.check(str(path), seen.take(np.arange(len(seen) - 1)))
+
+
+def test_a_protocol_without_a_digest_still_holds_a_recipe_to_its_source_options_and_split(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text("source: synthetic\noptions: {count: 60, size: 24}\nsplit: {method: grouped-kfold, folds: 3}\n")
+    _, lab = protocols.find(str(path))
+    rows = samples_of([("aa", "fear", "train"), ("bb", "anger", "test")])
+    same = replace(lab, options={**lab.options, "seed": 0}, split=SplitSpec("grouped-kfold", folds=3, fold=2))
+    assert protocols.check(str(path), rows, same).startswith("lab@")
+    for used, ours, theirs in (
+        (replace(lab, source="jaffe", options={}), "data.source: jaffe", "data.source: synthetic"),
+        (replace(lab, options={"count": 60}), "data.options.size", "data.options.size: 24"),
+        (
+            replace(lab, split=SplitSpec("stratified", folds=3)),
+            "split.method: stratified",
+            "split.method: grouped-kfold",
+        ),
+    ):
+        with pytest.raises(UsageError, match="protocol lab") as refused:
+            protocols.check(str(path), rows, used)
+        assert ours in str(refused.value.got) and theirs in str(refused.value.allowed)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mien.data.audit import Audit, audit, check_before_training, children, clean
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, readable, resplit
 from mien.data.prepare import prepare
-from mien.data.protocols import check, describe
+from mien.data.protocols import Protocol, check, describe, find
 from mien.data.samples import Samples
 from mien.data.sources.catalog import load
 from mien.data.split import notes
@@ -147,7 +147,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         remarks.append(BEFORE_SPLIT)
     remarks += notes(material.samples, recipe.split.spec)
     material = resplit(material, recipe.split.spec)
-    protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
+    used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
+    protocol = check(recipe.protocol, material.samples, used) if recipe.protocol else describe(material.samples)
     found = _audited(recipe, material, early)
     twins: frozenset[str] = frozenset()
     if found:
@@ -249,10 +250,9 @@ def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     if recipe.audit == "off":
         return None
     assert material.looks is not None
-    grouped = recipe.split.method in ("grouped", "grouped-kfold")
-    found = audit(
-        material.samples, material.looks, parents=material.parents, promised=(recipe.split.group,) if grouped else ()
-    )
+    splits = [recipe.split.spec, *([find(recipe.protocol)[1].split] if recipe.protocol else [])]
+    promised = [split.group for split in splits if split.method in ("grouped", "grouped-kfold")]
+    found = audit(material.samples, material.looks, parents=material.parents, promised=promised)
     if early and recipe.audit == "on":
         refuse([finding for finding in found.blocking if not finding.code.endswith("-child-across-splits")])
         return found

@@ -109,9 +109,14 @@ def describe(samples: Samples, name: str | None = None) -> str:
     return f"{name}@{rows_digest(samples)[:12]}"
 
 
-def check(name: str, samples: Samples) -> str:
-    """`name@digest` of the samples of a protocol. Raises DataError where the protocol pins another digest."""
+def check(name: str, samples: Samples, used: Protocol | None = None) -> str:
+    """`name@digest` of the samples of a protocol; `used` holds the source, options and split that they came from.
+
+    Raises UsageError where the protocol sets one of these otherwise, DataError where it pins another digest.
+    """
     name, protocol = find(name)
+    if used is not None:
+        _same_settings(name, protocol, used)
     said = describe(samples, name)
     if protocol.digest is not None and not rows_digest(samples).startswith(protocol.digest):
         raise DataError(
@@ -121,6 +126,27 @@ def check(name: str, samples: Samples) -> str:
             then="use the data as published, or leave `protocol` out of the recipe",
         )
     return said
+
+
+def _same_settings(name: str, protocol: Protocol, used: Protocol) -> None:
+    # A protocol without a digest is nothing but its settings, so a name on other settings would say nothing.
+    theirs, ours = _settings(protocol), _settings(used)
+    differing = [key for key in theirs | ours if key not in theirs or key not in ours or theirs[key] != ours[key]]
+    if differing:
+        raise UsageError(
+            f"the recipe is not set as its protocol {name} is",
+            got=[f"{key}: {ours.get(key, 'unset')}" for key in differing],
+            allowed=[f"{key}: {theirs.get(key, 'unset')}" for key in differing],
+            then="set them as the protocol does, or leave `protocol` out of the recipe",
+        )
+
+
+def _settings(protocol: Protocol) -> dict[str, Any]:
+    """All that a protocol sets, as flat keys with the defaults of the source; `fold` only tells its parts apart."""
+    known = catalog.SOURCES[protocol.source].options if protocol.source in catalog.SOURCES else {}
+    options = {f"data.options.{key}": value for key, value in {**known, **protocol.options}.items()}
+    split = {f"split.{key}": value for key, value in vars(protocol.split).items() if key != "fold"}
+    return {"data.source": protocol.source, **options, **split}
 
 
 def same_protocol(described: Iterable[str]) -> list[str]:
