@@ -28,7 +28,7 @@ from mien.data.material import balanced, readable, resplit
 from mien.data.prepare import prepare
 from mien.data.samples import Rows, Samples, table
 from mien.data.sources import catalog, fer2013
-from mien.data.split import SplitSpec
+from mien.data.split import SplitSpec, assign
 from mien.errors import AuditBlocked
 from mien.imaging.chain import Chain
 from mien.labels import LABEL_SETS
@@ -151,6 +151,17 @@ def test_people_and_sequences_across_the_split_block_only_where_that_was_promise
     assert promised.subjects_across_splits == (6 if column == "subject" else 0)
     whole = samples_of(pictures(24), ["train"] * 12 + ["test"] * 12, **{column: names})
     assert code not in codes(found(whole, promised=[column]))
+
+
+def test_sequences_numbered_anew_for_each_subject_are_not_one_sequence() -> None:
+    subjects, numbers = [f"S{i // 4}" for i in range(24)], [f"{i // 2 % 2}" for i in range(24)]
+    apart = assign(
+        samples_of(pictures(24), subject=subjects, sequence=numbers, label=["anger"] * 24),
+        SplitSpec("grouped", (0.5, 0.25, 0.25), group="sequence"),
+    )
+    assert "sequences-across-splits" not in codes(found(apart, promised=["sequence"]))
+    torn = apart.with_split(["train", "test"] * 12)
+    assert codes(found(torn, promised=["sequence"]))["sequences-across-splits"] == "block"
 
 
 @pytest.mark.parametrize(

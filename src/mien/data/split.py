@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mien.data.samples import SPLITS, Samples
@@ -233,18 +234,22 @@ def _by_group(
     return parts
 
 
+def group_names(table: pd.DataFrame, group: str) -> pd.Series:
+    """The group of every row, missing where none is named; datasets number sequences from one for each subject."""
+    names = table[group].astype("string")
+    return table["subject"].astype("string").fillna("") + "/" + names if group == "sequence" else names
+
+
 def _groups(samples: Samples, rows: Parts, group: str) -> NDArray[np.object_]:
-    """The group of every row; a sequence belongs to its subject, since datasets number them from one for each."""
-    table = samples.table.iloc[rows]
-    unnamed = int(table[group].isna().sum())
+    names = group_names(samples.table.iloc[rows], group)
+    unnamed = int(names.isna().sum())
     if unnamed:
         raise DataError(
             f"a split by {group} needs a {group} for every image",
             got=f"{unnamed} of {len(rows)} images name none",
             then="set split.method: stratified, or use a manifest with that column",
         )
-    names = table[group].astype(object)
-    return (table["subject"].fillna("").astype(object) + "/" + names if group == "sequence" else names).to_numpy()
+    return names.to_numpy(object)
 
 
 def _ranks(names: Iterable[str], key: tuple[object, ...]) -> NDArray[np.str_]:

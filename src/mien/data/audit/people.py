@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from mien.data.audit.findings import Finding
 from mien.data.samples import Samples
+from mien.data.split import group_names
 
 _PLURAL = {"subject": "subjects", "sequence": "sequences"}
 
 
 def shared(samples: Samples, column: str) -> dict[str, tuple[int, ...]]:
     """Rows of each subject or sequence (`column`) that is in more than one split."""
-    known = samples.table[[column, "split"]].dropna()
-    splits = known.groupby(column)["split"].nunique()
-    both = known[known[column].isin(splits.index[splits > 1])]
-    return {str(name): tuple(rows) for name, rows in both.groupby(column).groups.items()}
+    named = pd.DataFrame({"group": group_names(samples.table, column), "split": samples.table["split"]}).dropna()
+    splits = named.groupby("group")["split"].nunique()
+    both = named[named["group"].isin(splits.index[splits > 1])]
+    return {str(name): tuple(rows) for name, rows in both.groupby("group").groups.items()}
 
 
 def findings(samples: Samples, promised: Sequence[str] = ()) -> list[Finding]:
