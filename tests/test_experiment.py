@@ -1,5 +1,6 @@
 """Runs through the command line, from data to report: figures, resumption, honesty, and bad input."""
 
+import errno
 import json
 import os
 import signal
@@ -356,6 +357,27 @@ def test_a_full_disk_leaves_nothing_half_written(home: Path, monkeypatch: pytest
     monkeypatch.setenv("MIEN_CACHE", "/dev/full/cache")
     with pytest.raises(DataError, match="cannot write"):
         train(recipe, home / "full")
+
+
+@pytest.mark.parametrize("file", ["samples.parquet", "best.pt", "last.ckpt"])
+def test_a_disk_that_fills_up_during_a_run_is_told_with_the_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    def full(beside: Path, path: Path) -> Path:
+        if path.name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(beside, path)
+
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", full)
+    said = mien("train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / f"full-{file}", check=1).stderr
+    assert f"{file}: No space left on device" in said
+    assert not [path for path in (home / f"full-{file}").rglob("*") if path.name.startswith(".")]
+
+
+def test_a_place_that_cannot_be_written_to_is_told(home: Path) -> None:
+    said = mien("train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "small.yaml" / "run", check=1)
+    assert "cannot write" in said.stderr and "small.yaml/run" in said.stderr
 
 
 @pytest.mark.parametrize("asked", ["--robustness", "--explain"])

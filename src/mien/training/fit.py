@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
@@ -178,6 +179,14 @@ def _loader(rows: Rows, batch: int, draw: torch.Generator | None) -> DataLoader[
     return DataLoader(_Batches(rows, batch, draw), batch_size=None, num_workers=0)
 
 
+class _Whole(TorchCheckpointIO):
+    """Checkpoints that are written beside their place and renamed: a kill leaves the earlier one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with replacing(Path(path)) as beside, beside.open("wb") as stream:
+            torch.save(checkpoint, stream)
+
+
 class _Keeper(Callback):
     """Writes the history, keeps the best network, and tells how far the fit is."""
 
@@ -214,8 +223,8 @@ class _Keeper(Callback):
         value, earlier = row[f"val_{self.spec.monitor}"], [r[f"val_{self.spec.monitor}"] for r in self.rows]
         best = max if self.spec.monitor == "accuracy" else min
         if not earlier or (value != best(earlier) and best(value, *earlier) == value):
-            with replacing(self.folder / "checkpoints" / "best.pt") as beside:
-                torch.save(module.evaluated.state_dict(), beside)
+            with replacing(self.folder / "checkpoints" / "best.pt") as beside, beside.open("wb") as stream:
+                torch.save(module.evaluated.state_dict(), stream)
         self.rows.append(row)
         with replacing(self.folder / "history.csv") as beside, beside.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, row)
@@ -243,6 +252,7 @@ def _trainer(spec: Fit, folder: Path, last: Path, precision: Precision, progress
             precision=precision,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
             callbacks=callbacks,
+            plugins=[_Whole()],
             log_every_n_steps=1,
             enable_progress_bar=False,
             enable_model_summary=False,
