@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from mien.cli import app
@@ -292,6 +293,20 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
     kept = (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns
     mien("compare", home / "grid.yaml", "--out", home / "grid", check=1)
     assert (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns == kept
+
+
+def test_a_comparison_says_what_spoils_it_under_its_table(home: Path) -> None:
+    balance = "{order: balance-before-split, steps: [{smote: {neighbours: 2, target: 60}}]}"
+    grid = yaml.safe_load((home / "small.yaml").read_text()) | {"fit": {"epochs": 1, "batch": 32}}
+    treatments = {"clean": {}, "early": {"split.method": "stratified", "balance": yaml.safe_load(balance)}}
+    (home / "orders.yaml").write_text(
+        yaml.safe_dump({"name": "orders", "base": grid, "axes": {"order": treatments}}, sort_keys=False)
+    )
+    document = json.loads(mien("compare", home / "orders.yaml", "--out", home / "orders", "--json").stdout)
+    assert any("Different protocols" in warning for warning in document["warnings"])
+    assert "balanced before the split" in " ".join(document["notes"]["orders-early"])
+    said = mien("compare", home / "orders.yaml", "--out", home / "orders").stdout
+    assert "warning: Different protocols" in said and "note: orders-early: balanced before the split" in said
 
 
 def test_wrong_usage_ends_with_two_and_says_what_is_allowed(home: Path) -> None:

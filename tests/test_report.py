@@ -301,6 +301,18 @@ def test_runs_over_other_pictures_or_protocols_are_shown_with_a_warning(tmp_path
     assert changed_rows(runs) == []
 
 
+def test_one_digest_under_two_names_is_one_protocol(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", rows=200), fake_run(tmp_path / "b", rows=200, seed=2)]
+    given = json.loads((runs[1] / "metrics.json").read_text())["protocol"]
+    changed(runs[1], protocol=given | {"name": "mine"})
+    assert command(*runs, "--out", tmp_path / "page.html")["warnings"] == []
+    changed(runs[1], protocol=given | {"digest": "0123456789abcdef"})
+    app = typer.Typer()
+    app.command()(report)
+    said = CliRunner().invoke(app, [*map(str, runs), "--out", str(tmp_path / "page.html")]).stdout
+    assert "warning: Different protocols" in said and "@0123456789ab" in said
+
+
 def seeds(folder: Path, name: str, skill: float) -> list[float]:
     """Three runs of one recipe below `folder`, and their accuracies."""
     for seed in (1, 2, 3):

@@ -114,22 +114,31 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
 
 def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
     """One row a finished run: its name, the figure on its test rows with its interval, and the seconds it took."""
-    rows = []
-    for name, run in compared.runs.items():
-        for folder in runs_in(run):
-            figures = read_json(folder / "metrics.json")
-            label = name if folder == run else f"{name} ({folder.name})"
-            seconds = sum(figures["seconds"].values())
-            rows.append({"run": label, **figures["test"]["metrics"][metric], "seconds": seconds})
-    return rows
+    return [
+        {"run": label, **figures["test"]["metrics"][metric], "seconds": sum(figures["seconds"].values())}
+        for label, figures in _figures(compared).items()
+    ]
 
 
-def leader(compared: Compared) -> str | None:
-    """The run that differs from every other beyond chance, if there is one (see `mien.evaluation.comparison.rank`)."""
+def notes(compared: Compared) -> dict[str, list[str]]:
+    """What a reader must know about the figures of single runs, by the names in the table; only runs with a note."""
+    return {label: figures["notes"] for label, figures in _figures(compared).items() if figures.get("notes")}
+
+
+def verdict(compared: Compared) -> tuple[str | None, list[str]]:
+    """The run that differs from every other beyond chance, if there is one, and warnings about the comparison."""
     if len(compared.runs) < 2:
-        return None
-    ranking, _ = ranked(read_arms(list(compared.runs.values())))
-    return ranking.best if ranking else None
+        return None, []
+    ranking, warnings = ranked(read_arms(list(compared.runs.values())))
+    return ranking.best if ranking else None, warnings
+
+
+def _figures(compared: Compared) -> dict[str, dict[str, Any]]:
+    return {
+        name if folder == run else f"{name} ({folder.name})": read_json(folder / "metrics.json")
+        for name, run in compared.runs.items()
+        for folder in runs_in(run)
+    }
 
 
 def _pictures(runs: Sequence[Path], read: Read) -> dict[int, NDArray[np.uint8]]:
