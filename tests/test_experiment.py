@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.errors import MienError
+from mien.evaluation import ledger
 from mien.runtime.bundle import load as load_bundle
 
 RECIPE = """
@@ -331,7 +332,9 @@ def test_a_full_disk_leaves_nothing_half_written(home: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("asked", ["--robustness", "--explain"])
 def test_a_run_is_asked_further_and_its_report_shows_it(run: Path, asked: str) -> None:
+    before = len(ledger.openings(run.parent))
     document = json.loads(mien("evaluate", run, asked, "--json").stdout)
+    assert len(ledger.openings(run.parent)) == before + 1
     if asked == "--robustness":
         assert document["robustness"]["clean"]["accuracy"]["value"] == pytest.approx(
             metrics(run)["test"]["metrics"]["accuracy"]["value"]

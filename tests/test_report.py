@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from mien.cli.report import report
 from mien.errors import RunError, UsageError
-from mien.evaluation import calibration
+from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
 from mien.evaluation.report.gallery import stored
@@ -242,6 +242,17 @@ def test_what_spoils_a_result_is_said_before_its_figures(tmp_path: Path) -> None
     run = changed(fake_run(tmp_path / "run", rows=120), notes=["balanced before the split"])
     text = write_run_report(run).read_text(encoding="utf-8")
     assert text.index("balanced before the split") < text.index("Test accuracy")
+
+
+def test_reports_say_how_often_the_test_rows_were_opened_by_now(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", rows=120), fake_run(tmp_path / "b", rows=120, seed=2)]
+    stored = write_run_report(runs[0]).read_text(encoding="utf-8")
+    assert re.search(r"test opened</dt>\s*<dd>once", stored), "what the run noted stands where no ledger is left"
+    for run in range(41):
+        ledger.record(tmp_path, "fer2013-official@3f9a1c77b2d0", f"run-{run}")
+    assert "41 times" in write_run_report(runs[0]).read_text(encoding="utf-8")
+    page = write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
+    assert page.count("<td>41</td>") == 2
 
 
 def test_an_audit_that_was_off_is_no_clean_audit(tmp_path: Path) -> None:
