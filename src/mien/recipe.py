@@ -188,7 +188,7 @@ def locate(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"cannot read the recipe {path}: {reason}", allowed=["a file", *shipped()], then="mien train --help"
         ) from reason
-    except yaml.YAMLError as reason:
+    except (yaml.YAMLError, ValueError) as reason:
         raise UsageError(f"{path} is not valid YAML: {reason}") from reason
     if not isinstance(content, dict):
         raise UsageError(f"{path} is not a recipe: a recipe is a mapping of keys", allowed=list(shipped()))
@@ -224,7 +224,12 @@ def _set(content: dict[str, Any], change: str) -> None:
         if not isinstance(place.get(key), dict):
             place[key] = {}
         place = place[key]
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as reason:  # ValueError: a date that is none, such as 2024-13-01
+        raise UsageError(
+            f"the value of {path} is not valid YAML: {reason}", got=change, allowed="for example fit.epochs=3"
+        ) from reason
 
 
 def _explained(error: Any) -> str:
