@@ -196,7 +196,15 @@ def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: P
     assert metrics(home / "taught")["test"]["labels"] == metrics(run)["test"]["labels"]
 
 
-@pytest.mark.parametrize("taken", ["model.transfer=full model.weights={}", "fit.teachers=[{}]"])
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "model.transfer=full model.weights={}",
+        "model.transfer=full model.weights={}/checkpoints/best.pt",
+        "model.transfer=full model.weights={}/checkpoints/last.ckpt",
+        "fit.teachers=[{}]",
+    ],
+)
 def test_what_an_earlier_run_was_fitted_on_is_not_held_out_here(home: Path, run: Path, taken: str) -> None:
     changes = [word for part in taken.format(run).split() for word in ("--set", part)]
     other = ["--set", "split.method=stratified", "--set", "split.seed=9", "--out", home / "leaky"]

@@ -144,8 +144,8 @@ class Recipe(_Part):
     @property
     def builds_on(self) -> tuple[Path, ...]:
         """The folders of earlier runs that it takes weights from or is taught by."""
-        named = [*([self.model.weights] if self.model.weights else []), *self.fit.teachers]
-        return tuple(Path(name) for name in named if name in self.fit.teachers or Path(name).is_dir())
+        weights = _run_of(Path(self.model.weights)) if self.model.weights else None
+        return (*([weights] if weights else []), *map(Path, self.fit.teachers))
 
     @property
     def repetitions(self) -> dict[str, "Recipe"]:
@@ -230,6 +230,14 @@ def _set(content: dict[str, Any], change: str) -> None:
         raise UsageError(
             f"the value of {path} is not valid YAML: {reason}", got=change, allowed="for example fit.epochs=3"
         ) from reason
+
+
+def _run_of(weights: Path) -> Path | None:
+    """The run folder that weights are in: the folder itself, or that whose `checkpoints` hold the file; else None."""
+    if weights.is_dir():
+        return weights
+    above = weights.resolve().parents if weights.is_file() else ()
+    return next((folder.parent for folder in above if folder.name == "checkpoints"), None)
 
 
 def _explained(error: Any) -> str:
