@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.errors import MienError
+from mien.evaluation import ledger
 from mien.runtime.bundle import load as load_bundle
 
 RECIPE = """
@@ -238,7 +240,15 @@ def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: P
     assert metrics(home / "taught")["test"]["labels"] == metrics(run)["test"]["labels"]
 
 
-@pytest.mark.parametrize("taken", ["model.transfer=full model.weights={}", "fit.teachers=[{}]"])
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "model.transfer=full model.weights={}",
+        "model.transfer=full model.weights={}/checkpoints/best.pt",
+        "model.transfer=full model.weights={}/checkpoints/last.ckpt",
+        "fit.teachers=[{}]",
+    ],
+)
 def test_what_an_earlier_run_was_fitted_on_is_not_held_out_here(home: Path, run: Path, taken: str) -> None:
     changes = [word for part in taken.format(run).split() for word in ("--set", part)]
     other = ["--set", "split.method=stratified", "--set", "split.seed=9", "--out", home / "leaky"]
@@ -339,6 +349,20 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
     assert (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns == kept
 
 
+def test_a_comparison_says_what_spoils_it_under_its_table(home: Path) -> None:
+    balance = "{order: balance-before-split, steps: [{smote: {neighbours: 2, target: 60}}]}"
+    grid = yaml.safe_load((home / "small.yaml").read_text()) | {"fit": {"epochs": 1, "batch": 32}}
+    treatments = {"clean": {}, "early": {"split.method": "stratified", "balance": yaml.safe_load(balance)}}
+    (home / "orders.yaml").write_text(
+        yaml.safe_dump({"name": "orders", "base": grid, "axes": {"order": treatments}}, sort_keys=False)
+    )
+    document = json.loads(mien("compare", home / "orders.yaml", "--out", home / "orders", "--json").stdout)
+    assert any("Different protocols" in warning for warning in document["warnings"])
+    assert "balanced before the split" in " ".join(document["notes"]["orders-early"])
+    said = mien("compare", home / "orders.yaml", "--out", home / "orders").stdout
+    assert "warning: Different protocols" in said and "note: orders-early: balanced before the split" in said
+
+
 def test_wrong_usage_ends_with_two_and_says_what_is_allowed(home: Path) -> None:
     assert "did you mean 'epochs'" in mien("train", home / "small.yaml", "--set", "fit.epoch=1", check=2).stderr
     assert "fer2013" in mien("train", "nothing", check=2).stderr
@@ -382,7 +406,9 @@ def test_a_place_that_cannot_be_written_to_is_told(home: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["--robustness", "--explain"])
 def test_a_run_is_asked_further_and_its_report_shows_it(run: Path, asked: str) -> None:
+    before = len(ledger.openings(run.parent))
     document = json.loads(mien("evaluate", run, asked, "--json").stdout)
+    assert len(ledger.openings(run.parent)) == before + 1
     if asked == "--robustness":
         assert document["robustness"]["clean"]["accuracy"]["value"] == pytest.approx(
             metrics(run)["test"]["metrics"]["accuracy"]["value"]

@@ -201,6 +201,16 @@ def test_the_ledger_counts_openings_of_a_protocol_whatever_it_is_called(tmp_path
     ]  # fmt: skip
 
 
+def test_runs_in_a_group_share_the_ledger_of_the_runs_above(tmp_path: Path) -> None:
+    ledger.record(tmp_path / "alone", "p@12", "seed-0")
+    assert (tmp_path / "alone" / ledger.NAME).is_file(), "without a ledger above, one is begun beside the run"
+    ledger.record(tmp_path, "p@12", "first")
+    assert ledger.record(tmp_path / "seeds", "p@12", "seed-0") == 2
+    assert ledger.record(tmp_path / "grid" / "cell", "p@12", "seed-0") == 3
+    assert ledger.count(tmp_path / "grid" / "cell" / "deeper", "p@12") == 0
+    assert len(ledger.openings(tmp_path)) == 3
+
+
 def test_runs_side_by_side_lose_no_entry(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda run: ledger.record(tmp_path, "p@12", f"run-{run}"), range(80)))

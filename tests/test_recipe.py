@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mien.compare import cells
 from mien.errors import UsageError
@@ -64,6 +65,13 @@ def test_changes_reach_deep_keys_and_are_yaml() -> None:
         changed({}, ["epochs"])
 
 
+@pytest.mark.parametrize("change", ["fit.epochs=[1", "fit.epochs=2024-13-01"])
+def test_a_change_that_is_not_yaml_is_named(change: str) -> None:
+    with pytest.raises(UsageError, match=r"fit\.epochs is not valid YAML") as refused:
+        changed({}, [change])
+    assert refused.value.got == change
+
+
 def test_the_digest_follows_what_shapes_the_result_only() -> None:
     same = parse(PLAIN | {"name": "other", "data": {"source": "synthetic", "root": "elsewhere"}})
     assert same.digest == parse(PLAIN).digest
@@ -91,3 +99,29 @@ def test_a_grid_is_every_combination() -> None:
         for treatment in ("plain", "clahe")
     }
     assert all(cell.recipe.fit.epochs == 1 for cell in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("{name: g, axes: {a: {b: {}}}}", "base: missing"),
+        ("{base: {}, axes: {a: {b: {}}}}", "name: missing"),
+        ("{name: g, base: {}, axes:}", "axes: missing"),
+        ("{name: g, base: small, axes: {a: {b: {}}}}", "base: no mapping"),
+        ("{name: g, base: {}, axes: [a, b]}", "axes: no mapping"),
+        ("{name: g, base: {}, axes: {a: [b]}}", "axes.a: no mapping of values"),
+        ("{name: g, base: {}, axes: {a: {b: 3}}}", "axes.a.b: no mapping"),
+    ],
+)
+def test_what_is_no_grid_is_told_what_a_grid_needs(text: str, wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"grid\.yaml is not a grid") as refused:
+        cells(tmp_path / "grid.yaml")
+    assert refused.value.got == [wrong]
+    assert "base" in str(refused.value.allowed)
+
+
+def test_values_of_an_axis_may_be_numbers(tmp_path: Path) -> None:
+    axes = {"seed": {number: {"seeds": [number]} for number in (1, 2)}}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"name": "g", "base": PLAIN, "axes": axes}))
+    assert [cell.recipe.name for cell in cells(tmp_path / "grid.yaml")] == ["g-1", "g-2"]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from mien.cli.report import report
 from mien.errors import RunError, UsageError
-from mien.evaluation import calibration
+from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
 from mien.evaluation.report.gallery import stored
@@ -244,6 +244,17 @@ def test_what_spoils_a_result_is_said_before_its_figures(tmp_path: Path) -> None
     assert text.index("balanced before the split") < text.index("Test accuracy")
 
 
+def test_reports_say_how_often_the_test_rows_were_opened_by_now(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", rows=120), fake_run(tmp_path / "b", rows=120, seed=2)]
+    stored = write_run_report(runs[0]).read_text(encoding="utf-8")
+    assert re.search(r"test opened</dt>\s*<dd>once", stored), "what the run noted stands where no ledger is left"
+    for run in range(41):
+        ledger.record(tmp_path, "fer2013-official@3f9a1c77b2d0", f"run-{run}")
+    assert "41 times" in write_run_report(runs[0]).read_text(encoding="utf-8")
+    page = write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
+    assert page.count("<td>41</td>") == 2
+
+
 def test_an_audit_that_was_off_is_no_clean_audit(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", rows=120)
     (run / "audit.json").write_text('{"audit": "off"}')
@@ -299,6 +310,18 @@ def test_runs_over_other_pictures_or_protocols_are_shown_with_a_warning(tmp_path
     assert "Different protocols" in text
     assert "No paired tests" in text
     assert changed_rows(runs) == []
+
+
+def test_one_digest_under_two_names_is_one_protocol(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", rows=200), fake_run(tmp_path / "b", rows=200, seed=2)]
+    given = json.loads((runs[1] / "metrics.json").read_text())["protocol"]
+    changed(runs[1], protocol=given | {"name": "mine"})
+    assert command(*runs, "--out", tmp_path / "page.html")["warnings"] == []
+    changed(runs[1], protocol=given | {"digest": "0123456789abcdef"})
+    app = typer.Typer()
+    app.command()(report)
+    said = CliRunner().invoke(app, [*map(str, runs), "--out", str(tmp_path / "page.html")]).stdout
+    assert "warning: Different protocols" in said and "@0123456789ab" in said
 
 
 def seeds(folder: Path, name: str, skill: float) -> list[float]:

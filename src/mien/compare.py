@@ -62,15 +62,38 @@ def cells(path: Path, changes: Sequence[str] = ()) -> list[Cell]:
 
 
 def spread(content: Mapping[str, Any], changes: Sequence[str] = (), origin: str = "the grid") -> list[Cell]:
-    """Every combination of a grid's axes, `changes` on top of each."""
+    """Every combination of a grid's axes, `changes` on top of each. Raises UsageError for what is not a grid."""
+    if wrong := _not_of_a_grid(content):
+        raise UsageError(
+            f"{origin} is not a grid",
+            got=wrong,
+            allowed="name, base (the keys of a recipe) and axes (axis -> value's name -> the keys it changes)",
+            then="write axes as, for example: {network: {small: {model.backbone: mien-small}, plain: {}}}",
+        )
     found = []
-    for choice in product(*(axis.items() for axis in content["axes"].values())):
+    axes = [[(str(name), keys) for name, keys in axis.items()] for axis in content["axes"].values()]
+    for choice in product(*axes):
         recipe = yaml.safe_load(yaml.safe_dump(content["base"]))
-        recipe["name"] = "-".join([content["name"], *(name for name, _ in choice)])
+        recipe["name"] = "-".join([str(content["name"]), *(name for name, _ in choice)])
         settings = [f"{key}={yaml.safe_dump(value)}" for _, keys in choice for key, value in keys.items()]
         place = dict(zip(content["axes"], (name for name, _ in choice), strict=True))
         found.append(Cell(parse(changed(recipe, [*settings, *changes]), f"{origin}, cell {recipe['name']}"), place))
     return found
+
+
+def _not_of_a_grid(content: Mapping[str, Any]) -> list[str]:
+    """What keeps the content of a file from being a grid, one text each."""
+    axes = content.get("axes")
+    wrong = [f"{key}: missing" for key in ("name", "base", "axes") if content.get(key) is None]
+    wrong += [f"{key}: no mapping" for key in ("base", "axes") if not isinstance(content.get(key) or {}, Mapping)]
+    for name, axis in axes.items() if isinstance(axes, Mapping) else ():
+        if not isinstance(axis, Mapping) or not axis:
+            wrong.append(f"axes.{name}: no mapping of values")
+        else:
+            wrong += [
+                f"axes.{name}.{value}: no mapping" for value, keys in axis.items() if not isinstance(keys, Mapping)
+            ]
+    return wrong
 
 
 def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Compared:
@@ -114,22 +137,31 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
 
 def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
     """One row a finished run: its name, the figure on its test rows with its interval, and the seconds it took."""
-    rows = []
-    for name, run in compared.runs.items():
-        for folder in runs_in(run):
-            figures = read_json(folder / "metrics.json")
-            label = name if folder == run else f"{name} ({folder.name})"
-            seconds = sum(figures["seconds"].values())
-            rows.append({"run": label, **figures["test"]["metrics"][metric], "seconds": seconds})
-    return rows
+    return [
+        {"run": label, **figures["test"]["metrics"][metric], "seconds": sum(figures["seconds"].values())}
+        for label, figures in _figures(compared).items()
+    ]
 
 
-def leader(compared: Compared) -> str | None:
-    """The run that differs from every other beyond chance, if there is one (see `mien.evaluation.comparison.rank`)."""
+def notes(compared: Compared) -> dict[str, list[str]]:
+    """What a reader must know about the figures of single runs, by the names in the table; only runs with a note."""
+    return {label: figures["notes"] for label, figures in _figures(compared).items() if figures.get("notes")}
+
+
+def verdict(compared: Compared) -> tuple[str | None, list[str]]:
+    """The run that differs from every other beyond chance, if there is one, and warnings about the comparison."""
     if len(compared.runs) < 2:
-        return None
-    ranking, _ = ranked(read_arms(list(compared.runs.values())))
-    return ranking.best if ranking else None
+        return None, []
+    ranking, warnings = ranked(read_arms(list(compared.runs.values())))
+    return ranking.best if ranking else None, warnings
+
+
+def _figures(compared: Compared) -> dict[str, dict[str, Any]]:
+    return {
+        name if folder == run else f"{name} ({folder.name})": read_json(folder / "metrics.json")
+        for name, run in compared.runs.items()
+        for folder in runs_in(run)
+    }
 
 
 def _pictures(runs: Sequence[Path], read: Read) -> dict[int, NDArray[np.uint8]]:

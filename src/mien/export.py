@@ -141,8 +141,7 @@ def _figures_of_bundle(run: Finished, path: Path, stages: Stages) -> dict[str, A
     """An 8-bit network answers a little otherwise than its run, so its test figures are its own; the ledger says so."""
     material, rows = rows_of(run, "test", stages)
     answers = _answers(path, run, np.asarray(material.pixels[material.place[rows]]), stages("test"))
-    protocol = read_json(run.folder / "metrics.json")["protocol"]
-    ledger.record(run.folder.parent, f"{protocol['name']}@{protocol['digest']}", f"{run.folder.name} int8")
+    ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} int8")
     return {"test": evaluate(answers, material.samples.targets[rows], run.labels, run.recipe.evaluate.bootstrap)}
 
 

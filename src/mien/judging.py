@@ -30,7 +30,7 @@ from mien.training.fit import predict
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run, ready to answer: its recipe, network, labels, chain and temperature."""
+    """A finished run, ready to answer: its recipe, network, labels, chain, temperature and protocol (`name@digest`)."""
 
     folder: Path
     recipe: Recipe
@@ -38,6 +38,7 @@ class Finished:
     labels: tuple[str, ...]
     chain: Chain
     temperature: float
+    protocol: str
 
     def probabilities(
         self, pixels: NDArray[np.uint8], positions: NDArray[np.int64] | None = None
@@ -57,7 +58,8 @@ def finished(folder: Path) -> Finished:
     figures = read_json(folder / "metrics.json")
     labels = tuple(figures["test"]["labels"])
     recipe, network = restored(folder, len(labels))
-    return Finished(folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"])
+    protocol = f"{figures['protocol']['name']}@{figures['protocol']['digest']}"
+    return Finished(folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"], protocol)
 
 
 def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:
@@ -143,8 +145,12 @@ def _fitted_on(run: Finished, material: Material, rows: NDArray[np.int64]) -> in
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:
-    """Accuracy and calibration of the run under every corruption, on its test rows; kept as `robustness.json`."""
+    """Accuracy and calibration of the run under every corruption, on its test rows; kept as `robustness.json`.
+
+    Noted in the ledger beside the run as an opening of its test split.
+    """
     material, rows = rows_of(run, "test", stages)
+    ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} robustness")
     pixels = np.asarray(material.pixels[material.place[rows]])
     found = robustness(
         run.probabilities, pixels, material.samples.targets[rows], run.labels, progress=stages("robustness")
@@ -154,8 +160,12 @@ def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:
 
 
 def explained(run: Finished, stages: Stages = silent) -> list[Path]:
-    """Where the network looks, over test pictures: two pictures in the run's `figures` folder."""
+    """Where the network looks, over test pictures: two pictures in the run's `figures` folder.
+
+    Noted in the ledger beside the run as an opening of its test split.
+    """
     material, rows = rows_of(run, "test", stages)
+    ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} explain")
     pixels = np.asarray(material.pixels[material.place[rows]])
     layer = deepest_map(run.network, run.chain.tensor(pixels[:1]))
     return explain(

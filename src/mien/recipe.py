@@ -144,8 +144,8 @@ class Recipe(_Part):
     @property
     def builds_on(self) -> tuple[Path, ...]:
         """The folders of earlier runs that it takes weights from or is taught by."""
-        named = [*([self.model.weights] if self.model.weights else []), *self.fit.teachers]
-        return tuple(Path(name) for name in named if name in self.fit.teachers or Path(name).is_dir())
+        weights = _run_of(Path(self.model.weights)) if self.model.weights else None
+        return (*([weights] if weights else []), *map(Path, self.fit.teachers))
 
     @property
     def repetitions(self) -> dict[str, "Recipe"]:
@@ -188,7 +188,7 @@ def locate(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"cannot read the recipe {path}: {reason}", allowed=["a file", *shipped()], then="mien train --help"
         ) from reason
-    except yaml.YAMLError as reason:
+    except (yaml.YAMLError, ValueError) as reason:
         raise UsageError(f"{path} is not valid YAML: {reason}") from reason
     if not isinstance(content, dict):
         raise UsageError(f"{path} is not a recipe: a recipe is a mapping of keys", allowed=list(shipped()))
@@ -224,7 +224,20 @@ def _set(content: dict[str, Any], change: str) -> None:
         if not isinstance(place.get(key), dict):
             place[key] = {}
         place = place[key]
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as reason:  # ValueError: a date that is none, such as 2024-13-01
+        raise UsageError(
+            f"the value of {path} is not valid YAML: {reason}", got=change, allowed="for example fit.epochs=3"
+        ) from reason
+
+
+def _run_of(weights: Path) -> Path | None:
+    """The run folder that weights are in: the folder itself, or that whose `checkpoints` hold the file; else None."""
+    if weights.is_dir():
+        return weights
+    above = weights.resolve().parents if weights.is_file() else ()
+    return next((folder.parent for folder in above if folder.name == "checkpoints"), None)
 
 
 def _explained(error: Any) -> str:

@@ -26,7 +26,12 @@ def report(
         page, document = write_run_report(folders[0], out), _one(folders[0])
     else:
         page, document = write_comparison_report(folders, out or Path("comparison.html")), _several(folders)
-    typer.echo(json.dumps({"report": str(page)} | document, ensure_ascii=False) if as_json else str(page))
+    if as_json:
+        typer.echo(json.dumps({"report": str(page)} | document, ensure_ascii=False))
+        return
+    for warning in document.get("warnings", ()):
+        typer.echo(f"warning: {warning}")
+    typer.echo(str(page))
 
 
 def _one(folder: Path) -> dict[str, Any]:

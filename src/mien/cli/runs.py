@@ -157,20 +157,25 @@ def export(
 
 
 def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) -> None:
-    from mien.compare import cells, leader, table
+    from mien.compare import cells, notes, table, verdict
     from mien.compare import compare as run
 
     begun = time.perf_counter()
     wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
     with shown() as stages:
         compared = run(wanted, out, stages)
-    rows = table(compared)
-    best = leader(compared)
+    rows, noted = table(compared), notes(compared)
+    best, warnings = verdict(compared)
     if as_json:
-        told = {"runs": rows, "best": best, "failures": dict(compared.failures), "report": str(compared.report)}
-        typer.echo(json.dumps(told))
+        told = {"runs": rows, "best": best, "warnings": warnings, "notes": noted}
+        typer.echo(json.dumps(told | {"failures": dict(compared.failures), "report": str(compared.report)}))
     else:
         _print_table(rows, best)
+        for warning in warnings:
+            typer.echo(f"warning: {warning}")
+        for name, texts in noted.items():
+            for text in texts:
+                typer.echo(f"note: {name}: {text}")
         typer.echo(f"{len(rows)} runs in {time.perf_counter() - begun:.0f} s; report: {compared.report}")
     if compared.failures:
         raise (AuditBlocked if compared.blocked else RunError)(

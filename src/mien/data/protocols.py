@@ -155,9 +155,9 @@ def same_protocol(described: Iterable[str]) -> list[str]:
     >>> same_protocol(["fer2013-official@0a1b", "fer2013-official@0a1b"])
     []
     >>> same_protocol(["fer2013-official@0a1b", "mine@77aa"])
-    ['results of different protocols are not comparable: fer2013-official@0a1b, mine@77aa']
+    ['Different protocols, compare with care: fer2013-official@0a1b, mine@77aa.']
     """
     distinct = sorted(set(described))
     if len({text.rpartition("@")[2] for text in distinct}) < 2:
         return []
-    return [f"results of different protocols are not comparable: {', '.join(distinct)}"]
+    return [f"Different protocols, compare with care: {', '.join(distinct)}."]

@@ -24,10 +24,11 @@ def record(runs: Path, protocol: str, run: str) -> int:
 
     One line is appended in one write, so that runs side by side lose none.
     """
-    runs.mkdir(parents=True, exist_ok=True)
+    path = _nearest(runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
     opening = Opening(protocol, run, datetime.now(UTC).isoformat(timespec="seconds"))
     line = json.dumps(opening._asdict(), ensure_ascii=False) + "\n"
-    handle = os.open(runs / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(handle, line.encode())
     finally:
@@ -37,7 +38,7 @@ def record(runs: Path, protocol: str, run: str) -> int:
 
 def openings(runs: Path) -> list[Opening]:
     """Every opening noted beside the runs, oldest first. Raises RunError for a line that is not one."""
-    path = runs / NAME
+    path = _nearest(runs)
     if not path.is_file():
         return []
     found = []
@@ -53,3 +54,12 @@ def count(runs: Path, protocol: str) -> int:
     """How often the test split with this digest has been opened, under whatever name."""
     wanted = protocol.rpartition("@")[2]
     return sum(opening.protocol.rpartition("@")[2] == wanted for opening in openings(runs))
+
+
+def _nearest(runs: Path) -> Path:
+    """The ledger in `runs`, else in one of the two folders above it, else a new one in `runs`.
+
+    Seeds, folds and the cells of a comparison are in a folder of their own below the other runs, and share their count.
+    """
+    runs = runs.resolve()
+    return next((folder / NAME for folder in (runs, *runs.parents[:2]) if (folder / NAME).is_file()), runs / NAME)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mien.data.protocols import same_protocol
 from mien.errors import DataError, UsageError
 from mien.evaluation.comparison import Comparison, Ranking, compare, rank
 from mien.evaluation.metrics import METRICS
@@ -107,8 +108,7 @@ def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
     """The tests between all runs, None where they cannot or need not be made; and what a reader must be told."""
     if len(repeats(runs)) == 1 and not set(differences(runs)) - _REPEATED:
         return None, []
-    protocols = sorted({run.protocol or "no protocol" for run in runs.values()})
-    said = [] if len(protocols) == 1 else [f"Different protocols, compare with care: {', '.join(protocols)}."]
+    said = same_protocol(run.protocol or "no protocol" for run in runs.values())
     tables = {name: run.predictions for name, run in runs.items() if run.predictions is not None}
     if len(tables) < len(runs):
         return None, [*said, "A run has no predictions, so there are no paired tests."]

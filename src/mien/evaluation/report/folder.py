@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from mien.errors import RunError
+from mien.evaluation import ledger
 from mien.files import read_json
 
 
@@ -38,6 +39,12 @@ class Run:
         """`name@digest` of the protocol, the digest shortened to 12 digits."""
         protocol = self.metrics.get("protocol")
         return f"{protocol['name']}@{str(protocol['digest'])[:12]}" if protocol else None
+
+    @property
+    def opened(self) -> int | None:
+        """How often its test rows have been opened by now: by the ledger, but no less than its end of training knew."""
+        noted = ledger.count(self.folder.resolve().parent, self.protocol) if self.protocol else 0
+        return max(noted, self.metrics.get("opened") or 0) or None
 
 
 def read_run(folder: Path) -> Run:

@@ -79,7 +79,7 @@ def draw(run: Run) -> dict[str, str]:
 
 def provenance(run: Run) -> dict[str, str]:
     """What a reader must know to trust the figures, in one line."""
-    opened, protocol = run.metrics.get("opened"), run.metrics.get("protocol") or {}
+    opened, protocol = run.opened, run.metrics.get("protocol") or {}
     rows = run.metrics["test"]["rows"]
     found = {
         "protocol": run.protocol,
