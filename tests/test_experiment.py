@@ -74,6 +74,17 @@ def metrics(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "metrics.json").read_text())
 
 
+def tree(folder: Path) -> Path:
+    """Class folders in three splits, of noise without twins."""
+    rng = np.random.default_rng(5)
+    for split in ("train", "validation", "test"):
+        for label in ("happy", "sad"):
+            (folder / split / label).mkdir(parents=True)
+            for number in range(12):
+                cv2.imwrite(str(folder / split / label / f"{number}.png"), rng.integers(0, 256, (24, 24), np.uint8))
+    return folder
+
+
 def test_a_run_leaves_everything_it_produced(run: Path) -> None:
     for name in (
         "recipe.yaml", "environment.json", "samples.parquet", "audit.json", "history.csv", "checkpoints/best.pt",
@@ -130,15 +141,9 @@ def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:
 
 
 def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tree, rng = home / "twins", np.random.default_rng(5)
-    for split in ("train", "validation", "test"):
-        for label in ("happy", "sad"):
-            (tree / split / label).mkdir(parents=True)
-            for number in range(12):
-                picture = rng.integers(0, 256, (24, 24), np.uint8)
-                cv2.imwrite(str(tree / split / label / f"{number}.png"), picture)
-    (tree / "test" / "sad" / "0.png").write_bytes((tree / "train" / "sad" / "0.png").read_bytes())
-    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {tree}}}", "--set", "fit.epochs=1"]
+    data = tree(home / "twins")
+    (data / "test" / "sad" / "0.png").write_bytes((data / "train" / "sad" / "0.png").read_bytes())
+    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}", "--set", "fit.epochs=1"]
     mien(*words, "--out", home / "with-twins")
     assert "exact-twins-across-splits" in caplog.text
     assert any(note.startswith("exact-twins-across-splits") for note in metrics(home / "with-twins")["notes"])
@@ -148,6 +153,34 @@ def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pyte
     assert any(note.startswith("exact-twins-across-splits") for note in metrics(home / "with-twins-again")["notes"])
     mien(*words, "--set", "split.clean=train", "--out", home / "without-twins")
     assert not [note for note in metrics(home / "without-twins")["notes"] if note.startswith("exact-twins")]
+
+
+def test_a_run_on_other_data_is_not_gone_on_with(home: Path) -> None:
+    words = ["train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "with-twins-moved", "--set"]
+    mien(*words, f"data={{source: folders, root: {tree(home / 'here')}}}")
+    said = mien(*words, f"data={{source: folders, root: {tree(home / 'there')}}}", "--resume", check=1).stderr
+    assert "other data" in said and str(home / "there") in said
+
+
+def test_strict_lets_a_run_start_that_drops_the_twins_itself(home: Path) -> None:
+    data = tree(home / "strictly")
+    (data / "test" / "sad" / "0.png").write_bytes((data / "train" / "sad" / "0.png").read_bytes())
+    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}", "--set", "fit.epochs=1"]
+    assert "twins" in mien(*words, "--set", "audit=strict", "--out", home / "refused", check=3).stderr
+    mien(*words, "--set", "audit=strict", "--set", "split.clean=train", "--out", home / "cleaned")
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "code"),
+    [
+        ("split={method: stratified, fractions: [0.9, 0.0, 0.1]}", "none for validation", 1),
+        ("split={method: stratified, fractions: [0.5, 0.1, 0.1]}", "fractions", 2),
+        ("fit.soft_labels=true", "needs votes", 1),
+    ],
+)
+def test_what_cannot_be_trained_is_told_before_it_is(home: Path, change: str, said: str, code: int) -> None:
+    assert said in mien("train", home / "small.yaml", "--set", change, "--out", home / "never", check=code).stderr
+    assert not (home / "never" / "history.csv").exists()
 
 
 def test_a_finished_run_is_not_trained_again_and_not_overwritten(home: Path, run: Path) -> None:

@@ -216,6 +216,13 @@ def test_no_augmentation_changes_nothing() -> None:
     assert torch.equal(augment(batch, Augment(), torch.Generator()), batch)
 
 
+def test_a_rotation_keeps_shapes_on_pictures_that_are_not_square() -> None:
+    picture = torch.zeros(1, 1, 60, 120)
+    picture[..., 20:40, 50:70] = 1
+    turned = augment(picture, Augment(rotation=90), torch.Generator().manual_seed(1))
+    assert turned.sum() == pytest.approx(float(picture.sum()), rel=0.05), "a square stays as large, whatever the angle"
+
+
 def test_a_certain_flip_is_the_mirror_image() -> None:
     batch = torch.rand(3, 1, 16, 16)
     assert torch.allclose(augment(batch, Augment(flip_horizontal=1), torch.Generator()), batch.flip(-1), atol=1e-5)

@@ -50,7 +50,8 @@ def _figures(bundle: Bundle, run: Run) -> str:
     without = run.metrics["test_without_twins"]
     of_run = f"The run that it comes from, in float32: {_share(test['metrics']['accuracy'])[0]} on the same rows"
     if without["rows"]:
-        of_run += f", {_share(without['accuracy'])[0]} on the {without['rows']:,} of them that have no twin in training"
+        kept = f"{without['rows']:,} of them without a twin in the official training part"
+        of_run += f", {_share(without['accuracy'])[0]} on the {kept}"
     return "\n\n".join(
         [
             f"Protocol `{figures['protocol']}`, {figures['test_rows']:,} test rows, read by the bundle itself.",

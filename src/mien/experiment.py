@@ -19,11 +19,11 @@ from mien.data.balance import parse
 from mien.data.material import Material, balanced, readable, resplit
 from mien.data.prepare import prepare
 from mien.data.protocols import Protocol, check, describe, find
-from mien.data.samples import Samples
+from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
-from mien.data.split import notes
+from mien.data.split import clusters, notes
 from mien.data.subset import of_classes, sampled, without_official_test
-from mien.errors import RunError
+from mien.errors import DataError, RunError
 from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.embeddings import READOUTS, draw_map, precision_at
 from mien.evaluation.metrics import evaluate
@@ -100,6 +100,8 @@ def train(
         return folder
     _check_free(folder, recipe, resume)
     if (folder / "metrics.json").is_file():
+        if not (folder / "report.html").is_file():
+            write_run_report(folder)
         return folder
     begun = time.perf_counter()
     gathered = gather(recipe, strict, stages, read)
@@ -147,6 +149,13 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         remarks.append(BEFORE_SPLIT)
     remarks += notes(material.samples, recipe.split.spec)
     material = resplit(material, recipe.split.spec)
+    if empty := [split for split in SPLITS if not len(material.samples.rows(split))]:
+        raise DataError(
+            f"a run needs rows to train on, to choose on and to be judged on: none for {', '.join(empty)}",
+            then="give every part a share with split.method and split.fractions",
+        )
+    if recipe.fit.soft_labels and samples.votes is None:
+        raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
     used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
     protocol = check(recipe.protocol, material.samples, used) if recipe.protocol else describe(material.samples)
     found = _audited(recipe, material, early)
@@ -188,8 +197,7 @@ def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[
 
     rows, values = logits("test")
     targets = material.samples.targets[rows]
-    subjects = material.samples.table["subject"].iloc[rows]
-    groups = list(subjects) if subjects.notna().all() else None
+    groups = clusters(material.samples.table.iloc[rows])
     probabilities = calibration.softmax(values, temperature)
     return {
         "temperature": temperature,
@@ -236,10 +244,18 @@ def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
     if not kept.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder} holds something other than a run", then="choose another folder with --out")
-    elif not resume:
+        return
+    if not resume:
         raise RunError(f"{folder} holds a run already", then="go on with it by --resume, or choose another --out")
-    elif load_recipe(kept).digest != recipe.digest:
+    earlier_one = load_recipe(kept)
+    if earlier_one.digest != recipe.digest:
         raise RunError(f"{folder} holds a run of another recipe", then=f"see {kept}, or choose another --out")
+    roots = [each.data.root and each.data.root.resolve() for each in (recipe, earlier_one)]
+    if roots[0] != roots[1]:
+        raise RunError(
+            f"{folder} holds a run on other data", got=roots[0], allowed=roots[1],
+            then=f"choose another --out; of data that was only moved, change data.root in {kept}",
+        )  # fmt: skip
 
 
 def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
@@ -256,7 +272,8 @@ def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     if early and recipe.audit == "on":
         refuse([finding for finding in found.blocking if not finding.code.endswith("-child-across-splits")])
         return found
-    return check_before_training(found, recipe.audit)
+    settled = ("twins-across-splits",) if recipe.split.clean == "train" else ()
+    return check_before_training(found, recipe.audit, settled)
 
 
 def _said(found: Audit, cleaned: bool) -> list[str]:

@@ -14,7 +14,7 @@ from mien.data.prepare import prepare
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
-from mien.data.split import SplitSpec, assign
+from mien.data.split import SplitSpec, assign, clusters
 from mien.earlier import restored
 from mien.errors import RunError, UsageError
 from mien.evaluation import calibration, ledger
@@ -132,7 +132,7 @@ def _judged(
         run.probabilities(material.pixels, material.place[rows]), run.labels, list(chosen["label"]),
         material.samples.labels, merge,
     )  # fmt: skip
-    groups = list(chosen["subject"]) if chosen["subject"].notna().all() else None
+    groups = clusters(chosen)
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
     return cell | {"protocol": protocol, "opened": opened, "notes": []}
 

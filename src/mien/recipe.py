@@ -58,6 +58,7 @@ class Split(_Part):
     def _has_folds(self) -> "Split":
         if self.fold == "all" and self.method not in ("kfold", "grouped-kfold"):
             raise ValueError(f"fold: all needs method kfold or grouped-kfold, and it is {self.method}")
+        SplitSpec(**self.model_dump(exclude={"clean"}) | ({"fold": 0} if self.fold == "all" else {}))
         return self
 
     @property

@@ -8,6 +8,7 @@ import typer
 
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
+from mien.errors import UsageError
 
 
 def cross(
@@ -38,8 +39,8 @@ def cross(
     with shown() as stages:
         matrix = cross_matrix(
             [
-                judging.evaluate_on(run, source, Path(root), split, {}, merged, stages)
-                for run in map(judging.finished, runs)
+                judging.evaluate_on(run, source, Path(root), split, {}, merged, stages) | {"run": name}
+                for name, run in zip(_names(runs), map(judging.finished, runs), strict=True)
                 for source, root in roots.items()
             ]
         )
@@ -49,6 +50,16 @@ def cross(
     else:
         _print(matrix)
         typer.echo(f"report: {page}")
+
+
+def _names(runs: list[Path]) -> list[str]:
+    """A name a run: its folder's, with the folder above where two share one. A run given twice is refused."""
+    folders = [run.resolve() for run in runs]
+    names = [folder.name for folder in folders]
+    told = [f"{f.parent.name}/{f.name}" if names.count(f.name) > 1 else f.name for f in folders]
+    if len(set(told)) < len(told):
+        raise UsageError("runs of one table need names of their own", got=told)
+    return told
 
 
 def _print(matrix: dict[str, Any]) -> None:

@@ -92,6 +92,10 @@ def evaluate(
 
     if (root or option or merge) and not source:
         raise UsageError("--root, --option and --merge describe a --source, and none is given")
+    if (robustness or explain) and (source or split != "test"):
+        raise UsageError(
+            "--robustness and --explain are of the run's own test rows", then="leave out --source and --split"
+        )
     opened = judging.finished(run)
     document: dict[str, Any] = {}
     with shown() as stages:

@@ -4,7 +4,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
 
 CHUNK = 32
+FORMAT = "1"
+"""Part of every key: raised when a picture is decoded or a step is computed otherwise than before."""
 DROPPED = "dropped by the chain: "
 HALF_BUILT_AFTER = 3600.0
 
@@ -107,7 +109,13 @@ def pixel_digest(image: Image) -> str:
 def _key(samples: Samples, chain: Chain, images: list[str]) -> str:
     reader = samples.reader
     root = str(reader.root.resolve()) if isinstance(reader, Files) else ""
-    return digest(chain.digest, root, *(part for image in images for part in (image, reader.stamp(image))))
+    return digest(
+        FORMAT,
+        cv2.__version__,
+        chain.digest,
+        root,
+        *(part for image in images for part in (image, reader.stamp(image))),
+    )
 
 
 def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, progress: Progress | None) -> None:
@@ -221,9 +229,11 @@ def _load(folder: Path) -> Prepared:
 def _sweep(prepared: Path) -> None:
     """Remove what killed runs left: hidden folders that nobody has written to for an hour."""
     for left in prepared.glob(".*/"):
-        written = max((path.stat().st_mtime for path in [left, *left.iterdir()]), default=0.0)
-        if time() - written > HALF_BUILT_AFTER:
-            rmtree(left, ignore_errors=True)
+        # Another run may finish its folder, and so rename it, while it is looked at.
+        with suppress(FileNotFoundError):
+            written = max((path.stat().st_mtime for path in [left, *left.iterdir()]), default=0.0)
+            if time() - written > HALF_BUILT_AFTER:
+                rmtree(left, ignore_errors=True)
 
 
 @contextmanager

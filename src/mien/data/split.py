@@ -184,7 +184,7 @@ def _by_class(samples: Samples, rows: Parts, shares: tuple[float, ...], key: tup
             raise DataError(
                 f"a split into {len(used)} parts needs at least {len(used)} images of every class",
                 got=f"{len(members)} of {samples.labels[target]}",
-                then="leave the class out, or set a split fraction to 0",
+                then="leave the class out, or bring more pictures of it",
             )
         parts[members] = np.repeat(np.arange(len(shares)), _sizes(len(members), np.array(shares)))
     return parts
@@ -232,6 +232,15 @@ def _by_group(
     parts = _left_out(samples)
     parts[rows] = place[member]
     return parts
+
+
+def clusters(table: pd.DataFrame) -> list[str] | None:
+    """What rows are drawn by in intervals: their subject, else their sequence; None where neither is named for all."""
+    for group in ("subject", "sequence"):
+        names = group_names(table, group)
+        if len(names) and names.notna().all():
+            return list(names)
+    return None
 
 
 def group_names(table: pd.DataFrame, group: str) -> pd.Series:

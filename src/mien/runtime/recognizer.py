@@ -85,6 +85,20 @@ class Recognizer:
             raise UnreadableImage(f"the bundle's chain finds nothing here: {', '.join(outcome.notes)}")
         return outcome.pixels
 
+    def prepared(self, image: Image, faces: Sequence[Face]) -> tuple[list[Face], list[Image]]:
+        """The faces that the bundle's chain can use, and their pixels; of a whole picture, an error where it cannot."""
+        kept: list[Face] = []
+        crops: list[Image] = []
+        for face in faces:
+            try:
+                crops.append(self.prepare(image, face))
+            except UnreadableImage:
+                if self.crop == "whole":
+                    raise
+            else:
+                kept.append(face)
+        return kept, crops
+
     def probabilities(self, crops: Sequence[Image]) -> NDArray[np.float32]:
         """(N, classes) float32 for prepared faces, `batch` at a time."""
         parts = [self._network(np.stack(crops[at : at + self.batch])) for at in range(0, len(crops), self.batch)]
@@ -118,8 +132,7 @@ class Recognizer:
         source = f"picture {place}" if isinstance(picture, np.ndarray) else str(picture)
         try:
             image = picture if isinstance(picture, np.ndarray) else decode(Path(picture))
-            faces = self.detect(image)
-            crops = [self.prepare(image, face) for face in faces]
+            faces, crops = self.prepared(image, self.detect(image))
         except (MienError, cv2.error) as error:
             return _Found(PictureResult(source, error=reason(error, source)), [], [])
         return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)

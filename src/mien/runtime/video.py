@@ -97,9 +97,10 @@ def _carried(group: Sequence[Frame], before: list[Tracked], after: list[Tracked]
 def _answers(
     group: Sequence[Moment], recognizer: Recognizer, smoother: Smoother, source: str
 ) -> Iterator[tuple[Frame, FrameResult]]:
-    crops = [recognizer.prepare(frame.pixels, face) for frame, tracked in group for face, _ in tracked]
-    probabilities = iter(recognizer.probabilities(crops))
-    for frame, tracked in group:
+    usable = [recognizer.prepared(frame.pixels, [face for face, _ in tracked]) for frame, tracked in group]
+    probabilities = iter(recognizer.probabilities([crop for _, crops in usable for crop in crops]))
+    for (frame, found), (kept, _) in zip(group, usable, strict=True):
+        tracked = [(face, identity) for face, identity in found if any(face is one for one in kept)]
         faces = tuple(
             recognizer.result(face, smoother.update(identity, frame.time, next(probabilities)), identity)
             for face, identity in tracked

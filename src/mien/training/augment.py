@@ -111,6 +111,9 @@ def _resampled(batch: Tensor, spec: Augment, draw: torch.Generator, height: int,
     matrix[:, 0, 1] = scale * -torch.sin(angle + slant)
     matrix[:, 1, 0] = scale * torch.sin(angle) * mirror
     matrix[:, 1, 1] = scale * torch.cos(angle + slant) * upset
+    # Coordinates run from -1 to 1 along both sides, and angles are those of the picture's pixels.
+    matrix[:, 0, 1] *= batch.shape[-2] / batch.shape[-1]
+    matrix[:, 1, 0] *= batch.shape[-1] / batch.shape[-2]
     matrix[:, 0, 2], matrix[:, 1, 2] = even(2 * spec.shift_x), even(2 * spec.shift_y)
     grid = functional.affine_grid(matrix.to(batch.device), [count, batch.shape[1], height, width], align_corners=False)
     return functional.grid_sample(batch, grid, padding_mode=_PADDING[spec.fill], align_corners=False)

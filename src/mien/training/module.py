@@ -176,7 +176,9 @@ class Module(lightning.LightningModule):
         share = self.fit_spec.progressive
         if not share or height != width:
             return None
-        done = min(1.0, self.current_epoch / (share * self.fit_spec.epochs))
+        done = self.current_epoch / max(1.0, share * self.fit_spec.epochs - 1)
+        if done >= 1:
+            return None
         return min(height, round(height * (2 + done) / 3 / 8) * 8)
 
     def _normalised(self, pictures: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def children(samples: Samples, parents: NDArray[np.int64] | None = None) -> list
     split = pd.Categorical(table["split"]).codes.astype(np.int64)
     there = np.where(parents >= 0, split[parents], -1)
     across = ((there >= 0) & (split[:, None] >= 0) & (there != split[:, None])).any(axis=1)
-    kinds = table["image"].str.extract(r"~([a-z]+)-\d+$")[0].fillna("augment").to_numpy(object)
+    kinds = table["image"].str.extract(r"~([a-z-]+?)-\d+$")[0].fillna("augment").to_numpy(object)
     found = []
     for kind in sorted(set(kinds[across])):
         rows = np.flatnonzero(across & (kinds == kind))

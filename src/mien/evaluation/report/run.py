@@ -70,7 +70,7 @@ def draw(run: Run) -> dict[str, str]:
         drawn["reliability"] = figures.reliability(earlier | {"after": after["bins"]})
         drawn["selective"] = figures.selective(after["selective"], run.metrics.get("uncertain_below"))
     if run.history is not None and len(run.history):
-        drawn |= _curves(run.history)
+        drawn |= _curves(run.history, run.recipe.get("fit", {}).get("monitor", "accuracy"))
     if run.robustness:
         for name, points in run.robustness["corruptions"].items():
             drawn[f"robustness-{name}"] = figures.strengths(points, run.robustness["clean"], name)
@@ -153,9 +153,10 @@ def chosen(run: Run) -> dict[str, Any] | None:
     return answered[-1] | {"threshold": threshold} if answered else None
 
 
-def _curves(history: pd.DataFrame) -> dict[str, str]:
-    epochs = history["epoch"].to_list()
-    best = float(epochs[int(history["val_accuracy"].argmax())]) if "val_accuracy" in history else None
+def _curves(history: pd.DataFrame, monitor: str) -> dict[str, str]:
+    epochs, chosen = history["epoch"].to_list(), history.get(f"val_{monitor}")
+    kept = None if chosen is None else chosen.argmin() if monitor == "loss" else chosen.argmax()
+    best = None if kept is None else float(epochs[int(kept)])
     drawn = {}
     for name in ("loss", "accuracy"):
         columns = {label: f"{prefix}_{name}" for label, prefix in (("training", "train"), ("validation", "val"))}
