@@ -247,6 +247,21 @@ def test_the_names_of_keras_generator_are_accepted() -> None:
     assert theirs == Augment(
         rotation=30, shift_x=0.2, shift_y=0.2, shear=0.2, zoom=0.2, flip_horizontal=0.5, flip_vertical=0.5
     )
+    assert Augment(zoom_range=[0.8, 1.2], brightness_range=(0.9, 1.1)) == Augment(zoom=0.2, brightness=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("zoom_range", [0.5, 1.0], "as far below 1 as above it"),
+        ("zoom_range", [1.2, 0.8], "as far below 1 as above it"),
+        ("brightness_range", [0.2, 1.0], "as far below 1 as above it"),
+        ("brightness_range", 0.2, "two factors around 1"),
+    ],
+)
+def test_ranges_of_keras_that_cannot_be_kept_are_refused(name: str, value: object, said: str) -> None:
+    with pytest.raises(ValidationError, match=f"{name} must .*{said}"):
+        Augment(**{name: value})
 
 
 def test_training_sees_the_numbers_that_use_sees() -> None:

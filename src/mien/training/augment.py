@@ -21,7 +21,9 @@ class Augment(BaseModel):
     chance of a blanked rectangle (Zhong et al. 2020), `flip_horizontal` and `flip_vertical` chances, `mixup` and
     `cutmix` the alpha of their beta distributions (Zhang et al. 2018; Yun et al. 2019; 0 is off), `fill` what stands
     outside the picture.
-    The names of Keras' `ImageDataGenerator` are accepted too (`rotation_range`, `width_shift_range`, ...).
+    The names of Keras' `ImageDataGenerator` are accepted too (`rotation_range`, `width_shift_range`, ...), a
+    `zoom_range` and a `brightness_range` as pairs when 1 is their middle. Keras multiplies by its brightness; here the
+    same amount is a share of full white that is added.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +52,10 @@ class Augment(BaseModel):
             "shear_range": "shear", "zoom_range": "zoom", "fill_mode": "fill",
         }  # fmt: skip
         named = {names.get(key, key): value for key, value in given.items()}
+        if isinstance(named.get("zoom"), list | tuple):
+            named["zoom"] = _around_one("zoom_range", named["zoom"])
+        if "brightness_range" in named:
+            named["brightness"] = _around_one("brightness_range", named.pop("brightness_range"))
         for theirs, ours in (("horizontal_flip", "flip_horizontal"), ("vertical_flip", "flip_vertical")):
             if theirs in named:
                 named[ours] = 0.5 if named.pop(theirs) else 0.0
@@ -61,6 +67,18 @@ class Augment(BaseModel):
         return any(
             (self.rotation, self.shift_x, self.shift_y, self.shear, self.zoom, self.flip_horizontal, self.flip_vertical)
         )
+
+
+def _around_one(name: str, given: Any) -> float:
+    """The amount of a pair of factors [1 - amount, 1 + amount]."""
+    if not (isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(v, int | float) for v in given)):
+        raise ValueError(f"{name} must be two factors around 1, as [0.8, 1.2]; given: {given}")
+    low, high = given
+    if high < low or abs(low + high - 2) > 1e-6:
+        raise ValueError(
+            f"{name} must reach as far below 1 as above it, as [0.8, 1.2], since changes are drawn evenly; given: {given}"
+        )
+    return round((high - low) / 2, 9)  # 0.2, and not 0.19999999999999996
 
 
 def augment(batch: Tensor, spec: Augment, draw: torch.Generator, size: int | None = None) -> Tensor:
