@@ -76,7 +76,7 @@ def _around_one(name: str, given: Any) -> float:
     low, high = given
     if high < low or abs(low + high - 2) > 1e-6:
         raise ValueError(
-            f"{name} must reach as far below 1 as above it, as [0.8, 1.2], since changes are drawn evenly; given: {given}"
+            f"{name} must reach as far below 1 as above it, as [0.8, 1.2]: changes are drawn evenly; given: {given}"
         )
     return round((high - low) / 2, 9)  # 0.2, and not 0.19999999999999996
 
