@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 from mien.cli import app
 from mien.errors import MienError
 from mien.evaluation import ledger
+from mien.judging import finished, rows_of
 from mien.runtime.bundle import load as load_bundle
+from mien.runtime.recognizer import Recognizer
 
 RECIPE = """
 name: small
@@ -248,6 +250,24 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     )
     assert f"| accuracy | {found['value']:.1%} | {found['low']:.1%} to {found['high']:.1%} |" in said
     assert "| contempt |" in said and "no measurement of what a person feels" in said
+
+
+@pytest.mark.parametrize("flip", ["false", "true"])
+def test_the_recogniser_gives_the_probabilities_of_the_run(home: Path, flip: str) -> None:
+    folder = home / f"flip-{flip}"
+    words = ["--set", "fit.epochs=1", "--set", f"evaluate.flip={flip}"]
+    mien("train", home / "small.yaml", *words, "--out", folder)
+    mien("export", folder, "--out", home / f"{flip}.onnx")
+    opened = finished(folder)
+    material, rows = rows_of(opened, "test")
+    ours = opened.probabilities(material.pixels, material.place[rows])
+    pictures = [material.samples.reader.read(image) for image in material.samples.table["image"].iloc[rows]]
+    answers = Recognizer(home / f"{flip}.onnx", crop="whole").analyze(pictures)
+    theirs = np.array(
+        [[face.probabilities[label] for label in opened.labels] for (face,) in (a.faces for a in answers)]
+    )
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+    assert (theirs.argmax(1) == ours.argmax(1)).all()
 
 
 def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path) -> None:

@@ -28,6 +28,14 @@ def test_a_bundle_is_small_and_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", bundle.names())
+def test_it_was_made_by_the_recipe_of_its_name(name: str) -> None:
+    pytest.importorskip("torch", reason="recipes need the train extra")
+    from mien.recipe import load
+
+    assert bundle.load(name).info.recipe_digest == load(Path(f"models/{name}")).digest
+
+
+@pytest.mark.parametrize("name", bundle.names())
 def test_its_card_states_the_same_figures(name: str) -> None:
     text = (ROOT / "docs" / "models" / f"{name}.md").read_text(encoding="utf-8")
     accuracy = bundle.load(name).info.figures["test"]["accuracy"]
