@@ -107,7 +107,7 @@ def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path) -> No
     script = tmp_path / "fit.py"
     script.write_text(_FIT.format(tests=str(Path(__file__).parent)))
     process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "killed")])
-    last = tmp_path / "killed" / "history.csv"
+    last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 300
     while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -176,7 +176,9 @@ class _Batches(IterableDataset[tuple[Tensor, Tensor]]):
 
 
 def _loader(rows: Rows, batch: int, draw: torch.Generator | None) -> DataLoader[Any]:
-    return DataLoader(_Batches(rows, batch, draw), batch_size=None, num_workers=0)
+    # A generator of its own: each pass draws a number, which out of torch's global state would shift the dropout of
+    # every epoch but the first after a start, so that a fit that goes on would be another fit.
+    return DataLoader(_Batches(rows, batch, draw), batch_size=None, num_workers=0, generator=torch.Generator())
 
 
 class _Whole(TorchCheckpointIO):
