@@ -1,5 +1,6 @@
 """Networks by name: the own small ones and any of timm's, with a head, transfer and freezing."""
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import timm
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.torch import load_file
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from mien.errors import MienError, RunError, UsageError, unknown
@@ -120,36 +122,33 @@ def freeze(network: Classifier, share: float) -> None:
 def load_weights(network: Classifier, source: Path) -> None:
     """Fill a network from a .safetensors, .pt, .pth or .ckpt file, or from a run folder; only tensors are ever read.
 
-    Tensors that fit by name and shape are taken, a first convolution also from colour to grey; a classifier head for
-    other labels is left at its start. Raises RunError when a tensor of the backbone would stay at random.
+    Tensors that fit by name and shape are taken. A first convolution for colour is summed for grey pictures and one for
+    grey spread for colour ones, and position embeddings are resampled, as timm does; a classifier head for other labels
+    is left at its start. Raises RunError when something of the backbone would stay random.
     """
     state = _tensors(_weights_file(source))
     own = network.state_dict()
-    best: dict[str, Tensor] = {}
-    for prefix in ("", "backbone."):
-        named = {prefix + name: _adapted(value, own.get(prefix + name)) for name, value in state.items()}
-        fits = {name: value for name, value in named.items() if name in own and own[name].shape == value.shape}
-        best = max(best, fits, key=len)
-    if not any(name.startswith("backbone.") for name in best):
+    given = max(
+        ({prefix + name: value for name, value in state.items()} for prefix in ("", "backbone.")),
+        key=lambda named: len(named.keys() & own.keys()),
+    )
+    given = {name: _fitted(value, own[name]) for name, value in _as_timm(given, network).items() if name in own}
+    fits = {name: value for name, value in given.items() if value.shape == own[name].shape}
+    if not any(name.startswith("backbone.") for name in fits):
         raise RunError(
             f"no tensor of {source} fits the backbone", got=list(state)[:5], allowed=list(own)[:5],
             then="name the backbone that the weights were saved from",
         )  # fmt: skip
-    learnt = {name for name, _ in network.named_parameters() if name.startswith("backbone.")}
-    if left := sorted(learnt - set(best)):
+    # Files of before batch norm counted its batches have no such counts, and nothing here reads them.
+    counts = "num_batches_tracked"
+    if random := [n for n in own if n.startswith("backbone.") and n not in fits and not n.endswith(counts)]:
+        shapes = [f"{n} {tuple(given[n].shape) if n in given else 'absent'}" for n in random[:5]]
         raise RunError(
-            f"{source} fills the backbone in part: {len(left)} of its {len(learnt)} tensors would stay at random",
-            got=left[:5], then="name the backbone, and the size of the chain, that the weights were saved with",
+            f"{source} leaves {len(random)} tensors of the backbone at random",
+            got=shapes, allowed=[f"{n} {tuple(own[n].shape)}" for n in random[:5]],
+            then="name the backbone and the chain size that the weights were saved from, or set transfer: scratch",
         )  # fmt: skip
-    network.load_state_dict(best, strict=False)
-
-
-def _adapted(value: Tensor, wanted: Tensor | None) -> Tensor:
-    """A first convolution's weights for pictures of another number of channels, as timm adapts its own."""
-    if wanted is None or value.ndim != 4 or value.shape[1] not in (1, 3) or wanted.shape[1] not in (1, 3):
-        return value
-    same = value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]
-    return timm.models.adapt_input_conv(wanted.shape[1], value) if same and value.shape != wanted.shape else value
+    network.load_state_dict(fits, strict=False)
 
 
 def trained_state(run: Path) -> dict[str, Tensor]:
@@ -216,6 +215,24 @@ def _tensors(file: Path) -> dict[str, Tensor]:
     if not tensors:
         raise RunError(f"{file} holds no tensors")
     return tensors
+
+
+def _as_timm(given: dict[str, Tensor], network: Classifier) -> dict[str, Tensor]:
+    """The tensors as timm itself would bring them to a backbone of another picture size."""
+    convert = getattr(sys.modules[type(network.backbone).__module__], "checkpoint_filter_fn", None)
+    inside = {name.removeprefix("backbone."): v for name, v in given.items() if name.startswith("backbone.")}
+    if not convert or not inside:
+        return given
+    others = {name: value for name, value in given.items() if not name.startswith("backbone.")}
+    return others | {"backbone." + name: value for name, value in convert(inside, network.backbone).items()}
+
+
+def _fitted(value: Tensor, own: Tensor) -> Tensor:
+    """A convolution for pictures of the other number of channels, 3 for 1 or 1 for 3, made for ours; else as it is."""
+    alike = value.ndim == own.ndim == 4 and value.shape[0] == own.shape[0] and value.shape[2:] == own.shape[2:]
+    if alike and {value.shape[1], own.shape[1]} == {1, 3}:
+        return adapt_input_conv(own.shape[1], value, base_chans=value.shape[1])
+    return value
 
 
 def _features(backbone: nn.Module, name: str, channels: int, size: tuple[int, int]) -> int:
