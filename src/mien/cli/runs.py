@@ -163,6 +163,7 @@ def export(
 def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) -> None:
     from mien.compare import cells, notes, table, verdict
     from mien.compare import compare as run
+    from mien.evaluation.report.comparison import whose
 
     begun = time.perf_counter()
     wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
@@ -177,9 +178,8 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
         _print_table(rows, best)
         for warning in warnings:
             typer.echo(f"warning: {warning}")
-        for name, texts in noted.items():
-            for text in texts:
-                typer.echo(f"note: {name}: {text}")
+        for text, who in whose({row["run"]: noted.get(row["run"], []) for row in rows}).items():
+            typer.echo(f"note: {who}: {text}")
         typer.echo(f"{len(rows)} runs in {time.perf_counter() - begun:.0f} s; report: {compared.report}")
     if compared.failures:
         raise (AuditBlocked if compared.blocked else RunError)(

@@ -1,7 +1,7 @@
 """The report of several runs over the same test pictures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
         ranking=ranking,
         pair=pair,
         warnings=problem,
-        said={name: run.metrics["notes"] for name, run in runs.items() if run.metrics.get("notes")},
+        said=whose({name: run.metrics.get("notes", []) for name, run in runs.items()}),
         audits={name: audit_state(run) or "–" for name, run in runs.items()},
         differences=differences(runs),
         forest=figures.forest(accuracies, ranking.best if ranking else None),
@@ -72,6 +72,17 @@ def read_arms(folders: Sequence[Path]) -> dict[str, Run]:
     if len(set(unique)) < len(unique):
         unique = [f"{position}: {name}" for position, name in enumerate(unique, start=1)]
     return dict(zip(unique, runs, strict=True))
+
+
+def whose(notes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Each note of several runs once, with the runs that it is about; `notes` has an entry for every run.
+
+    >>> whose({"a": ["twins"], "b": ["twins", "blank"]})
+    {'twins': 'all runs', 'blank': 'b'}
+    """
+    texts = dict.fromkeys(text for each in notes.values() for text in each)
+    found = {text: [name for name, each in notes.items() if text in each] for text in texts}
+    return {text: "all runs" if len(who) == len(notes) else ", ".join(who) for text, who in found.items()}
 
 
 def changed_rows(run_folders: Sequence[Path]) -> list[int]:
