@@ -149,7 +149,7 @@ def test_the_base_reads_portraits_with_a_model_that_ships(base: Path, shared: Pa
     done = mien(base, "predict", shared / "data" / "portraits" / "images", "--json")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]
-    assert sum(bool(result["faces"]) for result in results) > 0.8 * len(results)
+    assert sum(bool(result["faces"]) for result in results) > 0.7 * len(results)
 
 
 @pytest.mark.parametrize("words", [("demo",), ("data", "stats", "synthetic"), ("report", ".")])
