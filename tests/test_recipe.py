@@ -49,6 +49,10 @@ def test_a_balancing_step_that_nobody_knows_is_refused() -> None:
     assert "smote" in refusal(balance={"steps": [{"smoke": {}}]})
 
 
+def test_what_an_embedding_would_not_use_is_refused() -> None:
+    assert "leave out model, fit" in refusal(triplet={"epochs": 2}, model={"backbone": "vgg16"}, fit={"epochs": 9})
+
+
 def test_cleaning_needs_the_audit() -> None:
     assert "needs the audit" in refusal(audit="off", split={"clean": "train"})
 

@@ -130,8 +130,10 @@ class Recipe(_Part):
             raise ValueError("the chain must end in one size and one kind: add a resize step, and grey or colour")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds must differ from one another")
-        if self.triplet and self.fit.teachers:
-            raise ValueError("fit.teachers teach classes, and triplet fits an embedding: leave one of them out")
+        if self.triplet:
+            given = [("model", self.model, Model()), ("augment", self.augment, Augment()), ("fit", self.fit, Fit())]
+            if unused := [name for name, value, default in given if value != default]:
+                raise ValueError(f"triplet fits FaceNet by its own settings: leave out {', '.join(unused)}")
         if self.split.clean == "train" and self.audit == "off":
             raise ValueError("split.clean: train needs the audit, which finds the twins: set audit: on")
         return self
