@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as shapes
 
 import mien
-from mien.errors import BundleError, UsageError
+from mien.errors import BundleError, UnreadableImage, UsageError
 from mien.imaging.decode import encode_png
 from mien.imaging.faces import Face, YuNetDetector
 from mien.runtime import bundle as bundles
@@ -124,6 +124,23 @@ def test_faces_are_cut_out_largest_first_and_keep_their_picture(path):
 def test_a_picture_without_a_face_is_an_answer(path):
     (result,) = Recognizer(path, detector=Told()).analyze(picture(50, 50))
     assert result.faces == () and result.error is None
+
+
+def test_a_face_that_the_chain_cannot_use_costs_no_other(tmp_path, monkeypatch):
+    told = Told(Face((10.0, 10.0, 60.0, 60.0), 0.9), Face((70.0, 70.0, 40.0, 40.0), 0.8))
+    recognizer = Recognizer(tiny.bundle(tmp_path / "b.onnx"), detector=told)
+    image = picture(130, 120)
+    (whole,) = recognizer.analyze(image)
+    prepare = recognizer.prepare
+
+    def failing(image, face):
+        if face.box == whole.faces[0].box:
+            raise UnreadableImage("the bundle's chain finds nothing here: no-face")
+        return prepare(image, face)
+
+    monkeypatch.setattr(recognizer, "prepare", failing)
+    (result,) = recognizer.analyze(image)
+    assert result.error is None and result.faces == whole.faces[1:]
 
 
 def test_the_answer_follows_the_bundles_own_chain_temperature_and_mirror(tmp_path):

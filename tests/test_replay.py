@@ -1,5 +1,7 @@
 """The five studies: their shipped grids, their data or what stands in, a replay in small, and its tables."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,33 @@ def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_t
     broken = replay("resnet50-transfer", None, ("leak-free",), "small", tmp_path, (*TINY, "model.backbone=no-such"))
     assert len(broken["failures"]) == 2
     assert "failed: " in tables.markdown(tables.table(broken))
+
+
+def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(tmp_path: Path, shared: Path) -> None:
+    words = [
+        sys.executable,
+        shared / "data" / "unpack.py",
+        tmp_path / "ferplus",
+        "--layout",
+        "ferplus",
+        "--limit",
+        "40",
+    ]
+    subprocess.run(words, check=True, capture_output=True)
+    changes = ("data.limit=240", *TINY[1:], "model.backbone=mien-tiny")
+    root = tmp_path / "ferplus"
+    document = replay("preprocessing-grid", None, PROTOCOLS[:1], "small", tmp_path / "out", changes, ferplus=root)
+    assert document["failures"] == {}
+    (elsewhere,) = document["elsewhere"]
+    judged = elsewhere["replayed"]["as-published"]
+    assert elsewhere["published"]["f1"] == 0.44 and 0 <= judged["f1"]["value"] <= 1
+    rows = [row for row in tables.table(document).rows if row[0].endswith("on FERPlus")]
+    assert [row[1] for row in rows] == ["precision", "recall", "F1"] and all(row[3] != "–" for row in rows)
+    with pytest.raises(UsageError, match="no arm of smote-vgg19"):
+        replay("smote-vgg19", None, PROTOCOLS, "small", tmp_path / "none", ferplus=root)
+    with pytest.raises(DataError, match="no FERPlus found"):
+        replay("preprocessing-grid", None, PROTOCOLS, "small", tmp_path / "none", ferplus=tmp_path)
+    assert not (tmp_path / "none").exists()
 
 
 def test_an_embedding_is_fitted_read_out_and_judged_like_any_network(tmp_path: Path) -> None:

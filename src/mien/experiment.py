@@ -18,7 +18,7 @@ from mien.data.audit import Audit, audit, check_before_training, children, clean
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, readable, resplit
 from mien.data.prepare import prepare
-from mien.data.protocols import Protocol, check, describe, find
+from mien.data.protocols import Protocol, check, describe, hold
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import clusters, notes
@@ -139,10 +139,14 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
 
     Raises AuditBlocked when the audit stops the run.
     """
+    if recipe.protocol:
+        hold(recipe.protocol, Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec))
     samples = read(recipe.data)
+    if recipe.fit.soft_labels and samples.votes is None:
+        raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
     material = readable(samples, prepared, look(samples, progress=stages("look")))
-    remarks = prepared.remarks
+    remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
     if early := bool(steps) and recipe.balance.order == "balance-before-split":
         material = balanced(material, steps, seed, split=None)
@@ -154,10 +158,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             f"a run needs rows to train on, to choose on and to be judged on: none for {', '.join(empty)}",
             then="give every part a share with split.method and split.fractions",
         )
-    if recipe.fit.soft_labels and samples.votes is None:
-        raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
-    used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
-    protocol = check(recipe.protocol, material.samples, used) if recipe.protocol else describe(material.samples)
+    protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
     found = _audited(recipe, material, early)
     twins: frozenset[str] = frozenset()
     if found:
@@ -176,7 +177,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         if found:
             found = found.found(children(material.samples, material.parents))
     if found:
-        remarks += _said(found, recipe.split.clean == "train")
+        remarks += _said(found, _settled(recipe))
     return Gathered(material, protocol, found, twins, prepared.problems, tuple(remarks))
 
 
@@ -266,19 +267,22 @@ def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     if recipe.audit == "off":
         return None
     assert material.looks is not None
-    splits = [recipe.split.spec, *([find(recipe.protocol)[1].split] if recipe.protocol else [])]
-    promised = [split.group for split in splits if split.method in ("grouped", "grouped-kfold")]
+    promised = (recipe.split.group,) if recipe.split.method in ("grouped", "grouped-kfold") else ()
     found = audit(material.samples, material.looks, parents=material.parents, promised=promised)
     if early and recipe.audit == "on":
         refuse([finding for finding in found.blocking if not finding.code.endswith("-child-across-splits")])
         return found
-    settled = ("twins-across-splits",) if recipe.split.clean == "train" else ()
-    return check_before_training(found, recipe.audit, settled)
+    return check_before_training(found, recipe.audit, _settled(recipe))
 
 
-def _said(found: Audit, cleaned: bool) -> list[str]:
+def _settled(recipe: Recipe) -> tuple[str, ...]:
+    """The findings that the run itself sees to, by code."""
+    return ("exact-twins-across-splits", "near-twins-across-splits") if recipe.split.clean == "train" else ()
+
+
+def _said(found: Audit, settled: tuple[str, ...]) -> list[str]:
     """The leaks that stay in the run, told before it goes on and kept for its report."""
-    left = [f for f in found.findings if f.leak and not (cleaned and f.code.endswith("twins-across-splits"))]
+    left = [finding for finding in found.findings if finding.leak and finding.code not in settled]
     texts = [f"{finding.code}: {finding.message}; {finding.advice}" for finding in left]
     for text in texts:
         _say_once(text)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
+from mien.data.audit import fitted_on
 from mien.data.material import Material, readable
 from mien.data.prepare import prepare
 from mien.data.protocols import describe
@@ -80,8 +81,7 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
     if not len(rows):
         there = [name for name in SPLITS if len(rows_of(run, name)[1])]
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
-    protocol = read_json(run.folder / "metrics.json")["protocol"]
-    return _judged(run, material, rows, run.recipe.data.source, split, f"{protocol['name']}@{protocol['digest']}", None)
+    return _judged(run, material, rows, run.recipe.data.source, split, run.protocol, None)
 
 
 def evaluate_on(
@@ -112,7 +112,7 @@ def evaluate_on(
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = describe(material.samples)
     cell = _judged(run, material, rows, source, split, protocol, merge)
-    seen = _fitted_on(run, material, rows)
+    seen = int(material.samples.table["digest"].iloc[rows].isin(fitted_on(run.folder)).sum())
     notes = [f"{seen:,} of these {len(rows):,} pictures are ones that the run was fitted on"] if seen else []
     return cell | {"notes": [*prepared.remarks, *notes]}
 
@@ -135,13 +135,6 @@ def _judged(
     groups = clusters(chosen)
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
     return cell | {"protocol": protocol, "opened": opened, "notes": []}
-
-
-def _fitted_on(run: Finished, material: Material, rows: NDArray[np.int64]) -> int:
-    """How many of the rows are pictures that the run was fitted on, told by their digests."""
-    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["digest", "split"])
-    fitted = set(kept["digest"][kept["split"] == "train"].dropna())
-    return int(material.samples.table["digest"].iloc[rows].isin(fitted).sum())
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:

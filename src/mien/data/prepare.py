@@ -52,7 +52,7 @@ class Prepared:
         """What a reader of results must know: how many pictures were left out and why, how many were kept as is."""
         dropped = self.problems["reason"].str.startswith(DROPPED)
         unreadable = len(self.problems) - int(dropped.sum())
-        found = [f"{unreadable} unreadable pictures were left out, see problems.csv"] if unreadable else []
+        found = [f"{unreadable} unreadable pictures were left out"] if unreadable else []
         for note, count in self.notes.items():
             out = int((dropped & self.problems["reason"].str.contains(note, regex=False)).sum())
             done = [f"{out} dropped"] * (out > 0) + [f"{count - out} kept whole"] * (out < count)

@@ -109,14 +109,9 @@ def describe(samples: Samples, name: str | None = None) -> str:
     return f"{name}@{rows_digest(samples)[:12]}"
 
 
-def check(name: str, samples: Samples, used: Protocol | None = None) -> str:
-    """`name@digest` of the samples of a protocol; `used` holds the source, options and split that they came from.
-
-    Raises UsageError where the protocol sets one of these otherwise, DataError where it pins another digest.
-    """
+def check(name: str, samples: Samples) -> str:
+    """`name@digest` of the samples of a protocol. Raises DataError where the protocol pins another digest."""
     name, protocol = find(name)
-    if used is not None:
-        _same_settings(name, protocol, used)
     said = describe(samples, name)
     if protocol.digest is not None and not rows_digest(samples).startswith(protocol.digest):
         raise DataError(
@@ -128,8 +123,12 @@ def check(name: str, samples: Samples, used: Protocol | None = None) -> str:
     return said
 
 
-def _same_settings(name: str, protocol: Protocol, used: Protocol) -> None:
-    # A protocol without a digest is nothing but its settings, so a name on other settings would say nothing.
+def hold(name: str, used: Protocol) -> None:
+    """Hold a recipe to its protocol: raises UsageError where source, options or split (`used`) are set otherwise.
+
+    A protocol without a digest is nothing but these, so its name on other ones would say nothing.
+    """
+    name, protocol = find(name)
     theirs, ours = _settings(protocol), _settings(used)
     differing = [key for key in theirs | ours if key not in theirs or key not in ours or theirs[key] != ours[key]]
     if differing:

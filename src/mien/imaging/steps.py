@@ -1,5 +1,6 @@
 """What a chain is made of: small frozen values that turn one picture into the next."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -23,12 +24,12 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(ABC):
     """One step of a chain. Its fields are its parameters; `__post_init__` checks them and raises UsageError."""
 
+    @abstractmethod
     def apply(self, image: Image) -> Outcome:
         """The picture after this step."""
-        raise NotImplementedError
 
     def size_after(self, before: Size | None) -> Size | None:
         """The height and width after this step, given those before it; None where they depend on the picture."""

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mien.compare import Cell, compare, spread
+from mien.data.sources.catalog import load
 from mien.errors import DataError, UsageError
 from mien.evaluation import comparison
 from mien.evaluation.statistics import unpaired_difference
@@ -85,6 +86,9 @@ def replay(
     made, paper = plan(study, root, protocols, scale, changes), STUDIES[study]
     if ferplus and not any(name.endswith(ON_FERPLUS) for name in paper.elsewhere):
         raise UsageError(f"no arm of {study} was judged on FERPlus", got=ferplus, then="leave out --ferplus")
+    if ferplus:
+        # Files that are not there are told before hours of training, not after.
+        load("ferplus", ferplus)
     cells, failures = _started(made.cells, out / "start", stages) if scale == "small" else (made.cells, {})
     compared = compare(list(cells.values()), out, stages)
     figures = {name: _figures(run) for name, run in compared.runs.items()}

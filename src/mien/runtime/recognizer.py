@@ -85,19 +85,20 @@ class Recognizer:
             raise UnreadableImage(f"the bundle's chain finds nothing here: {', '.join(outcome.notes)}")
         return outcome.pixels
 
-    def prepared(self, image: Image, faces: Sequence[Face]) -> tuple[list[Face], list[Image]]:
-        """The faces that the bundle's chain can use, and their pixels; of a whole picture, an error where it cannot."""
-        kept: list[Face] = []
-        crops: list[Image] = []
+    def crops(self, image: Image, faces: Sequence[Face]) -> list[Image | None]:
+        """The prepared pixels of each face, None where the bundle's chain finds nothing in it.
+
+        Raises UnreadableImage where that is the whole picture.
+        """
+        prepared: list[Image | None] = []
         for face in faces:
             try:
-                crops.append(self.prepare(image, face))
+                prepared.append(self.prepare(image, face))
             except UnreadableImage:
                 if self.crop == "whole":
                     raise
-            else:
-                kept.append(face)
-        return kept, crops
+                prepared.append(None)
+        return prepared
 
     def probabilities(self, crops: Sequence[Image]) -> NDArray[np.float32]:
         """(N, classes) float32 for prepared faces, `batch` at a time."""
@@ -132,7 +133,11 @@ class Recognizer:
         source = f"picture {place}" if isinstance(picture, np.ndarray) else str(picture)
         try:
             image = picture if isinstance(picture, np.ndarray) else decode(Path(picture))
-            faces, crops = self.prepared(image, self.detect(image))
+            found = self.detect(image)
+            usable = [
+                (face, crop) for face, crop in zip(found, self.crops(image, found), strict=True) if crop is not None
+            ]
+            faces, crops = [face for face, _ in usable], [crop for _, crop in usable]
         except (MienError, cv2.error) as error:
             return _Found(PictureResult(source, error=reason(error, source)), [], [])
         return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)

@@ -97,10 +97,10 @@ def _carried(group: Sequence[Frame], before: list[Tracked], after: list[Tracked]
 def _answers(
     group: Sequence[Moment], recognizer: Recognizer, smoother: Smoother, source: str
 ) -> Iterator[tuple[Frame, FrameResult]]:
-    usable = [recognizer.prepared(frame.pixels, [face for face, _ in tracked]) for frame, tracked in group]
-    probabilities = iter(recognizer.probabilities([crop for _, crops in usable for crop in crops]))
-    for (frame, found), (kept, _) in zip(group, usable, strict=True):
-        tracked = [(face, identity) for face, identity in found if any(face is one for one in kept)]
+    crops = [recognizer.crops(frame.pixels, [face for face, _ in tracked]) for frame, tracked in group]
+    probabilities = iter(recognizer.probabilities([crop for each in crops for crop in each if crop is not None]))
+    for (frame, found), each in zip(group, crops, strict=True):
+        tracked = [one for one, crop in zip(found, each, strict=True) if crop is not None]
         faces = tuple(
             recognizer.result(face, smoother.update(identity, frame.time, next(probabilities)), identity)
             for face, identity in tracked

@@ -3,7 +3,7 @@
 from mien.data.audit.check import Audit, audit, clean_train
 from mien.data.audit.findings import Finding
 from mien.data.audit.gate import Policy, check_before_training, refuse
-from mien.data.audit.inherited import inherited
+from mien.data.audit.inherited import fitted_on, inherited
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
 
@@ -16,6 +16,7 @@ __all__ = [
     "check_before_training",
     "children",
     "clean_train",
+    "fitted_on",
     "inherited",
     "look",
     "looks_of",

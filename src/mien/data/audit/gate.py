@@ -14,12 +14,12 @@ def check_before_training(audit: Audit, policy: Policy = "on", settled: tuple[st
     """Let a run start, or raise AuditBlocked (exit code 3) that names every finding in its way.
 
     `on` refuses what the recipe causes; `strict` refuses every leak, also those of the data; `off` refuses nothing.
-    Codes that end in one of `settled` are let through: the run itself will see to them.
+    The codes `settled` are let through: the run itself will see to them.
     Returns the audit as judged: what `audit.json` holds.
     """
     judged = audit.strict() if policy == "strict" else audit
     if policy != "off":
-        refuse([finding for finding in judged.blocking if not (settled and finding.code.endswith(settled))])
+        refuse([finding for finding in judged.blocking if finding.code not in settled])
     return judged
 
 

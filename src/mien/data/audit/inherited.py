@@ -13,12 +13,10 @@ def inherited(samples: Samples, run: Path) -> list[Finding]:
 
     Pictures that stand among the training rows of `samples` too are twins of the data, and told as such elsewhere.
     """
-    earlier = pd.read_parquet(run / "samples.parquet", columns=["digest", "split"])
     table = samples.table
-    fitted = earlier["digest"][(earlier["split"] == "train").to_numpy(bool, na_value=False)]
-    own = table["digest"][(table["split"] == "train").to_numpy(bool, na_value=False)]
     held_out = table["split"].isin(["validation", "test"]).to_numpy(bool, na_value=False)
-    seen = held_out & table["digest"].isin(set(fitted.dropna()) - set(own.dropna())).to_numpy(bool, na_value=False)
+    fitted = fitted_on(run) - _trained(table)
+    seen = held_out & table["digest"].isin(fitted).to_numpy(bool, na_value=False)
     rows = tuple(seen.nonzero()[0].tolist())
     if not rows:
         return []
@@ -28,3 +26,12 @@ def inherited(samples: Samples, run: Path) -> list[Finding]:
         "train both runs under the same split and the same split.clean",
         rows, leak=True,
     )]  # fmt: skip
+
+
+def fitted_on(run: Path) -> set[str]:
+    """The digests of the pictures that the run of folder `run` was fitted on."""
+    return _trained(pd.read_parquet(run / "samples.parquet", columns=["digest", "split"]))
+
+
+def _trained(table: pd.DataFrame) -> set[str]:
+    return set(table["digest"][(table["split"] == "train").to_numpy(bool, na_value=False)].dropna())
