@@ -218,6 +218,13 @@ def test_runs_side_by_side_lose_no_entry(tmp_path: Path) -> None:
     assert {each.run for each in ledger.openings(tmp_path)} == {f"run-{run}" for run in range(80)}
 
 
+def test_a_line_that_is_being_written_is_not_yet_an_entry(tmp_path: Path) -> None:
+    ledger.record(tmp_path, "p@12", "first")
+    with (tmp_path / ledger.NAME).open("a") as stream:
+        stream.write('{"protocol": "p@12", "ru')
+    assert ledger.count(tmp_path, "p@12") == 1
+
+
 def test_a_broken_ledger_is_named_with_its_line(tmp_path: Path) -> None:
     ledger.record(tmp_path, "p@12", "first")
     with (tmp_path / ledger.NAME).open("a") as stream:

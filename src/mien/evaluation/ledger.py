@@ -42,7 +42,9 @@ def openings(runs: Path) -> list[Opening]:
     if not path.is_file():
         return []
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # A run beside this one may be in the middle of its line: what follows the last line break is not yet an entry.
+    whole = path.read_bytes().rpartition(b"\n")[0].decode("utf-8")
+    for number, line in enumerate(whole.splitlines(), 1):
         try:
             found.append(Opening(**json.loads(line)))
         except (ValueError, TypeError) as error:
