@@ -1,12 +1,17 @@
-"""Progress of long work as a bar on stderr, with the time left."""
+"""Progress of long work on stderr, with the time left: bars on a terminal, a line a minute in a file."""
 
 import shutil
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.experiment import Stages
+
+MINUTE = 60.0
 
 
 @contextmanager
@@ -23,16 +28,20 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stages() -> "Iterator[Stages]":
-    """A bar on stderr for every stage that reports progress; the finished ones stay as one line each."""
+    """A bar for every stage that reports progress, which stays when it is done; where stderr is no terminal, lines."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield in_lines
+        return
     width = min(44, shutil.get_terminal_size().columns // 2)
     columns = (
         TextColumn("{task.description}"), BarColumn(width // 2), TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
+    with Progress(*columns, console=console, redirect_stdout=False) as bars:
         tasks: dict[str, TaskID] = {}
 
         def stage(name: str) -> Any:
@@ -44,3 +53,30 @@ def stages() -> "Iterator[Stages]":
             return progress
 
         yield stage
+
+
+def in_lines(
+    name: str, every: float = MINUTE, clock: Callable[[], float] = time.monotonic
+) -> Callable[[int, int], None]:
+    """A function of (done, total) that prints a line on stderr every so many seconds, and one at the end."""
+    begun: tuple[float, int] | None = None
+    told, over = clock(), False
+
+    def progress(done: int, total: int) -> None:
+        nonlocal begun, told, over
+        now = clock()
+        # Work that goes on after a kill does not begin at nothing.
+        begun = begun or (now, done)
+        if over or (done < total and now - told < every):
+            return
+        told, over = now, done >= total
+        taken, moved = now - begun[0], done - begun[1]
+        left = _clock(taken * (total - done) / moved) if moved else "unknown time"
+        text = f"done in {_clock(taken)}" if over else f"{done / total:.0%}, {left} left"
+        print(f"{name}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    return progress
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
