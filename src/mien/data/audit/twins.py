@@ -144,7 +144,7 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     if redundant:
         found.append(Finding(
             f"{kind}-twins", "info", redundant,
-            f"{redundant:,} pictures repeat another one ({len(groups):,} groups of {kind} twins)",
+            f"{redundant:,} pictures repeat another one ({len(groups):,} groups of {kind} twins{_WITH[kind]})",
             "they count more than once in training and in every average",
             tuple(np.concatenate(groups).tolist()),
         ))  # fmt: skip
@@ -152,6 +152,7 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
 
 
 _ARTICLE = {"exact": "an exact", "near": "a near"}
+_WITH = {"exact": "", "near": ", with the exact twins of their pictures"}
 _CONFLICT = {"exact": "no model can be right on all", "near": "one face, judged twice and not alike"}
 
 
