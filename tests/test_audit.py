@@ -127,6 +127,15 @@ def test_a_near_twin_across_the_split_is_named_and_blocks_only_when_strict() -> 
     assert check_before_training(result, "off").findings == result.findings
 
 
+def test_two_labels_of_near_twins_are_not_called_beyond_every_model() -> None:
+    pixels = pictures(20)
+    pixels[3], pixels[8] = pixels[0], pixels[5][:, ::-1]
+    result = found(samples_of(pixels, label=["anger", "fear"] * 10))
+    messages = {finding.code: finding.message for finding in result.findings}
+    assert messages["exact-twins-conflicting-labels"].endswith("no model can be right on all")
+    assert messages["near-twins-conflicting-labels"].endswith("one face, judged twice and not alike")
+
+
 def test_cleaning_drops_training_rows_only_and_leaves_no_twin_behind() -> None:
     pixels = pictures(60)
     pixels[3], pixels[2], pixels[5] = pixels[0], pixels[1][:, ::-1], pixels[4]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mien.errors import DataError
-from mien.evaluation.comparison import compare, rank
+from mien.evaluation.comparison import compare, pooled, rank
 from mien.evaluation.statistics import mcnemar
 
 LABELS = ("fear", "neutral")
@@ -67,6 +67,27 @@ def test_a_comparison_and_a_ranking_are_json() -> None:
     ranking = json.loads(json.dumps(rank({"without": WITHOUT, "with": WITH}).as_dict(), allow_nan=False))
     assert ranking["pairs"][0]["a"] == "without"
     assert ranking["best"] is None
+
+
+def test_people_are_drawn_whole_in_tests_and_intervals() -> None:
+    worse, better = arm("f" * 12, [0.1] * 12), arm("f" * 12, [0.9] * 12)
+    people = ["she"] * 6 + ["he"] * 6
+    alone = compare(worse, better)
+    together = compare(worse.assign(subject=people), better.assign(subject=people))
+    assert (alone.p, together.p) == (pytest.approx(2 / 2**12), 0.5)
+    assert (alone.test, together.test) == ("exact McNemar test", "exact sign-flip test over 2 groups of answers")
+    assert rank({"a": worse, "b": better}).best == "b"
+    assert rank({"a": worse.assign(subject=people), "b": better.assign(subject=people)}).best is None
+
+
+def test_seeds_are_pooled_over_pictures_and_folds_one_after_another() -> None:
+    seeds = pooled([WITHOUT, WITHOUT])
+    assert seeds["image"].is_unique
+    assert seeds["picture"].tolist() == WITHOUT["image"].tolist() * 2
+    assert compare(seeds, pooled([WITH, WITH])).p == compare(WITHOUT, WITH).p
+    folds = pooled([WITHOUT.iloc[:3], WITHOUT.iloc[3:]])
+    assert folds["image"].tolist() == WITHOUT["image"].tolist()
+    assert compare(folds, WITH).test == "exact McNemar test"
 
 
 def test_arms_over_other_pictures_or_other_truths_are_refused() -> None:

@@ -12,6 +12,7 @@ from sklearn import metrics as theirs
 
 from mien.errors import DataError
 from mien.evaluation.metrics import METRICS, evaluate
+from mien.evaluation.statistics import wilson
 from mien.labels import EXPRESSIONS
 
 Case = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -85,6 +86,20 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy(sure: floa
     p = np.tile([sure, 1 - sure], (100, 1))
     y = (np.arange(100) >= round(100 * right)).astype(int)
     assert values(evaluate(p, y, ["fear", "neutral"], bootstrap=0))["ece"] == pytest.approx(error)
+
+
+def test_no_mistake_among_few_pictures_is_not_certainty() -> None:
+    p, y = np.tile([[0.9, 0.1], [0.2, 0.8]], (10, 1)), np.tile([0, 1], 10)
+    found = evaluate(p, y, ["fear", "neutral"])
+    assert found["metrics"]["accuracy"] == wilson(20, 20).as_dict()
+    assert found["per_class"][0]["recall"] == wilson(10, 10).as_dict()
+
+
+def test_one_person_gives_figures_without_intervals() -> None:
+    p, y = case(40, 3, 3)
+    found = evaluate(p, y, EXPRESSIONS[:3], groups=["she"] * 40)
+    assert found["metrics"]["accuracy"]["value"] is not None
+    assert {each["low"] for each in found["metrics"].values()} == {None}
 
 
 def test_every_figure_lies_in_its_interval_and_the_same_seed_gives_the_same_one() -> None:

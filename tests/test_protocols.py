@@ -212,6 +212,15 @@ def test_runs_in_a_group_share_the_ledger_of_the_runs_above(tmp_path: Path) -> N
     assert len(ledger.openings(tmp_path)) == 3
 
 
+def test_recipes_over_seeds_share_a_ledger_from_the_first_run_on(tmp_path: Path) -> None:
+    for recipe in ("plain", "better"):
+        ledger.begin(tmp_path)
+        ledger.begin(tmp_path / "comparison")
+        opened = [ledger.record(tmp_path / "comparison" / recipe, "p@12", f"seed-{seed}") for seed in (0, 1)]
+    assert opened == [3, 4]
+    assert [path.parent for path in tmp_path.rglob(ledger.NAME)] == [tmp_path]
+
+
 def test_runs_side_by_side_lose_no_entry(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda run: ledger.record(tmp_path, "p@12", f"run-{run}"), range(80)))

@@ -354,6 +354,41 @@ def test_two_recipes_over_seeds_have_a_mean_each_and_every_run_a_row(tmp_path: P
     assert "better (seed-2)" in text
 
 
+def folds(folder: Path, name: str, skill: float) -> None:
+    """Three folds of one recipe below `folder`, each on test pictures and under a digest of its own."""
+    for fold in range(3):
+        run = fake_run(folder / f"fold-{fold}", rows=300, seed=fold, skill=skill)
+        recipe = {"name": name, "split": {"method": "kfold", "folds": 3, "fold": fold}}
+        (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        protocol = json.loads((run / "metrics.json").read_text())["protocol"]
+        changed(run, protocol=protocol | {"digest": f"{fold}123456789abcdef"})
+        table = pd.read_parquet(run / "predictions.parquet")
+        table.assign(image=f"{fold}/" + table["image"]).to_parquet(run / "predictions.parquet")
+
+
+@pytest.mark.parametrize("repeated", [seeds, folds])
+def test_two_recipes_over_seeds_or_folds_are_tested_as_two_arms(tmp_path: Path, repeated: Any) -> None:
+    for name, skill in (("plain", 1.5), ("better", 4.0)):
+        repeated(tmp_path / name, name, skill)
+    document = command(tmp_path / "plain", tmp_path / "better", "--out", tmp_path / "x.html")
+    assert document["warnings"] == []
+    assert [(pair["a"], pair["b"]) for pair in document["tests"]["pairs"]] == [("plain", "better")]
+    assert document["tests"]["best"] == "better"
+    assert document["repeats"].keys() == {"plain", "better"}
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert text.count('<span class="mark">best') == 1
+    assert ("over 300 groups of answers" in text) == (repeated is seeds)
+
+
+def test_two_recipes_of_one_name_over_seeds_stay_two(tmp_path: Path) -> None:
+    for folder, rate in (("a", 0.1), ("b", 0.2)):
+        seeds(tmp_path / folder, "same", 2.0)
+        for path in (tmp_path / folder).glob("*/recipe.yaml"):
+            path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"fit": {"learning_rate": rate}}))
+    found = command(tmp_path / "a", tmp_path / "b", "--out", tmp_path / "x.html")
+    assert found["repeats"].keys() == {"same", "same (b)"}
+
+
 def test_one_run_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two runs"):
         write_comparison_report([fake_run(tmp_path / "a", rows=100)], tmp_path / "x.html")

@@ -1,6 +1,7 @@
 """Intervals and tests: laws, and agreement with SciPy."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_resampled_sums_are_sums_over_as_many_rows(seed: int) -> None:
 def test_the_bootstrap_interval_is_close_to_the_theory_for_a_mean() -> None:
     values = np.random.default_rng(1).normal(size=900)
     sums = statistics.resampled_sums(np.column_stack([values, np.ones(900)]), 4000)
-    found = statistics.interval(values.mean(), sums[:, 0] / sums[:, 1])
+    found = statistics.interval(values.mean(), sums[:, 0] / sums[:, 1], 900)
     half = 1.96 * values.std() / 30
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.006)
 
@@ -124,6 +125,56 @@ def test_the_best_is_named_only_when_it_is_distinguishable() -> None:
     assert statistics.distinguishable_best(np.stack([weak, strong])) == 1
     assert statistics.distinguishable_best(np.stack([weak, strong, nearly])) is None
     assert statistics.distinguishable_best(strong[None]) is None
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=9))
+def test_sign_flips_counts_the_sums_of_all_signs(changes: list[int]) -> None:
+    sums = np.array(list(product((-1, 1), repeat=len(changes)))) @ np.array(changes)
+    assert statistics.sign_flips(changes) == pytest.approx((np.abs(sums) >= abs(sum(changes))).mean())
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_sign_flips_of_single_answers_is_mcnemars_test(a: int, b: int) -> None:
+    assert statistics.sign_flips([-1] * a + [1] * b) == pytest.approx(statistics.mcnemar(a, b))
+
+
+def test_answers_about_one_person_are_no_evidence_each_of_its_own() -> None:
+    worse, better = np.repeat([0, 0, 0, 1], 30).astype(bool), np.repeat([1, 1, 0, 0], 30).astype(bool)
+    people = np.repeat(["a", "b", "c", "d"], 30).tolist()
+    assert statistics.all_pairs(np.stack([worse, better]))[0].p < 0.01
+    assert statistics.all_pairs(np.stack([worse, better]), people)[0].p == 1
+    clear = np.ones(120, bool)
+    assert statistics.distinguishable_best(np.stack([~clear, clear])) == 1
+    assert statistics.distinguishable_best(np.stack([~clear, clear]), people) is None
+
+
+@pytest.mark.parametrize(("people", "covered"), [(4, 0.85), (12, 0.9)])
+def test_intervals_over_few_people_hold_the_truth_about_as_often_as_they_say(people: int, covered: float) -> None:
+    generator = np.random.default_rng(6)
+    names, held = np.repeat(np.arange(people), 20).tolist(), 0
+    for seed in range(150):
+        right = generator.random(people * 20) < np.repeat(generator.beta(7, 3, people), 20)
+        found = statistics.proportion(right, 400, seed, names)
+        held += found.low <= 0.7 <= found.high
+    assert held / 150 >= covered
+
+
+def test_one_person_gives_no_interval_and_rows_by_themselves_wilsons() -> None:
+    right = np.array([True, True, False])
+    assert math.isnan(statistics.proportion(right, groups=["a"] * 3).low)
+    assert statistics.proportion(right) == statistics.wilson(2, 3)
+
+
+def test_identical_arms_differ_by_nothing() -> None:
+    right = np.ones(20, bool)
+    assert statistics.paired_difference(right, right).as_dict() == {"value": 0, "low": 0, "high": 0}
+
+
+def test_folds_that_share_training_rows_have_a_wider_interval_than_seeds() -> None:
+    values = [0.701, 0.694, 0.711, 0.699, 0.703]
+    seeds, folds = statistics.over_seeds(values), statistics.over_seeds(values, 1 / 4)
+    assert (folds.mean.high - folds.mean.low) / (seeds.mean.high - seeds.mean.low) == pytest.approx(1.5)
+    assert folds.deviation == seeds.deviation
 
 
 def test_every_two_arms_are_tested_with_the_counts_of_either_side() -> None:

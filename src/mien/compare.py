@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from mien.data.prepare import prepare
 from mien.data.samples import Samples
 from mien.errors import AuditBlocked, UsageError
+from mien.evaluation import ledger
 from mien.evaluation.report import changed_rows, write_comparison_report
-from mien.evaluation.report.comparison import ranked, read_arms
+from mien.evaluation.report.comparison import ranked, read_arms, repeats
 from mien.evaluation.report.folder import read_run, runs_in
 from mien.experiment import Read, Stages, read, silent, train
 from mien.files import read_json, write_json
@@ -113,6 +114,7 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
     names = [cell.recipe.name for cell in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))
+    ledger.begin(folder.parent)
     runs: dict[str, Path] = {}
     failures: dict[str, str] = {}
     blocked = False
@@ -149,11 +151,23 @@ def notes(compared: Compared) -> dict[str, list[str]]:
 
 
 def verdict(compared: Compared) -> tuple[str | None, list[str]]:
-    """The run that differs from every other beyond chance, if there is one, and warnings about the comparison."""
+    """The arm that differs from every other beyond chance, if there is one, and warnings about the comparison.
+
+    An arm is a run, or a recipe with its seeds or folds.
+    """
     if len(compared.runs) < 2:
         return None, []
     ranking, warnings = ranked(read_arms(list(compared.runs.values())))
     return ranking.best if ranking else None, warnings
+
+
+def spreads(compared: Compared, metric: str = "accuracy") -> dict[str, dict[str, Any]]:
+    """The mean of the figure with its interval, and the standard deviation, of each recipe over its seeds or folds."""
+    runs = read_arms(list(compared.runs.values())) if len(_figures(compared)) > 1 else {}
+    return {
+        name: spread[metric].mean.as_dict() | {"deviation": spread[metric].deviation, "runs": spread[metric].runs}
+        for name, spread in repeats(runs).items()
+    }
 
 
 def _figures(compared: Compared) -> dict[str, dict[str, Any]]:

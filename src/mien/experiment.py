@@ -94,6 +94,7 @@ def train(
     if recipe.repetitions:
         _check_free(folder, recipe, resume)
         recipe.save(folder / "recipe.yaml")
+        ledger.begin(folder.parent)
         for name, single in recipe.repetitions.items():
             train(single, folder / name, resume, strict, stages, read)
         write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
@@ -194,7 +195,8 @@ def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[
     temperature = calibration.fit_temperature(values, targets)
     probabilities = calibration.softmax(values, temperature)
     answered = calibration.uncertain_below(probabilities, targets, recipe.evaluate.answered_accuracy)
-    validation = evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap)
+    groups = clusters(material.samples.table.iloc[rows])
+    validation = evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups)
 
     rows, values = logits("test")
     targets = material.samples.targets[rows]
@@ -221,19 +223,20 @@ def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, pict
     (known, known_targets), (asked, asked_targets) = vectors("train"), vectors("test")
     draw_map(asked, asked_targets, labels, picture)
     ks = [k for k in (1, 5, 10) if k <= len(known)]
+    groups = clusters(material.samples.table.iloc[material.samples.rows("test")])
     right = {
-        name: int((make(known, known_targets, len(labels))(asked).argmax(axis=1) == asked_targets).sum())
+        name: make(known, known_targets, len(labels))(asked).argmax(axis=1) == asked_targets
         for name, make in READOUTS.items()
     }
     return {
         "precision_at": precision_at(asked, asked_targets, known, known_targets, ks),
-        "readouts": {name: statistics.wilson(count, len(asked)).as_dict() for name, count in right.items()},
+        "readouts": {name: statistics.proportion(each, groups=groups).as_dict() for name, each in right.items()},
     }
 
 
 def tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating]) -> pd.DataFrame:
-    """Predictions as a table: image, subject, split, label, predicted, and one column of probability a class."""
-    table = samples.table.iloc[rows][["image", "subject", "split", "label"]].reset_index(drop=True)
+    """Predictions as a table: image, subject, sequence, split, label, predicted, one of probability a class."""
+    table = samples.table.iloc[rows][["image", "subject", "sequence", "split", "label"]].reset_index(drop=True)
     table["predicted"] = pd.array([samples.labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
     columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(samples.labels)}
     return table.assign(**columns)
@@ -303,8 +306,10 @@ def _with_twin_in_training(samples: Samples, found: Audit) -> frozenset[str]:
 
 def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any]:
     kept = predictions[~predictions["image"].isin(images)]
-    right = int((kept["predicted"] == kept["label"]).sum())
-    return {"rows": len(kept), "accuracy": statistics.wilson(right, len(kept)).as_dict()} if len(kept) else {"rows": 0}
+    if not len(kept):
+        return {"rows": 0}
+    right = (kept["predicted"] == kept["label"]).to_numpy(bool)
+    return {"rows": len(kept), "accuracy": statistics.proportion(right, groups=clusters(kept)).as_dict()}
 
 
 def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> nn.Module:

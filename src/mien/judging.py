@@ -146,8 +146,9 @@ def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:
     ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} robustness")
     pixels = np.asarray(material.pixels[material.place[rows]])
     found = robustness(
-        run.probabilities, pixels, material.samples.targets[rows], run.labels, progress=stages("robustness")
-    )
+        run.probabilities, pixels, material.samples.targets[rows], run.labels, progress=stages("robustness"),
+        bootstrap=run.recipe.evaluate.bootstrap, groups=clusters(material.samples.table.iloc[rows]),
+    )  # fmt: skip
     write_json(run.folder / "robustness.json", found)
     return found
 

@@ -161,7 +161,7 @@ def export(
 
 
 def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) -> None:
-    from mien.compare import cells, notes, table, verdict
+    from mien.compare import cells, notes, spreads, table, verdict
     from mien.compare import compare as run
     from mien.evaluation.report.comparison import whose
 
@@ -169,13 +169,19 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
     wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
     with shown() as stages:
         compared = run(wanted, out, stages)
-    rows, noted = table(compared), notes(compared)
+    rows, noted, repeated = table(compared), notes(compared), spreads(compared)
     best, warnings = verdict(compared)
     if as_json:
-        told = {"runs": rows, "best": best, "warnings": warnings, "notes": noted}
+        told = {"runs": rows, "repeats": repeated, "best": best, "warnings": warnings, "notes": noted}
         typer.echo(json.dumps(told | {"failures": dict(compared.failures), "report": str(compared.report)}))
     else:
         _print_table(rows, best)
+        for name, found in repeated.items():
+            mark = " (best)" if name == best else ""
+            typer.echo(
+                f"{name}{mark}: mean of {found['runs']} runs {found['value']:.4f} ({_interval(found)}), "
+                f"deviation {found['deviation']:.4f}"
+            )
         for warning in warnings:
             typer.echo(f"warning: {warning}")
         for text, who in whose({row["run"]: noted.get(row["run"], []) for row in rows}).items():

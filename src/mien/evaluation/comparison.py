@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mien.data.split import clusters
 from mien.errors import DataError
-from mien.evaluation.statistics import Estimate, Pair, all_pairs, distinguishable_best, mcnemar, paired_difference
+from mien.evaluation.statistics import Estimate, Pair, all_pairs, distinguishable_best, paired_difference, paired_p
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arm `b` (with) against arm `a` (without) on the same rows.
+    """Arm `b` (with) against arm `a` (without) on the same rows; `test` names the test whose p-value is `p`.
 
     `difference` is accuracy of b minus accuracy of a. `gained` (wrong without, right with) and `lost` (the
     opposite) have one row a picture, the largest change first: image, label, predicted_a, predicted_b, and the
@@ -42,6 +43,7 @@ class Comparison:
     both_right: int
     both_wrong: int
     p: float
+    test: str
     classes: tuple[ClassChange, ...]
     gained: pd.DataFrame
     lost: pd.DataFrame
@@ -59,17 +61,22 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Several arms on the same rows: `best` is the one better than all others beyond chance, if there is one."""
+    """Several arms on the same rows: `best` is the one better than all others beyond chance, if there is one.
+
+    `test` names the test between every two of them.
+    """
 
     names: tuple[str, ...]
     accuracy: tuple[float, ...]
     pairs: tuple[Pair, ...]
     best: str | None
+    test: str
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, arms by name."""
         pairs = [asdict(pair) | {"a": self.names[pair.a], "b": self.names[pair.b]} for pair in self.pairs]
-        return {"accuracy": dict(zip(self.names, self.accuracy, strict=True)), "pairs": pairs, "best": self.best}
+        accuracy = dict(zip(self.names, self.accuracy, strict=True))
+        return {"accuracy": accuracy, "pairs": pairs, "best": self.best, "test": self.test}
 
 
 def labels_of(predictions: pd.DataFrame) -> tuple[str, ...]:
@@ -80,6 +87,28 @@ def labels_of(predictions: pd.DataFrame) -> tuple[str, ...]:
 def probabilities_of(predictions: pd.DataFrame) -> NDArray[np.float32]:
     """The probabilities (N, C) of a predictions table."""
     return predictions[[f"p_{label}" for label in labels_of(predictions)]].to_numpy(np.float32)
+
+
+def pooled(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The predictions of one recipe over its seeds or folds as one arm; `picture` names what each row shows.
+
+    Folds follow one another. A picture that several seeds were asked about has a row for each, under names of its own.
+    """
+    table = pd.concat(runs, ignore_index=True)
+    again = table.groupby("image").cumcount()
+    return table.assign(
+        picture=table["image"], image=table["image"].where(again == 0, table["image"] + again.map(" ({})".format))
+    )
+
+
+def drawn_by(predictions: pd.DataFrame) -> list[str] | None:
+    """What stands together in tests and intervals: people or sequences where all are named, a picture's own answers
+    where it has several; None where every row is by itself.
+    """
+    named = clusters(predictions.reindex(columns=["subject", "sequence"]))
+    if named is None and "picture" in predictions and predictions["picture"].duplicated().any():
+        return predictions["picture"].tolist()
+    return named
 
 
 def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -108,14 +137,13 @@ def compare(
     names: tuple[str, str] = ("without", "with"),
     resamples: int = 1000,
     seed: int = 0,
-    groups: Sequence[Hashable | None] | None = None,
 ) -> Comparison:
     """Compare two predictions tables over the same pictures: McNemar, paired bootstrap, classes, changed pictures.
 
-    `groups` (in the row order of `a`, e.g. subjects) makes the bootstrap draw whole groups. Raises DataError when the
-    rows or the true labels differ.
+    Both draw whole people where the first table names them. Raises DataError when the rows or the true labels differ.
     """
     a, b = aligned(dict(zip(("a", "b"), (a, b), strict=True))).values()
+    groups = drawn_by(a)
     right_a, right_b = _right(a), _right(b)
     table = _side_by_side(a, b)
     change = table["p_label_b"] - table["p_label_a"]
@@ -135,7 +163,8 @@ def compare(
         difference=paired_difference(right_a, right_b, resamples, seed, groups),
         both_right=int((right_a & right_b).sum()),
         both_wrong=int((~right_a & ~right_b).sum()),
-        p=mcnemar(int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())),
+        p=paired_p(right_a, right_b, groups),
+        test=_test(groups),
         classes=tuple(classes),
         gained=table.loc[change[~right_a & right_b].sort_values(ascending=False, kind="stable").index],
         lost=table.loc[change[right_a & ~right_b].sort_values(kind="stable").index],
@@ -143,14 +172,25 @@ def compare(
 
 
 def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
-    """Test every two arms (McNemar, Holm over all pairs) and name the best only if it is distinguishable from all."""
-    right = np.stack([_right(predictions) for predictions in aligned(arms).values()])
-    names, best = tuple(arms), distinguishable_best(right)
+    """Test every two arms (McNemar, Holm over all pairs) and name the best only if it is distinguishable from all.
+
+    The test draws whole people where the first arm names them.
+    """
+    tables = list(aligned(arms).values())
+    right, groups = np.stack([_right(predictions) for predictions in tables]), drawn_by(tables[0])
+    names, best = tuple(arms), distinguishable_best(right, groups)
     return Ranking(
         names,
         tuple(float(share) for share in right.mean(axis=1)),
-        tuple(all_pairs(right)),
+        tuple(all_pairs(right, groups)),
         None if best is None else names[best],
+        _test(groups),
+    )
+
+
+def _test(groups: Sequence[str] | None) -> str:
+    return (
+        "exact McNemar test" if groups is None else f"exact sign-flip test over {len(set(groups)):,} groups of answers"
     )
 
 

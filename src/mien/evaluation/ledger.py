@@ -36,6 +36,13 @@ def record(runs: Path, protocol: str, run: str) -> int:
     return count(runs, protocol)
 
 
+def begin(runs: Path) -> None:
+    """Let runs in folders below `runs` share one ledger: an empty one there, unless there is one above already."""
+    path = _nearest(runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
 def openings(runs: Path) -> list[Opening]:
     """Every opening noted beside the runs, oldest first. Raises RunError for a line that is not one."""
     path = _nearest(runs)

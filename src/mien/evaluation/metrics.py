@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import DataError
 from mien.evaluation.calibration import BINS, bin_of, reliability, selective_curve
-from mien.evaluation.statistics import interval, resampled_sums
+from mien.evaluation.statistics import interval, resampled_sums, units
 
 Floats = NDArray[np.float64]
 
@@ -54,16 +54,21 @@ def evaluate(
     whole = _figures(columns.sum(axis=0, keepdims=True), classes)
     drawn = _figures(resampled_sums(columns, bootstrap, seed, groups), classes)
 
-    def estimate(name: str, column: int | None = None) -> dict[str, float | None]:
-        value, replicates = whole[name][0], drawn[name]
-        if column is not None:
-            value, replicates = value[column], replicates[:, column]
-        return interval(float(value), replicates, recentre=name == "ece").as_dict()
+    count = units(len(y), groups)
+
+    def estimate(name: str) -> dict[str, float | None]:
+        share = name not in ("nll", "ece")
+        return interval(float(whole[name][0]), drawn[name], count, recentre=name == "ece", share=share).as_dict()
+
+    def of_class(name: str, i: int) -> dict[str, float | None]:
+        rows = np.flatnonzero(y == i).tolist()
+        held = units(len(rows), None if groups is None else [groups[row] for row in rows])
+        return interval(float(whole[name][0, i]), drawn[name][:, i], held, share=True).as_dict()
 
     confusion = columns[:, : classes * classes].sum(axis=0).reshape(classes, classes).astype(int)
     per_class = [
         {"label": label, "support": int(confusion[i].sum())}
-        | {name: estimate(f"class_{name}", i) for name in ("precision", "recall", "f1")}
+        | {name: of_class(f"class_{name}", i) for name in ("precision", "recall", "f1")}
         for i, label in enumerate(labels)
     ]
     return {

@@ -1,6 +1,6 @@
 """How a model holds up when pictures get worse: eight corruptions at five strengths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 from mien.evaluation.metrics import evaluate
-from mien.evaluation.statistics import interval, resampled_sums
+from mien.evaluation.statistics import interval, resampled_sums, units
 from mien.imaging.decode import decode, encode_jpeg
 
 Pixels = NDArray[np.uint8]
@@ -120,6 +120,7 @@ def robustness(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     bootstrap: int = 1000,
+    groups: Sequence[Hashable | None] | None = None,
 ) -> dict[str, Any]:
     """Accuracy and calibration error on clean pictures and under every corruption at every strength, for JSON.
 
@@ -127,18 +128,19 @@ def robustness(
     normalisation. Every figure is {value, low, high}. Keys: `rows`; `clean` {accuracy, ece}; `corruptions`
     {name: a list of {strength, parameter, at, accuracy, ece}}; `mean_accuracy` over corruptions and strengths and
     `mean_drop`, clean minus that: the unnormalised mean corruption error and its relative form (Hendrycks & Dietterich
-    2019, section 4.2) as accuracies, with a paired bootstrap over the pictures. Raises DataError for no pictures.
+    2019, section 4.2) as accuracies, with a paired bootstrap over the pictures, or over whole `groups` (N names, e.g.
+    subjects). Raises DataError for no pictures.
     """
     if not len(pixels):
         raise DataError("robustness needs at least one picture", got=0)
     total = len(CORRUPTIONS) * 5 + 1
-    clean, clean_right = _measure(predict, pixels, targets, labels, None, seed, bootstrap)
+    clean, clean_right = _measure(predict, pixels, targets, labels, None, seed, bootstrap, groups)
     found: dict[str, list[dict[str, Any]]] = {}
     right = []
     for name, kind in CORRUPTIONS.items():
         found[name] = []
         for strength, at in enumerate(kind.strengths, start=1):
-            figures, correct = _measure(predict, pixels, targets, labels, (name, strength), seed, bootstrap)
+            figures, correct = _measure(predict, pixels, targets, labels, (name, strength), seed, bootstrap, groups)
             found[name].append({"strength": strength, "parameter": kind.parameter, "at": at} | figures)
             right.append(correct)
             if progress:
@@ -148,8 +150,8 @@ def robustness(
         "rows": len(pixels),
         "clean": clean,
         "corruptions": found,
-        "mean_accuracy": _mean(each, bootstrap, seed),
-        "mean_drop": _mean(clean_right - each, bootstrap, seed),
+        "mean_accuracy": _mean(each, bootstrap, seed, groups),
+        "mean_drop": _mean(clean_right - each, bootstrap, seed, groups),
     }
 
 
@@ -161,20 +163,23 @@ def _measure(
     damage: tuple[str, int] | None,
     seed: int,
     bootstrap: int,
+    groups: Sequence[Hashable | None] | None,
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     parts = []
     for start in range(0, len(pixels), BATCH):
         batch = np.asarray(pixels[start : start + BATCH])
         parts.append(predict(corrupt(batch, *damage, seed=seed + start) if damage else batch))
     probabilities = np.concatenate(parts)
-    metrics = evaluate(probabilities, targets, labels, bootstrap=bootstrap, seed=seed)["metrics"]
+    metrics = evaluate(probabilities, targets, labels, bootstrap=bootstrap, seed=seed, groups=groups)["metrics"]
     correct = (probabilities.argmax(axis=1) == targets).astype(np.float64)
     return {name: metrics[name] for name in ("accuracy", "ece")}, correct
 
 
-def _mean(values: NDArray[np.float64], bootstrap: int, seed: int) -> dict[str, float | None]:
-    drawn = resampled_sums(values[:, None], bootstrap, seed)[:, 0] / len(values)
-    return interval(float(values.mean()), drawn).as_dict()
+def _mean(
+    values: NDArray[np.float64], bootstrap: int, seed: int, groups: Sequence[Hashable | None] | None
+) -> dict[str, float | None]:
+    sums = resampled_sums(np.stack([values, np.ones_like(values)], axis=1), bootstrap, seed, groups)
+    return interval(float(values.mean()), sums[:, 0] / sums[:, 1], units(len(values), groups)).as_dict()
 
 
 def _bytes(values: NDArray[np.float32]) -> Pixels:

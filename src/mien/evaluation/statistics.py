@@ -40,7 +40,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Pair:
-    """One exact McNemar test between arms `a` and `b` (positions), with its Holm-adjusted p-value."""
+    """One exact test between arms `a` and `b` (positions) as `paired_p` makes it, with its Holm-adjusted p-value."""
 
     a: int
     b: int
@@ -77,19 +77,48 @@ def resampled_sums(
     return sums
 
 
-def interval(value: float, drawn: NDArray[np.float64], recentre: bool = False) -> Estimate:
-    """`value` with the 95% percentile interval of its bootstrap replicates `drawn` (B,), NaN replicates left out.
+def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
+    """How many independent things `resampled_sums` draws: groups, or rows where there are none."""
+    if groups is None:
+        return rows
+    codes, names = pd.factorize(pd.Series(list(groups), dtype=object))
+    return len(names) + int((codes < 0).sum())
+
+
+def interval(
+    value: float, drawn: NDArray[np.float64], count: int, recentre: bool = False, share: bool = False
+) -> Estimate:
+    """`value` with the 95% expanded percentile interval of its bootstrap replicates `drawn` (B,), NaN ones left out.
+
+    `count` independent units were drawn. Percentiles as they are give too short an interval from few of them; they are
+    moved outwards as far as Student's t and the variance's divisor ask (Hesterberg 2015, sec. 3.4.2), which is nothing
+    for thousands of pictures and much for five people. From one unit no interval can be given. Where a `share` is 0 or
+    1 in every replicate, as when all answers are right, resampling cannot see the doubt: the interval is Wilson's.
 
     `recentre` shifts the replicates to have `value` as their mean: for statistics such as calibration error, whose
     replicates are biased upwards because each resample adds noise inside an absolute value.
     """
     drawn = drawn[np.isfinite(drawn)]
-    if not drawn.size or not math.isfinite(value):
+    if not drawn.size or not math.isfinite(value) or count < 2:
         return Estimate(value, math.nan, math.nan)
+    if share and value in (0, 1) and (drawn == value).all():
+        return wilson(round(value * count), count)
     if recentre:
         drawn = np.maximum(drawn - drawn.mean() + value, 0)
-    low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
+    tail = stats.norm.cdf(stats.t.ppf(ALPHA / 2, count - 1) * math.sqrt(count / (count - 1)))
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
+
+
+def proportion(
+    right: ArrayLike, resamples: int = 1000, seed: int = 0, groups: Sequence[Hashable | None] | None = None
+) -> Estimate:
+    """The share of `right` (N,) bool: Wilson's interval for rows by themselves, a bootstrap of whole `groups` else."""
+    values = np.asarray(right, np.float64)
+    if groups is None or not len(values):
+        return wilson(int(values.sum()), len(values))
+    sums = resampled_sums(np.stack([values, np.ones_like(values)], axis=1), resamples, seed, groups)
+    return interval(float(values.mean()), sums[:, 0] / sums[:, 1], units(len(values), groups), share=True)
 
 
 def wilson(successes: int, trials: int) -> Estimate:
@@ -107,13 +136,18 @@ def wilson(successes: int, trials: int) -> Estimate:
     return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
-def over_seeds(values: Sequence[float]) -> Spread:
-    """Mean, sample standard deviation and t interval of repeated runs; one run has neither spread nor interval."""
+def over_seeds(values: Sequence[float], test_to_train: float = 0.0) -> Spread:
+    """Mean, sample standard deviation and t interval of repeated runs; one run has neither spread nor interval.
+
+    Folds train on rows that they share and vary less than independent runs would: `test_to_train`, the size of their
+    test part against that of the rest, widens the interval for it (Nadeau & Bengio 2003). Runs that differ by their
+    seed alone leave it 0; their interval is about training, and the test pictures stay as they are.
+    """
     mean = float(np.mean(values))
     if len(values) < 2:
         return Spread(Estimate(mean, math.nan, math.nan), math.nan, len(values))
     deviation = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf(1 - ALPHA / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
+    half = float(stats.t.ppf(1 - ALPHA / 2, len(values) - 1)) * deviation * math.sqrt(1 / len(values) + test_to_train)
     return Spread(Estimate(mean, mean - half, mean + half), deviation, len(values))
 
 
@@ -130,6 +164,37 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_a, only_a + only_b).pvalue)
 
 
+def sign_flips(changes: ArrayLike) -> float:
+    """Exact two-sided p-value of the sum of `changes` (K,) int, were the sign of each up to chance.
+
+    With changes of one this is McNemar's test. Larger ones are what a person or a picture asked several times
+    contributes as a whole: Fisher's randomisation test over them (Good 2005, sec. 3.6), by the exact distribution.
+
+    >>> round(sign_flips([1] * 10 + [-1] * 2), 4), round(sign_flips([10, -2]), 4)
+    (0.0386, 1.0)
+    """
+    given = np.asarray(changes, np.int64)
+    sizes, counts = np.unique(np.abs(given[given != 0]), return_counts=True)
+    chances = np.ones(1)
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        flips = np.zeros(2 * size * count + 1)
+        flips[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = np.convolve(chances, flips)
+    reach = np.abs(np.arange(len(chances)) - len(chances) // 2)
+    return min(1.0, float(chances[reach >= abs(int(given.sum()))].sum()))
+
+
+def paired_p(right_a: ArrayLike, right_b: ArrayLike, groups: Sequence[Hashable | None] | None = None) -> float:
+    """Exact two-sided p-value of two arms (N,) bool on the same rows: McNemar's, or over whole `groups` its kin.
+
+    Answers about one person are not independent, and McNemar's test would count each of them as evidence of its own.
+    """
+    change = np.asarray(right_b, np.float64) - np.asarray(right_a, np.float64)
+    if groups is None:
+        return mcnemar(int((change < 0).sum()), int((change > 0).sum()))
+    return sign_flips(_summed_by(groups, change[:, None])[:, 0])
+
+
 def paired_difference(
     right_a: ArrayLike,
     right_b: ArrayLike,
@@ -140,7 +205,7 @@ def paired_difference(
     """Accuracy of `b` minus accuracy of `a` (N,) bool on the same rows, with its paired bootstrap interval."""
     change = np.asarray(right_b, np.float64) - np.asarray(right_a, np.float64)
     sums = resampled_sums(np.stack([change, np.ones_like(change)], axis=1), resamples, seed, groups)
-    return interval(float(change.mean()), sums[:, 0] / sums[:, 1])
+    return interval(float(change.mean()), sums[:, 0] / sums[:, 1], units(len(change), groups))
 
 
 def unpaired_difference(
@@ -158,7 +223,8 @@ def unpaired_difference(
         return sums[:, 0] / sums[:, 1]
 
     a, b = np.asarray(right_a, np.float64), np.asarray(right_b, np.float64)
-    return interval(float(b.mean() - a.mean()), drawn(b, groups_b, seed + 1) - drawn(a, groups_a, seed))
+    count = min(units(len(a), groups_a), units(len(b), groups_b))
+    return interval(float(b.mean() - a.mean()), drawn(b, groups_b, seed + 1) - drawn(a, groups_a, seed), count)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -174,27 +240,27 @@ def holm(p: Sequence[float]) -> list[float]:
     return placed.tolist()
 
 
-def all_pairs(right: NDArray[np.bool_]) -> list[Pair]:
-    """McNemar's test between every two arms, `right` (arms, N) on the same rows, Holm-corrected over all of them.
+def all_pairs(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None = None) -> list[Pair]:
+    """The exact test between every two arms, `right` (arms, N) on the same rows, Holm-corrected over all of them.
 
     All pairs and not only those with the best: which arm is best is itself read from the data.
     """
     pairs = list(combinations(range(len(right)), 2))
     counts = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in pairs]
-    p = [mcnemar(*count) for count in counts]
+    p = [paired_p(right[a], right[b], groups) for a, b in pairs]
     return [
         Pair(a, b, *count, plain, adjusted)
         for (a, b), count, plain, adjusted in zip(pairs, counts, p, holm(p), strict=True)
     ]
 
 
-def distinguishable_best(right: NDArray[np.bool_]) -> int | None:
+def distinguishable_best(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None = None) -> int | None:
     """Position of the arm that is better than every other one beyond chance, or None where there is no such arm.
 
     `right` (arms, N) bool on the same rows. A table marks its best row only with this.
     """
     best = int(right.mean(axis=1).argmax())
-    rivals = [pair for pair in all_pairs(right) if best in (pair.a, pair.b)]
+    rivals = [pair for pair in all_pairs(right, groups) if best in (pair.a, pair.b)]
     return best if rivals and all(pair.distinguishable for pair in rivals) else None
 
 

@@ -259,8 +259,13 @@ def _pair(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:
     try:
         found = comparison.compare(before, after)
     except DataError:
-        return {"difference": _apart(before, after), "p": None, "rows": "each on its own test rows"}
-    return {"difference": found.difference.as_dict(), "p": found.p, "rows": f"on the same {found.rows} test rows"}
+        return {"difference": _apart(before, after), "p": None, "test": None, "rows": "each on its own test rows"}
+    return {
+        "difference": found.difference.as_dict(),
+        "p": found.p,
+        "test": found.test,
+        "rows": f"on the same {found.rows} test rows",
+    }
 
 
 def _leader(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -275,6 +280,7 @@ def _leader(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> dict[str, A
         "what": f"highest accuracy: {lead}",
         "difference": None,
         "p": None,
+        "test": None,
         "rows": f"{'beyond' if best == lead else 'not beyond'} chance against {len(peers) - 1} cells on the same rows",
     }
 

@@ -167,7 +167,10 @@ def _finding(finding: Mapping[str, Any]) -> str:
     said = f"{HEADINGS[finding['protocol']].split(',')[0]}: {finding['what']}"
     if finding["difference"]:
         said += f", {_points(finding['difference'])}"
-    return f"{said}, {finding['rows']}" + ("" if finding["p"] is None else f", McNemar p = {finding['p']:.2g}")
+    if finding["p"] is None:
+        return f"{said}, {finding['rows']}"
+    test = "McNemar" if "McNemar" in finding["test"] else "sign-flip"
+    return f"{said}, {finding['rows']}, {test} p = {finding['p']:.2g}"
 
 
 def _printed(value: float | None) -> str:

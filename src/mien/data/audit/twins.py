@@ -136,7 +136,7 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     if conflicts:
         found.append(Finding(
             f"{kind}-twins-conflicting-labels", "warning", len(conflicts),
-            f"{len(conflicts):,} groups of {kind} twins carry two labels or more: no model can be right on all",
+            f"{len(conflicts):,} groups of {kind} twins carry two labels or more: {_CONFLICT[kind]}",
             "relabel them, or leave them out; see the pairs on the audit page",
             tuple(np.concatenate(conflicts).tolist()),
         ))  # fmt: skip
@@ -144,7 +144,7 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     if redundant:
         found.append(Finding(
             f"{kind}-twins", "info", redundant,
-            f"{redundant:,} pictures repeat another one ({len(groups):,} groups of {kind} twins)",
+            f"{redundant:,} pictures repeat another one ({len(groups):,} groups of {kind} twins{_WITH[kind]})",
             "they count more than once in training and in every average",
             tuple(np.concatenate(groups).tolist()),
         ))  # fmt: skip
@@ -152,6 +152,8 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
 
 
 _ARTICLE = {"exact": "an exact", "near": "a near"}
+_WITH = {"exact": "", "near": ", with the exact twins of their pictures"}
+_CONFLICT = {"exact": "no model can be right on all", "near": "one face, judged twice and not alike"}
 
 
 def _of(samples: Samples, split: str) -> Mask:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.data.protocols import same_protocol
 from mien.errors import DataError, UsageError
-from mien.evaluation.comparison import Comparison, Ranking, compare, rank
+from mien.evaluation.comparison import Comparison, Ranking, compare, pooled, rank
 from mien.evaluation.metrics import METRICS
 from mien.evaluation.report import figures, gallery
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
@@ -28,11 +28,11 @@ _REPEATED = {"seeds", "split.seed", "split.fold"}
 def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: gallery.Pictures | None = None) -> Path:
     """Write the comparison of two or more runs as one HTML file that needs nothing else.
 
-    The first run is the one that the others are compared with. `thumbnails` gives pictures by row position in its
-    test predictions (see `changed_rows`); they are kept beside the page in `<name>-figures/`. Runs under different
-    protocols, or over different pictures, are shown with a warning, the latter without paired tests. A folder of
-    runs stands for all of them; one recipe over seeds or folds is summed up by mean and spread. Raises
-    UsageError for fewer than two runs and RunError for a run without test figures.
+    The first arm is the one that the others are compared with: a run, or the seeds or folds of a recipe together.
+    `thumbnails` gives pictures by row position in the first run's test predictions (see `changed_rows`); they are kept
+    beside the page in `<name>-figures/`. Arms under different protocols, or over different pictures, are shown with a
+    warning, the latter without paired tests. A folder of runs stands for all of them. Raises UsageError for fewer than
+    two runs and RunError for a run without test figures.
     """
     runs = read_arms(run_folders)
     first = next(iter(runs.values()))
@@ -86,10 +86,17 @@ def whose(notes: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def changed_rows(run_folders: Sequence[Path]) -> list[int]:
-    """Row positions, in the first run's test predictions, of the pictures that the comparison would show."""
+    """Row positions, in the first run's test predictions, of the pictures that the comparison would show.
+
+    None where that run is one of several of its recipe.
+    """
     runs = read_arms(run_folders)
     pair = _pair(runs, ranked(runs)[0])
-    return [] if pair is None else [int(row) for side in (pair.gained, pair.lost) for row in side.index[:SHOWN]]
+    return (
+        []
+        if pair is None or pair.a not in runs
+        else [int(row) for side in (pair.gained, pair.lost) for row in side.index[:SHOWN]]
+    )
 
 
 def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
@@ -100,46 +107,69 @@ def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
+def arms(runs: dict[str, Run]) -> dict[str, list[Run]]:
+    """What is compared: a recipe with all its seeds or folds, or a run by itself, each under a name of its own."""
+    families: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        same = {key: value for key, value in flat(run.recipe) if key not in _REPEATED}
+        families.setdefault(json.dumps(same) if same else name, []).append(name)
+    found: dict[str, list[Run]] = {}
+    for names in families.values():
+        family = [runs[name] for name in names]
+        name = names[0] if len(names) == 1 else family[0].name
+        found[f"{name} ({family[0].folder.resolve().parent.name})" if name in found else name] = family
+    return found
+
+
 def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
     """Mean, spread and interval of every metric for each recipe that was run over several seeds or folds."""
-    families: dict[str, list[Run]] = {}
-    for run in runs.values():
-        same = {key: value for key, value in flat(run.recipe) if key not in _REPEATED}
-        families.setdefault(json.dumps(same), []).append(run)
     return {
-        family[0].name: {
-            name: over_seeds([run.metrics["test"]["metrics"][name]["value"] for run in family]) for name in METRICS
+        arm: {
+            name: over_seeds([run.metrics["test"]["metrics"][name]["value"] for run in family], _test_to_train(family))
+            for name in METRICS
         }
-        for key, family in families.items()
-        if len(family) > 1 and key != "{}"
+        for arm, family in arms(runs).items()
+        if len(family) > 1
     }
 
 
 def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
-    """The tests between all runs, None where they cannot or need not be made; and what a reader must be told."""
-    if len(repeats(runs)) == 1 and not set(differences(runs)) - _REPEATED:
+    """The tests between all arms, None where they cannot or need not be made; and what a reader must be told."""
+    compared = arms(runs)
+    if len(compared) == 1:
         return None, []
-    said = same_protocol(run.protocol or "no protocol" for run in runs.values())
-    tables = {name: run.predictions for name, run in runs.items() if run.predictions is not None}
-    if len(tables) < len(runs):
+    protocols = {name: {run.protocol or "no protocol" for run in family} for name, family in compared.items()}
+    # Folds of one protocol have a digest each: what matters is that every arm stands on the same ones.
+    distinct = {frozenset(text.rpartition("@")[2] for text in each) for each in protocols.values()}
+    said = same_protocol(text for each in protocols.values() for text in each) if len(distinct) > 1 else []
+    if any(run.predictions is None for run in runs.values()):
         return None, [*said, "A run has no predictions, so there are no paired tests."]
     try:
-        return rank(tables), said
+        return rank({name: _predictions(family) for name, family in compared.items()}), said
     except DataError as error:
         return None, [*said, f"No paired tests: {error.what} ({error.got})."]
 
 
+def _test_to_train(family: Sequence[Run]) -> float:
+    """The size of a fold's test part against the rest, for runs that are folds of one another; else 0."""
+    splits = [run.recipe.get("split") or {} for run in family]
+    return 1 / (splits[0]["folds"] - 1) if len({split.get("fold") for split in splits}) > 1 else 0.0
+
+
+def _predictions(family: Sequence[Run]) -> pd.DataFrame:
+    tables = [run.predictions for run in family if run.predictions is not None]
+    return tables[0] if len(tables) == 1 else pooled(tables)
+
+
 def _pair(runs: dict[str, Run], ranking: Ranking | None) -> Comparison | None:
-    """The first run against the second, or, of more, against the most accurate of the others."""
+    """The first arm against the second, or, of more, against the most accurate of the others."""
     if ranking is None:
         return None
     first, *others = ranking.names
     accuracy = dict(zip(ranking.names, ranking.accuracy, strict=True))
     other = max(others, key=lambda name: accuracy[name])
-    a, b = (runs[name].predictions for name in (first, other))
-    assert a is not None and b is not None  # a ranking exists only when every run has predictions
-    subjects = a["subject"].tolist() if "subject" in a and a["subject"].notna().any() else None
-    return compare(a, b, (first, other), groups=subjects)
+    compared = arms(runs)
+    return compare(_predictions(compared[first]), _predictions(compared[other]), (first, other))
 
 
 def _stored(folder: Path, runs: dict[str, Run]) -> dict[str, NDArray[np.uint8]]:
