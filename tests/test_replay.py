@@ -272,7 +272,9 @@ def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_t
     assert "failed: " in tables.markdown(tables.table(broken))
 
 
-def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(tmp_path: Path, shared: Path) -> None:
+def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [
         sys.executable,
         shared / "data" / "unpack.py",
@@ -292,6 +294,12 @@ def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(tmp_path: Path
     assert elsewhere["published"]["f1"] == 0.44 and 0 <= judged["f1"]["value"] <= 1
     rows = [row for row in tables.table(document).rows if row[0].endswith("on FERPlus")]
     assert [row[1] for row in rows] == ["precision", "recall", "F1"] and all(row[3] != "–" for row in rows)
+    assert judged["accuracy"]["value"] == pytest.approx(judged["recall"]["value"]), "averages weighted by class size"
+    monkeypatch.setattr("mien.replay.run.on_ferplus", lambda *_: 1 / 0)
+    again = replay("preprocessing-grid", None, PROTOCOLS[:1], "small", tmp_path / "out", changes, ferplus=root)
+    (said,) = again["failures"].values()
+    assert said.startswith("on FERPlus: ZeroDivisionError")
+    assert len(tables.table(again).rows) == len(tables.table(document).rows), "and costs no row of the table"
     with pytest.raises(UsageError, match="no arm of smote-vgg19"):
         replay("smote-vgg19", None, PROTOCOLS, "small", tmp_path / "none", ferplus=root)
     with pytest.raises(DataError, match="no FERPlus found"):

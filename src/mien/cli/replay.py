@@ -80,7 +80,7 @@ def _print(made: "Table") -> None:
     shown = Grid(title=made.title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(made.head):
         shown.add_column(heading, justify="left" if number < 2 else "right")
-    for row, after in zip(made.rows, [*made.rows[1:], ("",)], strict=True):
+    for row, after in zip(made.rows, [*made.rows[1:], ("",)], strict=False):
         # Where columns are narrow, an interval stands under its value.
         cells = row if console.width >= WIDE else [cell.replace(" [", "\n[") for cell in row]
         shown.add_row(*cells, end_section=row[0] != after[0])

@@ -251,7 +251,8 @@ def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> li
         )
     if scale == "small":
         recipe = next(iter(made.cells.values())).recipe
-        texts = [f"Small scale: at most {recipe.data.limit} rows.", *DIFFERS[study]["small"], *texts]
+        limit = [f"Small scale: at most {recipe.data.limit} rows."] if recipe.data.limit else []
+        texts = [*limit, *DIFFERS[study]["small"], *texts]
     if scale == "small" and any(cell.recipe.model.weights == "hub" for cell in made.cells.values()):
         texts.append(
             "ImageNet weights are not at hand: the transfer arms start from the same network fitted on synthetic faces."
