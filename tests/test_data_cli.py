@@ -135,6 +135,22 @@ def test_preview_boxes_what_a_detector_finds_and_counts_pictures_without_a_face(
     assert "no face in 1 of 4 pictures" in run(*words, "--regions", "viola-jones").stdout
 
 
+def test_preview_shows_what_a_chain_makes_of_the_pictures(tmp_path: Path) -> None:
+    half = np.zeros((48, 48), np.uint8)
+    half[:, 24:] = 200
+    (tmp_path / "data" / "fear").mkdir(parents=True)
+    (tmp_path / "data" / "fear" / "a.png").write_bytes(encode_png(half))
+    words = ["preview", "folders", tmp_path / "data", "--out", tmp_path / "sheet.png", "--columns", 1]
+    assert run(*words, "--chain", "[grey, equalise, canny]").exit_code == 0
+    edges = decode(tmp_path / "sheet.png")[40:112, 124:196]
+    assert 0 < (edges > 128).mean() < 0.1, "a line where the halves meet, on black"
+    assert run(*words, "--chain", "[{detect-face: {missing: drop}}]").exit_code == 0
+    crossed = decode(tmp_path / "sheet.png")[40:112, 124:196]
+    assert crossed[..., 0].max() > 200 and len(np.unique(crossed.reshape(-1, 3), axis=0)) > 2
+    for wrong in (["--chain", "[canni]"], ["--chain", "[grey"], ["--chain", "[grey]", "--regions", "viola-jones"]):
+        assert isinstance(run(*words, *wrong).exception, UsageError)
+
+
 def test_preview_writes_a_sheet(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "sheet.png"
     document = json.loads(run("preview", "folders", tree, "--out", out, "--columns", 2, "--tile", 48, "--json").stdout)

@@ -25,6 +25,8 @@ from mien.data.synthetic import samples
 from mien.imaging.chain import CATALOGUE
 from mien.labels import LABEL_SETS
 from mien.recipe import Recipe, parse, shipped
+from mien.replay.published import STUDIES
+from mien.replay.studies import DIFFERS
 from mien.runtime.video import writing
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md")))]
@@ -100,6 +102,16 @@ def test_a_recipe_or_a_part_of_one_parses(text: str, tmp_path: Path) -> None:
 def test_a_protocol_parses(text: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     assert find(str(tmp_path / "mine.yaml"))[0] == "mine"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_page_of_a_study_says_what_its_replay_says(study: str) -> None:
+    paper, said = STUDIES[study], " ".join(TEXTS[f"docs/studies/{study}.md"].split())
+    told = [f"{paper.authors} {paper.year}: {paper.title}", f"**Question:** {paper.question}"]
+    told += [f"mien replay {study} ", f"`recipes/studies/{study}.yaml`", "## What to believe"]
+    told += [f"- {text}" for each in DIFFERS[study].values() for text in each]
+    told += [f"- {doubt.text}" for doubt in paper.doubts]
+    assert [text for text in told if text not in said] == []
 
 
 def rows(text: str) -> list[tuple[str, str, str]]:

@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from mien.cli import app
+from mien.cli.replay import _print as show
 from mien.compare import cells, spread
 from mien.data.samples import Rows, Samples, table
 from mien.data.subset import of_classes, sampled, without_official_test
-from mien.errors import DataError, RunError, UsageError
+from mien.errors import DataError, MienError, RunError, UsageError
 from mien.evaluation.statistics import unpaired_difference
 from mien.judging import finished, rows_of
 from mien.recipe import parse
@@ -116,6 +117,13 @@ def test_fer2013_stands_in_at_small_scale_and_is_not_taken_for_another_set(tmp_p
         find("ckplus", root, "full")
 
 
+def test_at_full_scale_fer2013_in_folders_is_nobody_elses_data(tmp_path: Path) -> None:
+    root = fer_tree(tmp_path)
+    for wanted in ("mma", "oheix"):
+        with pytest.raises(DataError, match="the data of this study is not there"):
+            find(wanted, root, "full")
+
+
 def test_data_that_is_there_and_broken_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n0,1 2 3,Training\n")
     with pytest.raises(DataError, match="pixels") as failure:
@@ -129,6 +137,59 @@ def test_where_the_data_names_no_subjects_twins_are_cleaned_out_instead(tmp_path
     assert fitted_to(recipe, find("ckplus", None, "small")).split.method == "grouped"
     split = fitted_to(recipe, find("ckplus", fer_tree(tmp_path), "small")).split
     assert (split.method, split.clean) == ("stratified", "train")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_leak_free_order_keeps_people_whole_wherever_the_data_names_them(study: str) -> None:
+    made = plan(study, None, PROTOCOLS, "small")
+    methods = {
+        protocol: {made.cells[n].recipe.split.method for n in made.arms[protocol].values()} for protocol in PROTOCOLS
+    }
+    official = study == "facenet-triplet"
+    assert methods["leak-free"] == ({"official"} if official else {"grouped"})
+    assert methods["as-published"] == ({"official"} if official else {"stratified"})
+
+
+def test_a_restorer_whose_file_is_absent_is_told_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    chain = "chain=[grey, {restore: {restorer: gfpgan-1.4}}, {resize: 32}, grey]"
+    with pytest.raises(MienError, match=r"GFPGANv1\.4\.pth is not here"):
+        replay("restoration-vgg19", None, PROTOCOLS, "small", tmp_path / "runs", (*TINY[:2], chain))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    document = {
+        "title": "A & B 2024: 50% of {x}", "question": "Does a_b help?", "scale": "small", "protocols": list(PROTOCOLS),
+        "arms": [], "findings": [], "differs": ["Changed on request: chain=[{resize: 48}]."], "doubts": [],
+        "elsewhere": [
+            {"what": "vgg16 on FERPlus", "published": {"f1": 0.44}, "replayed": {
+                "leak-free": None, "as-published": {"f1": {"value": 0.41, "low": 0.38, "high": 0.43}}}}
+        ],
+        "failures": {"cell": "UsageError: wrong\n  given: a_b | c\n  next: ~/x < 3^2"},
+    }  # fmt: skip
+    made = tables.table(document)
+    assert made.lines == ("cell failed: UsageError: wrong given: a_b | c next: ~/x < 3^2",)
+    lines = tables.latex(made).splitlines()
+    assert r"vgg16 on FERPlus & F1 & 44.00\% & 41.0\% [38.0, 43.0] & -- &  \\" in lines
+    assert r"\item Changed on request: chain=[\{resize: 48\}]." in lines, "what differs is set in type"
+    escaped = r"a\_b \textbar{} c next: \textasciitilde{}/x \textless{} 3\textasciicircum{}2"
+    assert rf"\item cell failed: UsageError: wrong given: {escaped}" in lines
+
+
+def test_in_a_narrow_terminal_an_interval_stands_under_its_value(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tables.Table("A study", (), ("arm", "figure", "published"), (("a", "F1", "41.0% [38.0, 43.0]"),), (), (), ())
+    for width, together in (("200", True), ("80", False)):
+        monkeypatch.setenv("COLUMNS", width)
+        show(made)
+        said = capsys.readouterr().out
+        assert "[38.0, 43.0]" in said
+        assert ("41.0% [38.0, 43.0]" in said) == together
 
 
 def test_classes_become_the_label_set_and_votes_for_others_are_struck_out() -> None:
@@ -194,7 +255,7 @@ def test_the_published_order_is_set_beside_the_leak_free_one(tmp_path: Path) -> 
         assert "73.93%" in text[kind]
         assert "synthetic faces" in text[kind]
     assert r"73.93\%" in text[".tex"]
-    assert text[".tex"].count(r"\\") == len(tables.table(document).rows) + 1
+    assert text[".tex"].count(r"\\") == len(tables.table(document).rows) + 2, "a caption, a head, the rows"
 
 
 def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_the_others_finish(
@@ -211,7 +272,9 @@ def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_t
     assert "failed: " in tables.markdown(tables.table(broken))
 
 
-def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(tmp_path: Path, shared: Path) -> None:
+def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [
         sys.executable,
         shared / "data" / "unpack.py",
@@ -231,6 +294,12 @@ def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(tmp_path: Path
     assert elsewhere["published"]["f1"] == 0.44 and 0 <= judged["f1"]["value"] <= 1
     rows = [row for row in tables.table(document).rows if row[0].endswith("on FERPlus")]
     assert [row[1] for row in rows] == ["precision", "recall", "F1"] and all(row[3] != "–" for row in rows)
+    assert judged["accuracy"]["value"] == pytest.approx(judged["recall"]["value"]), "averages weighted by class size"
+    monkeypatch.setattr("mien.replay.run.on_ferplus", lambda *_: 1 / 0)
+    again = replay("preprocessing-grid", None, PROTOCOLS[:1], "small", tmp_path / "out", changes, ferplus=root)
+    (said,) = again["failures"].values()
+    assert said.startswith("on FERPlus: ZeroDivisionError")
+    assert len(tables.table(again).rows) == len(tables.table(document).rows), "and costs no row of the table"
     with pytest.raises(UsageError, match="no arm of smote-vgg19"):
         replay("smote-vgg19", None, PROTOCOLS, "small", tmp_path / "none", ferplus=root)
     with pytest.raises(DataError, match="no FERPlus found"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import pairs
-from mien.errors import DataError
+from mien.errors import DataError, UnreadableImage, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,6 +67,9 @@ def preview(
     regions: Annotated[
         str | None, typer.Option(metavar="DETECTOR", help="Box faces, eyes, noses, mouths: viola-jones or yunet.")
     ] = None,
+    chain: Annotated[
+        str | None, typer.Option(metavar="STEPS", help="Show what a chain makes of them, as '[grey, equalise, canny]'.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Draw a contact sheet with a row a class.
@@ -77,9 +80,11 @@ def preview(
     from mien.files import replacing
     from mien.imaging.decode import encode_png
 
-    samples = _load(source, root, option)
+    if regions and chain:
+        raise UsageError("--regions shows the pictures as they are, --chain what becomes of them", then="give one")
     found: list[int] = []
-    shown = {"show": _boxed(regions, tile, found)} if regions else {}
+    shown = {"show": _boxed(regions, tile, found)} if regions else {"show": _chained(chain)} if chain else {}
+    samples = _load(source, root, option)
     image = sheet(samples, columns=columns, tile=tile, seed=seed, **shown)
     with replacing(out) as beside:
         beside.write_bytes(encode_png(image))
@@ -109,6 +114,26 @@ def _boxed(detector: str, tile: int, found: list[int]) -> "Show":
         faces = detect(image)
         found.append(len(faces))
         return annotate(image, faces)
+
+    return show
+
+
+def _chained(text: str) -> "Show":
+    """Draws what a chain makes of a picture; a picture that it drops cannot be shown, and is crossed out."""
+    import yaml
+
+    from mien.imaging.chain import Chain
+
+    try:
+        chain = Chain.parse(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise UsageError(f"--chain is not valid YAML: {error}", got=text, allowed="[grey, equalise, canny]") from error
+
+    def show(image: "Picture") -> "Picture":
+        outcome = chain.run(image)
+        if outcome.pixels is None:
+            raise UnreadableImage(f"dropped by the chain: {', '.join(outcome.notes)}")
+        return outcome.pixels
 
     return show
 

@@ -11,6 +11,9 @@ from mien.errors import RunError, UsageError
 if TYPE_CHECKING:
     from mien.replay.tables import Table
 
+WIDE = 120
+"""Columns of a terminal that holds a table of both protocols without breaking its cells."""
+
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of every cell; repeatable.")
 ]
@@ -69,14 +72,18 @@ def replay(
 
 
 def _print(made: "Table") -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as Grid
 
-    shown = Grid(title=made.title)
+    console = Console()
+    shown = Grid(title=made.title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(made.head):
         shown.add_column(heading, justify="left" if number < 2 else "right")
-    for row in made.rows:
-        shown.add_row(*row)
-    Console().print(shown)
+    for row, after in zip(made.rows, [*made.rows[1:], ("",)], strict=False):
+        # Where columns are narrow, an interval stands under its value.
+        cells = row if console.width >= WIDE else [cell.replace(" [", "\n[") for cell in row]
+        shown.add_row(*cells, end_section=row[0] != after[0])
+    console.print(shown, markup=False)
     for text in (*made.notes[1:], *made.lines, *(f"differs: {text}" for text in made.differs)):
         typer.echo(text)

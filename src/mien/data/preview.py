@@ -24,7 +24,8 @@ def sheet(
     """Draw up to `columns` pictures of each label, chosen by `seed`, `tile` pixels wide and high.
 
     Each row carries its label and count; a picture that cannot be read is a crossed tile. `show` gives what is drawn of
-    a picture, such as its faces boxed. Returns RGB uint8 (H, W, 3).
+    a picture, such as its faces boxed; what it cannot show (UnreadableImage) is crossed too.
+    Returns RGB uint8 (H, W, 3).
     """
     step = tile + _GAP
     height = _TITLE + len(samples.labels) * step + _MARGIN

@@ -71,6 +71,11 @@ class Restorer:
             restored = network(operations.colour(image))
         return operations.resize(restored, self.size, self.size)
 
+    def check(self) -> None:
+        """Raise as `restore` does where the network's file is absent or another one; nothing is loaded."""
+        if self.name in LEARNED:
+            self._file()
+
     def _file(self) -> Path:
         if self.weights is None:
             return _checked(models.present(self.name) or models.find(self.name), models.MODELS[self.name].sha256)
@@ -102,6 +107,10 @@ class Restore(Step):
 
     def apply(self, image: Image) -> Outcome:
         return Outcome(self._restorer().restore_one(image))
+
+    def check(self) -> None:
+        """Raise MienError where the file that it needs is not there, as `apply` would."""
+        self._restorer().check()
 
     def size_after(self, before: Size | None) -> Size | None:
         return self.size, self.size

@@ -10,8 +10,6 @@ from mien.recipe import Data, Recipe
 from mien.replay.studies import Scale
 
 STAND_INS = ("fer2013", "oheix", "ferplus")
-UNNAMED = ("mma", "oheix")
-"""Sources that know their data by nothing but a folder `train`, which FER2013 has too, with names of its own."""
 DRAWN = 1500
 
 
@@ -45,8 +43,6 @@ def find(wanted: str, root: Path | None, scale: Scale) -> Found:
     if root is None and scale == "small":
         return Found("synthetic", None, False, frozenset({"subject"}))
     names = (wanted, *(name for name in STAND_INS if name != wanted)) if scale == "small" else (wanted,)
-    if wanted in UNNAMED:
-        names = ("fer2013", *(name for name in names if name != "fer2013")) if scale == "small" else names
     broken: list[str] = []
     for name in names:
         samples = _read(name, root, broken)
@@ -56,17 +52,22 @@ def find(wanted: str, root: Path | None, scale: Scale) -> Found:
         f"the data of this study is not there: {SOURCES[wanted].about}",
         got=["no --root" if root is None else root, *broken],
         allowed=[f"{name}: {' | '.join(SOURCES[name].layout)}" for name in names],
-        then=f"{SOURCES[wanted].get}; or see how it goes without: --scale small",
+        then=f"{SOURCES[wanted].get}; or see how it goes without: --scale small, and no --root",
     )
 
 
 def fitted_to(recipe: Recipe, found: Found) -> Recipe:
-    """The recipe on the data that was found; where that names no groups to split by, twins are cleaned out instead."""
-    recipe = recipe.model_copy(update={"data": found.data(recipe.data)})
-    if recipe.split.method == "grouped" and recipe.split.group not in found.groups:
-        split = recipe.split.model_copy(update={"method": "stratified", "clean": "train"})
-        recipe = recipe.model_copy(update={"split": split})
-    return recipe
+    """The recipe on the data that was found, its split without leaks as far as that data tells groups.
+
+    Where it names none, twins are cleaned out of training instead; where it names people that the study's own data
+    does not, a split that cleans keeps them whole as well.
+    """
+    split = recipe.split
+    if split.method == "grouped" and split.group not in found.groups:
+        split = split.model_copy(update={"method": "stratified", "clean": "train"})
+    elif split.method == "stratified" and split.clean == "train" and "subject" in found.groups:
+        split = split.model_copy(update={"method": "grouped", "group": "subject"})
+    return recipe.model_copy(update={"data": found.data(recipe.data), "split": split})
 
 
 def _read(name: str, root: Path | None, broken: list[str]) -> Samples | None:

@@ -327,7 +327,8 @@ PREPROCESSING_GRID = Study(
         Doubt("table", "Accuracy .69 beside recall .38: on classes of 10-16% each that cannot be. The three figures "
               "are within .01 of the pre-trained row below: probably copied.",
               ("vgg16/partial/none.precision", "vgg16/partial/none.recall", "vgg16/partial/none.f1")),
-        Doubt("table", "On equal classes recall is accuracy, but for rounding; it is off by .03 here.",
+        Doubt("table", "On equal classes recall is accuracy, but for rounding; it is off by .02 to .04 in five rows "
+              "with undersampling.",
               ("vgg16/partial/undersampling.recall", "mobilenetv3-large/scratch/undersampling.recall",
                "mobilenetv3-large/partial/undersampling.recall", "mobilenetv3-large/pretrained/undersampling.recall",
                "resnet50/pretrained/undersampling.recall")),

@@ -1,7 +1,8 @@
 """Replaying a study: its cells under each protocol, run where missing, and their figures beside the printed ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,13 @@ from mien.errors import DataError, UsageError
 from mien.evaluation import comparison
 from mien.evaluation.statistics import unpaired_difference
 from mien.experiment import Stages, silent
-from mien.files import read_json
-from mien.judging import evaluate_on, finished
+from mien.imaging.chain import Chain
+from mien.imaging.restoration import Restore
 from mien.recipe import Balance, Data, Split
 from mien.replay.data import Found, find, fitted_to
+from mien.replay.figures import held_out, of_run, on_ferplus
 from mien.replay.published import STUDIES
 from mien.replay.studies import DIFFERS, PROTOCOLS, Protocol, Scale, grid, published_arm
-
-METRICS: Mapping[str, str] = {
-    "accuracy": "accuracy",
-    "precision": "macro_precision",
-    "recall": "macro_recall",
-    "f1": "macro_f1",
-}
-"""Printed figures, and what stands for them here: macro averages, since no paper says which it took."""
 
 START_ROWS = 800
 START_SEED = 1
@@ -81,23 +75,34 @@ def replay(
 
     `ferplus` is where FERPlus lies, for a study that judged an arm on its test part too (UsageError for another).
     `arms` has the figures, `findings` the differences that the study is about, `differs` what was not done as in the
-    paper, `failures` the cells that could not be run. Raises as `plan` does.
+    paper, `failures` the cells that could not be run. Raises as `plan` does, and MienError where the file of a restorer
+    is not there.
     """
     made, paper = plan(study, root, protocols, scale, changes), STUDIES[study]
     if ferplus and not any(name.endswith(ON_FERPLUS) for name in paper.elsewhere):
         raise UsageError(f"no arm of {study} was judged on FERPlus", got=ferplus, then="leave out --ferplus")
+    # Files that are not there are told before hours of training, not after.
     if ferplus:
-        # Files that are not there are told before hours of training, not after.
         load("ferplus", ferplus)
+    for cell in made.cells.values():
+        for step in Chain.parse(cell.recipe.chain).steps:
+            if isinstance(step, Restore):
+                step.check()
     cells, failures = _started(made.cells, out / "start", stages) if scale == "small" else (made.cells, {})
     compared = compare(list(cells.values()), out, stages)
-    figures = {name: _figures(run) for name, run in compared.runs.items()}
-    for name, run in compared.runs.items():
+    figures = {name: of_run(run) for name, run in compared.runs.items()}
+
+    def judged(name: str, where: str, judge: Callable[[Path, Stages], dict[str, Any]]) -> dict[str, Any] | None:
+        """What a finished run is worth elsewhere; where that cannot be told, the others are told all the same."""
+        try:
+            return judge(compared.runs[name], stages)
+        except Exception as failure:
+            failures[name] = f"{where}: {type(failure).__name__}: {failure}"
+            return None
+
+    for name in compared.runs:
         if cells[name].recipe.data.hold_out:
-            try:
-                figures[name]["held_out"] = _held_out(run, stages)
-            except Exception as failure:
-                failures[name] = f"on the held-out test part: {type(failure).__name__}: {failure}"
+            figures[name]["held_out"] = judged(name, "on the held-out test part", held_out)
     arms = {p: {a: n for a, n in arms.items() if n in figures} for p, arms in made.arms.items()}
     predictions = {name: pd.read_parquet(run / "predictions.parquet") for name, run in compared.runs.items()}
     return {
@@ -120,7 +125,15 @@ def replay(
             for arm, place in made.places.items()
         ],
         "elsewhere": [
-            {"what": what, "published": printed._asdict(), "replayed": _on_ferplus(what, arms, out, ferplus, stages)}
+            {
+                "what": what,
+                "published": printed._asdict(),
+                "replayed": {
+                    protocol: judged(names[arm], "on FERPlus", partial(on_ferplus, ferplus))
+                    for protocol, names in arms.items()
+                    if ferplus and (arm := what.removesuffix(ON_FERPLUS)) in names
+                },
+            }
             for what, printed in paper.elsewhere.items()
         ],
         "findings": [
@@ -169,60 +182,6 @@ def _start(cell: Cell) -> Cell:
         ),
         {"backbone": model.backbone},
     )
-
-
-def _figures(run: Path) -> dict[str, Any]:
-    metrics = read_json(run / "metrics.json")
-    test = metrics["test"]["metrics"]
-    return {
-        "run": str(run),
-        "rows": metrics["test"]["rows"],
-        **{printed: test[ours] for printed, ours in METRICS.items()},
-        "seconds": sum(metrics["seconds"].values()),
-        "embedding": metrics.get("embedding"),
-        "classes": {each["label"]: each for each in metrics["test"]["per_class"]},
-        **_beside(run, metrics),
-        "held_out": None,
-    }
-
-
-def _beside(run: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What papers print beside the test figures: of the epoch that was kept, and the test pictures got wrong."""
-    test = metrics["test"]
-    found: dict[str, Any] = {
-        "misclassified": round(test["rows"] * (1 - test["metrics"]["accuracy"]["value"])),
-        "validation_accuracy": metrics["validation"]["metrics"]["accuracy"]["value"],
-    }
-    if not (run / "history.csv").is_file():
-        return found
-    history = pd.read_csv(run / "history.csv")
-    if "val_accuracy" in history:
-        kept = history.iloc[int(history["val_accuracy"].argmax())]
-        columns = {"train_accuracy": "train_accuracy", "train_loss": "train_loss", "validation_loss": "val_loss"}
-        found |= {name: float(kept[column]) for name, column in columns.items() if column in history}
-    return found
-
-
-def _on_ferplus(
-    what: str, arms: Mapping[Protocol, Mapping[str, str]], out: Path, root: Path | None, stages: Stages
-) -> dict[Protocol, Any]:
-    """An arm's macro figures on the test part of FERPlus under each protocol, where FERPlus is at hand."""
-    arm = what.removesuffix(ON_FERPLUS)
-    if root is None or arm == what:
-        return {}
-    found = {}
-    for protocol, names in arms.items():
-        if arm in names:
-            judged = evaluate_on(finished(out / names[arm]), "ferplus", root, "test", stages=stages)["figures"]
-            found[protocol] = {printed: judged["metrics"][ours] for printed, ours in METRICS.items()}
-    return found
-
-
-def _held_out(run: Path, stages: Stages) -> dict[str, Any]:
-    opened = finished(run)
-    data = opened.recipe.data
-    judged = evaluate_on(opened, data.source, data.root, "test", data.options, None, stages)
-    return judged["figures"]["metrics"]["accuracy"] | {"rows": judged["figures"]["rows"]}
 
 
 def _gain(predictions: Mapping[str, pd.DataFrame], names: Sequence[str]) -> dict[str, float | None] | None:
@@ -288,6 +247,9 @@ def _leader(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> dict[str, A
 def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> list[str]:
     base = grid(study, "leak-free", scale)["base"]
     texts = [*DIFFERS[study]["full"], *made.found.differs(base["data"]["source"])]
+    leak_free = {cell.recipe.split.method for cell in made.cells.values() if cell.recipe.split.clean == "train"}
+    if "grouped" in leak_free:
+        texts.append("This data names its people: the leak-free split keeps each of them on one side.")
     if base["split"]["method"] == "grouped" and base["split"]["group"] not in made.found.groups:
         texts.append(
             f"This data names no {base['split']['group']}s: the leak-free split cannot keep them whole, and drops "
@@ -295,7 +257,8 @@ def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> li
         )
     if scale == "small":
         recipe = next(iter(made.cells.values())).recipe
-        texts = [f"Small scale: at most {recipe.data.limit} rows.", *DIFFERS[study]["small"], *texts]
+        limit = [f"Small scale: at most {recipe.data.limit} rows."] if recipe.data.limit else []
+        texts = [*limit, *DIFFERS[study]["small"], *texts]
     if scale == "small" and any(cell.recipe.model.weights == "hub" for cell in made.cells.values()):
         texts.append(
             "ImageNet weights are not at hand: the transfer arms start from the same network fitted on synthetic faces."

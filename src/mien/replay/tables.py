@@ -7,7 +7,7 @@ from typing import Any
 
 from mien.evaluation.report.page import duration, write_page
 from mien.files import write_json, write_text
-from mien.replay.run import METRICS
+from mien.replay.figures import METRICS
 
 HEADINGS: Mapping[str, str] = {"as-published": "as published, replayed", "leak-free": "leak-free, replayed"}
 NAMES: Mapping[str, str] = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
@@ -20,7 +20,11 @@ BESIDE: Mapping[str, str] = {
 }
 """Figures that some papers print beside those of the test; they have a row where the paper has them."""
 
-_ESCAPES = {"\\": r"\textbackslash{}"} | {c: f"\\{c}" for c in "%&#_$"} | {"–": "--", "±": r"$\pm$"}
+_ESCAPES = (
+    {letter: f"\\{letter}" for letter in "%&#_${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "–": "--"}
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def table(document: Mapping[str, Any]) -> Table:
         tuple(rows),
         tuple(
             [_finding(finding) for finding in document["findings"]]
-            + [f"{name} failed: {reason}" for name, reason in document["failures"].items()]
+            + [f"{name} failed: {' '.join(reason.split())}" for name, reason in document["failures"].items()]
         ),
         tuple(document["differs"]),
         tuple(document["doubts"]),
@@ -90,17 +94,23 @@ def markdown(made: Table) -> str:
 
 
 def latex(made: Table) -> str:
-    """The table as LaTeX for the package `booktabs`."""
+    """The table as LaTeX for the packages `booktabs` and `longtable`, and below it what must be read with it."""
 
     def line(cells: Sequence[str]) -> str:
         return f"{' & '.join(map(_escaped, cells))} \\\\"
 
+    def listed(title: str, texts: Sequence[str]) -> list[str]:
+        items = (rf"\item {_escaped(text)}" for text in texts)
+        return [rf"\paragraph{{{title}}}", r"\begin{itemize}", *items, r"\end{itemize}"] if texts else []
+
     return "\n".join(
         [
-            r"\begin{table}", rf"\caption{{{_escaped(' '.join((made.title + '.', *made.notes)))}}}",
-            rf"\begin{{tabular}}{{ll{'r' * (len(made.head) - 2)}}}", r"\toprule", line(made.head), r"\midrule",
-            *map(line, made.rows), r"\bottomrule", r"\end{tabular}", r"\end{table}",
-            *(f"% {text}" for text in (*made.lines, *made.differs)), "",
+            "% \\usepackage{booktabs,longtable}", r"\begingroup\small",
+            rf"\begin{{longtable}}{{ll{'r' * (len(made.head) - 2)}}}",
+            rf"\caption{{{_escaped(' '.join((made.title + '.', *made.notes)))}}}\\",
+            r"\toprule", line(made.head), r"\midrule", r"\endhead", *map(line, made.rows),
+            r"\bottomrule", r"\end{longtable}", r"\endgroup",
+            *listed("What the replay says", made.lines), *listed("What differs from the paper", made.differs), "",
         ]
     )  # fmt: skip
 

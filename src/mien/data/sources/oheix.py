@@ -12,7 +12,8 @@ GET = "kaggle datasets download jonathanoheix/face-expression-recognition-datase
 
 def load(root: Path) -> Samples:
     """Read `images/{train,validation}/<class>/`; `root` is the folder above `images`, or `images` itself."""
-    base = tree.first(root, ["images/images/train", "images/train", "train"])
-    if base is None:
+    # By the name of its second part it is told from FER2013's own folders, which have `train` and `test`.
+    base = tree.first(root, ["images/images/validation", "images/validation", "validation"])
+    if base is None or not (base.parent / "train").is_dir():
         raise tree.absent("Oheix folders", root, LAYOUT, GET)
     return folders.read(root, base.parent, "oheix")
