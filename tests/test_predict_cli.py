@@ -160,6 +160,15 @@ def test_names_and_folders_that_cannot_be_read_are_reported_and_the_rest_goes_on
     ]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
+def test_pipes_are_reported_and_not_waited_for(run, folder, tmp_path):
+    for name in ("a pipe.png", "pipe.mp4"):
+        os.mkfifo(folder / name)
+    run(folder, folder / "pipe.mp4", "--out", tmp_path / "o.jsonl", code=1)
+    errors = [line["error"] for line in lines(tmp_path / "o.jsonl") if "pipe" in Path(line["source"]).name]
+    assert len(errors) == 3 and all("is not a regular file" in error for error in errors)
+
+
 def test_a_picture_too_long_for_a_drawing_is_drawn_smaller(run, tmp_path):
     (tmp_path / "long.png").write_bytes(encode_png(np.zeros((40, 66_000), np.uint8)))
     run(tmp_path / "long.png", "--annotate", tmp_path / "drawn", "--out", tmp_path / "o.jsonl")

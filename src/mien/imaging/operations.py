@@ -46,9 +46,15 @@ def crop(image: Image, box: tuple[int, int, int, int]) -> Image:
     rows, columns = image.shape[:2]
     if x >= 0 and y >= 0 and x + width <= columns and y + height <= rows:
         return image[y : y + height, x : x + width]
-    below = np.clip(np.arange(y, y + height), 0, rows - 1)
-    across = np.clip(np.arange(x, x + width), 0, columns - 1)
-    return image[below[:, None], across]
+    left, top = min(max(x, 0), columns - 1), min(max(y, 0), rows - 1)
+    right, bottom = min(max(x + width, left + 1), columns), min(max(y + height, top + 1), rows)
+    margins = (max(0, top - y), max(0, y + height - bottom), max(0, left - x), max(0, x + width - right))
+    padded = cv2.copyMakeBorder(
+        np.ascontiguousarray(image[top:bottom, left:right]), *margins, borderType=cv2.BORDER_REPLICATE
+    )
+    # A box that lies wholly outside begins behind the pixel that it repeats.
+    down, across = max(0, y - top), max(0, x - left)
+    return _own(padded[down : down + height, across : across + width])
 
 
 def equalise(image: Image) -> Image:
