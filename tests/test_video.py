@@ -378,7 +378,7 @@ def test_the_name_of_a_face_in_a_crowd_is_no_wider_than_the_face(bundle):
     face = FaceResult((400.0, 800.0, 280.0, 280.0), None, None, "happiness", even, True, 3)
     drawn = annotate(np.zeros((1500, 3000, 3), np.uint8), [face], tuple(COLOURS))
     above = drawn[:795].any(axis=(0, 2)).nonzero()[0]
-    assert 390 <= above.min() and above.max() <= 690
+    assert above.min() >= 390 and above.max() <= 690
 
 
 def portrait(path, side=140):
