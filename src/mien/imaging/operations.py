@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import UsageError
+
 Image = NDArray[np.uint8]
 
 INTERPOLATIONS = {
@@ -15,6 +17,15 @@ INTERPOLATIONS = {
     "cubic": cv2.INTER_CUBIC,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+
+
+def check(image: Image) -> None:
+    """Raise UsageError on an array that is no picture: uint8, (H, W) or (H, W, 3), with a pixel at least."""
+    shape = image.shape
+    if image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
+        raise UsageError(
+            "not a picture", got=f"{image.dtype} array of shape {shape}", allowed="uint8, (H, W) or (H, W, 3) RGB"
+        )
 
 
 def grey(image: Image) -> Image:
