@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mien.cli.models import models, pull
 from mien.cli.predict import predict
-from mien.errors import MienError, UsageError
+from mien.errors import DataError, MienError, UsageError
 from mien.imaging.decode import decode, encode_png
 
 DRAW = np.random.default_rng(3)
@@ -158,6 +158,12 @@ def test_names_and_folders_that_cannot_be_read_are_reported_and_the_rest_goes_on
         "Permission denied",
         "does not exist",
     ]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_an_output_that_cannot_be_written_is_named(run, folder, suffix):
+    with pytest.raises(DataError, match=r"cannot write .*o\."):
+        run(folder / "a.png", "--out", folder / "notes.txt" / f"o.{suffix}")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
