@@ -146,6 +146,13 @@ def test_a_png_chunk_that_claims_gigabytes_is_refused_before_they_are_reserved()
         decode(bytes(data))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableImage, match="it is a pipe"):
+        decode(tmp_path / "pipe.png")
+
+
 def test_the_limit_is_the_callers() -> None:
     data = file(picture(), "PNG")
     assert decode(data, max_pixels=2400).shape == (40, 60, 3)

@@ -62,6 +62,19 @@ def test_numbers_without_bounds_are_no_face(yunet, monkeypatch):
     assert [face.box for face in yunet(FLAT)] == [(10, 10, 30, 30)]
 
 
+def test_yunet_finds_small_faces_in_a_large_picture_and_a_large_one_once(portraits, yunet):
+    crowd = np.full((2400, 3200, 3), 90, np.uint8)
+    for place, image in enumerate(portraits[:12]):
+        small = cv2.resize(image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), (150, 150))
+        row, column = divmod(place, 4)
+        crowd[800 * row + 300 : 800 * row + 450, 800 * column + 300 : 800 * column + 450] = small
+    found = yunet(crowd)
+    places = {(int(face.box[0] // 800), int(face.box[1] // 800)) for face in found}
+    assert len(found) == len(places) >= 10
+    close = cv2.resize(portraits[0], (2000, 2000), interpolation=cv2.INTER_CUBIC)
+    assert len(yunet(close)) == 1
+
+
 def test_yunet_finds_the_portraits_and_haar_most_of_them(portraits, yunet):
     assert all(yunet(image) for image in portraits)
     assert sum(bool(HaarDetector()(image)) for image in portraits) >= 0.6 * len(portraits)

@@ -152,6 +152,22 @@ def test_the_base_reads_portraits_with_a_model_that_ships(base: Path, shared: Pa
     assert sum(bool(result["faces"]) for result in results) > 0.7 * len(results)
 
 
+def test_the_base_reads_a_video_made_from_portraits(base: Path, shared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="making the video needs the video extra")
+    from mien.imaging.decode import decode
+    from mien.imaging.operations import colour, resize
+    from mien.runtime.video import writing
+
+    with writing(tmp_path / "people.mp4", 25) as write:
+        for step, path in enumerate(sorted((shared / "data" / "portraits" / "images").iterdir())[:20]):
+            write(step / 25, resize(colour(decode(path)), 280, 280))
+    done = mien(base, "predict", tmp_path / "people.mp4", "--json")
+    assert done.returncode == 0 and "mien[video]" in done.stderr, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert [result["time"] for result in results] == pytest.approx([step / 25 for step in range(20)], abs=1e-3)
+    assert sum(bool(result["faces"]) for result in results) >= 12
+
+
 @pytest.mark.parametrize("words", [("demo",), ("data", "stats", "synthetic"), ("report", ".")])
 def test_what_needs_an_extra_names_it(base: Path, words: tuple[str, ...]) -> None:
     done = mien(base, *words)

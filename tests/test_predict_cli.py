@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mien.cli.models import models, pull
 from mien.cli.predict import predict
-from mien.errors import MienError, UsageError
+from mien.errors import DataError, MienError, UsageError
 from mien.imaging.decode import decode, encode_png
 
 DRAW = np.random.default_rng(3)
@@ -158,6 +158,21 @@ def test_names_and_folders_that_cannot_be_read_are_reported_and_the_rest_goes_on
         "Permission denied",
         "does not exist",
     ]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_an_output_that_cannot_be_written_is_named(run, folder, suffix):
+    with pytest.raises(DataError, match=r"cannot write .*o\."):
+        run(folder / "a.png", "--out", folder / "notes.txt" / f"o.{suffix}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
+def test_pipes_are_reported_and_not_waited_for(run, folder, tmp_path):
+    for name in ("a pipe.png", "pipe.mp4"):
+        os.mkfifo(folder / name)
+    run(folder, folder / "pipe.mp4", "--out", tmp_path / "o.jsonl", code=1)
+    errors = [line["error"] for line in lines(tmp_path / "o.jsonl") if "pipe" in Path(line["source"]).name]
+    assert len(errors) == 3 and all("is not a regular file" in error for error in errors)
 
 
 def test_a_picture_too_long_for_a_drawing_is_drawn_smaller(run, tmp_path):

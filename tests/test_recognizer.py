@@ -1,6 +1,8 @@
+import json
 import subprocess
 import sys
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -109,6 +111,19 @@ def test_floats_are_no_picture_and_the_rest_goes_on(whole):
     assert second.error is None and len(second.faces) == 1
 
 
+@pytest.mark.parametrize("wrong", [np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint16), picture(9, 9, 4), [[1, 2]], 5])
+def test_what_is_no_picture_is_told_before_faces_are_searched(path, wrong):
+    first, second = Recognizer(path, detector=Told(Face((0, 0, 9, 9)))).analyze([wrong, picture(48, 48)])
+    assert first.error.startswith("picture 0: not a picture; given: ") and not first.faces
+    assert second.error is None and len(second.faces) == 1
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"bytes of a file"])
+def test_what_is_neither_a_picture_nor_several_is_refused(whole, wrong):
+    with pytest.raises(UsageError, match="not a picture"):
+        whole.analyze(wrong)
+
+
 def test_faces_are_cut_out_largest_first_and_keep_their_picture(path):
     small, large = Face((10, 10, 30, 30), 0.8), Face((50, 40, 60, 60), 0.9, np.ones((5, 2), np.float32))
     first, second = Recognizer(path, detector=Told(small, large), batch=3).analyze(
@@ -118,6 +133,7 @@ def test_faces_are_cut_out_largest_first_and_keep_their_picture(path):
     assert [face.score for face in second.faces] == [0.9, 0.8]
     assert first.faces[0].landmarks == ((1.0, 1.0),) * 5 and first.faces[1].landmarks is None
     assert (first.width, first.height, second.width, second.height) == (130, 120, 99, 90)
+    assert json.loads(json.dumps(asdict(first)))["faces"][0]["box"] == list(large.box)
     assert first.faces[0].probabilities != second.faces[0].probabilities
 
 

@@ -14,6 +14,7 @@ from mien.errors import DataError, UsageError
 from mien.imaging.decode import decode
 from mien.imaging.faces import Face, YuNetDetector
 from mien.imaging.operations import colour, resize
+from mien.runtime import tracking
 from mien.runtime.ahead import ahead
 from mien.runtime.annotate import COLOURS, annotate
 from mien.runtime.collect import Item
@@ -114,7 +115,46 @@ def test_impossible_stretches_are_refused(steady, wrong):
         list(read(steady, **wrong))
 
 
-def test_a_film_held_sideways_is_turned_upright(tmp_path):
+@pytest.fixture
+def base(monkeypatch):
+    """The packages of the base install alone."""
+
+    def hide():
+        for name in ("av", "supervision"):
+            monkeypatch.setitem(sys.modules, name, None)
+
+    return hide
+
+
+@pytest.mark.parametrize("options", [{}, {"every": 3}, {"start": 0.3}, {"start": 0.1, "end": 0.9, "every": 2}])
+def test_the_base_reads_the_same_frames_at_the_same_times(tmp_path, base, options):
+    path = film(tmp_path / "uneven \udce9.mp4", [0.0, 0.04, 0.05, 0.3, 0.31, 0.9, 1.7])
+    with_extra, header = list(read(path, **options)), about(path)
+    base()
+    assert about(path) == header
+    for frame, same in zip(read(path, **options), with_extra, strict=True):
+        assert (frame.index, frame.time) == (same.index, pytest.approx(same.time, abs=1e-6))
+        assert np.abs(frame.pixels.astype(int) - same.pixels).mean() < 2
+
+
+def test_the_base_answers_each_frame_alone_and_says_so_once(steady, bundle, base, caplog):
+    base()
+    tracking._say_untracked.cache_clear()
+    detector = Squares()
+    for _ in range(2):
+        found = results(steady, Recognizer(bundle, detector=detector), detect_every=5)
+        assert [face.identity for result in found for face in result.faces] == [None] * 50
+    assert detector.calls == 100 and caplog.text.count("mien[video]") == 1
+
+
+def test_the_base_refuses_to_draw_on_a_video_and_names_the_extra(steady, recognizer, base, tmp_path):
+    base()
+    (only,) = predict([Item(str(steady), "video")], recognizer, drawings=tmp_path / "drawn")
+    assert "mien[video]" in only.error and not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_film_held_sideways_is_turned_upright(tmp_path, base, bare):
     path = tmp_path / "sideways.mp4"
     corner = np.zeros((64, 96, 3), np.uint8)
     corner[:20, :20] = 255
@@ -124,6 +164,8 @@ def test_a_film_held_sideways_is_turned_upright(tmp_path):
         stream.set_display_rotation(90)
         container.mux(stream.encode(av.VideoFrame.from_ndarray(corner, format="rgb24")))
         container.mux(stream.encode())
+    if bare:
+        base()
     (frame,) = read(path)
     assert frame.pixels.shape == (96, 64, 3)
     assert frame.pixels[-10, 10].min() > 200 and frame.pixels[10, 10].max() < 50
@@ -139,8 +181,9 @@ def sound(path):
     return path
 
 
+@pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("kind", ["empty", "text", "absent", "sound", "half"])
-def test_files_that_are_no_video_say_why(tmp_path, recognizer, steady, kind):
+def test_files_that_are_no_video_say_why(tmp_path, recognizer, steady, base, kind, bare):
     path = tmp_path / f"{kind}.mp4"
     reason = "cannot be opened as a video"
     if kind == "sound":
@@ -149,18 +192,24 @@ def test_files_that_are_no_video_say_why(tmp_path, recognizer, steady, kind):
     elif kind != "absent":
         data = {"empty": b"", "text": b"hello " * 99, "half": steady.read_bytes()[:1500]}[kind]
         path.write_bytes(data)
+    if bare:
+        base()
+        reason = "No such file" if kind == "absent" else "no video stream"
     before = threading.active_count()
     with pytest.raises(DataError, match=reason):
         results(path, recognizer)
     assert threading.active_count() == before
 
 
-def test_a_broken_stretch_is_passed_over(tmp_path, steady):
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_broken_stretch_is_passed_over(tmp_path, steady, base, bare):
     damaged = bytearray(steady.read_bytes())
     middle = damaged.index(b"mdat") + 4000
     damaged[middle : middle + 600] = bytes(600)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(damaged)
+    if bare:
+        base()
     times = [frame.time for frame in read(path)]
     assert len(times) > 10 and times == sorted(times)
 
@@ -216,10 +265,13 @@ def test_the_first_interrupt_ends_a_camera_and_keeps_what_it_gave(recognizer, mo
         def isOpened(self):
             return True
 
-        def read(self):
+        def grab(self):
             self.shown += 1
             if self.shown == 12:
                 signal.raise_signal(signal.SIGINT)
+            return True
+
+        def retrieve(self):
             return True, np.zeros((90, 240, 3), np.uint8)
 
         def release(self):
@@ -319,6 +371,14 @@ def test_annotation_draws_the_strip_in_proportion(bundle, image):
     shares = {label: (strip == COLOURS[label]).all(axis=1).sum() for label in recognizer.labels if label != best}
     likely = [label for label, share in result.faces[0].probabilities.items() if label != best and share > 0.1]
     assert all(shares[label] > 0 for label in likely)
+
+
+def test_the_name_of_a_face_in_a_crowd_is_no_wider_than_the_face(bundle):
+    even = dict.fromkeys(COLOURS, 1 / len(COLOURS))
+    face = FaceResult((400.0, 800.0, 280.0, 280.0), None, None, "happiness", even, True, 3)
+    drawn = annotate(np.zeros((1500, 3000, 3), np.uint8), [face], tuple(COLOURS))
+    above = drawn[:795].any(axis=(0, 2)).nonzero()[0]
+    assert above.min() >= 390 and above.max() <= 690
 
 
 def portrait(path, side=140):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mien.errors import UsageError, unknown
 from mien.files import digest
 from mien.imaging.alignment import Align, DetectFace
-from mien.imaging.operations import Image
+from mien.imaging.operations import Image, check
 from mien.imaging.restoration import Restore
 from mien.imaging.steps import Canny, Clahe, Colour, Crop, Equalise, Grey, Normalise, Outcome, Resize, Size, Step
 
@@ -101,7 +101,7 @@ class Chain:
 
         Raises DataError where a step is told to fail (`missing: fail`), UsageError on an array that is no picture.
         """
-        _check(image)
+        check(image)
         notes: tuple[str, ...] = ()
         for step in self.steps:
             outcome = step.apply(image)
@@ -150,11 +150,3 @@ def _step(item: Any) -> Step:
 
 def _name(step: Step) -> str:
     return _NAMES[type(step)]
-
-
-def _check(image: Image) -> None:
-    shape = image.shape
-    if image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
-        raise UsageError(
-            "not a picture", got=f"{image.dtype} array of shape {shape}", allowed="uint8, (H, W) or (H, W, 3) RGB"
-        )

@@ -1,6 +1,7 @@
 """Picture files to arrays and back: the only place where a file becomes pixels."""
 
 import os
+import stat
 from pathlib import Path
 
 import cv2
@@ -57,6 +58,9 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
 
 def _bytes(path: Path, limit: int) -> bytes:
     try:
+        # Opening a pipe waits for its writer, perhaps for ever.
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise UnreadableImage(f"unreadable image {path}: it is a pipe")
         with path.open("rb", buffering=0) as stream:
             # No more than the file has: Python sets aside all that is asked for before it reads.
             data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)

@@ -60,7 +60,9 @@ class HaarDetector:
 class YuNetDetector:
     """YuNet (Wu et al., Machine Intelligence Research 2023) through OpenCV, with landmarks.
 
-    `path` is its .onnx file, by default the pinned one of `mien models pull yunet`.
+    `path` is its .onnx file, by default the pinned one of `mien models pull yunet`. A picture is searched with its
+    longer side at most `max_side`, where faces of any size up to the whole picture are found; one of more than twice
+    that side is searched at twice the side too, for faces too small at the first.
     """
 
     name = "yunet"
@@ -70,7 +72,15 @@ class YuNetDetector:
         self._own = threading.local()
 
     def __call__(self, image: Image) -> list[Face]:
-        small, scale = _shrunk(operations.colour(image), self.max_side)
+        image = operations.colour(image)
+        found = self._search(image, self.max_side)
+        if max(image.shape[:2]) > 2 * self.max_side:
+            finer = self._search(image, 2 * self.max_side)
+            found += [face for face in finer if not any(_overlap(face.box, other.box) > 0.3 for other in found)]
+        return found
+
+    def _search(self, image: Image, max_side: int) -> list[Face]:
+        small, scale = _shrunk(image, max_side)
         network = self._network()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, found = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
@@ -81,6 +91,16 @@ class YuNetDetector:
         if not hasattr(self._own, "network"):
             self._own.network = cv2.FaceDetectorYN.create(str(self.path), "", (320, 320), self.threshold, 0.3)
         return self._own.network
+
+
+def _overlap(first: Box, second: Box) -> float:
+    """The common area of two boxes, as a share of the smaller one."""
+    across, down = (
+        min(first[axis] + first[axis + 2], second[axis] + second[axis + 2]) - max(first[axis], second[axis])
+        for axis in (0, 1)
+    )
+    area = max(0.0, across) * max(0.0, down)
+    return area / max(min(first[2] * first[3], second[2] * second[3]), 1e-9)
 
 
 def _lies_in(row: NDArray[np.float32], height: int, width: int) -> bool:

@@ -1,8 +1,6 @@
 """Model files that are fetched on request: where they come from, what they must contain, where they are looked for."""
 
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +137,10 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
 
 def _fetch(model: ModelFile, part: Path, progress: Progress | None) -> None:
+    # Using a model must not pay for what only a fetch needs.
+    import urllib.error
+    import urllib.request
+
     done = part.stat().st_size if part.is_file() else 0
     if done >= model.size:
         return

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import UsageError
+
 Image = NDArray[np.uint8]
 
 INTERPOLATIONS = {
@@ -15,6 +17,15 @@ INTERPOLATIONS = {
     "cubic": cv2.INTER_CUBIC,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+
+
+def check(image: Image) -> None:
+    """Raise UsageError on an array that is no picture: uint8, (H, W) or (H, W, 3), with a pixel at least."""
+    shape = image.shape
+    if image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
+        raise UsageError(
+            "not a picture", got=f"{image.dtype} array of shape {shape}", allowed="uint8, (H, W) or (H, W, 3) RGB"
+        )
 
 
 def grey(image: Image) -> Image:
@@ -46,9 +57,15 @@ def crop(image: Image, box: tuple[int, int, int, int]) -> Image:
     rows, columns = image.shape[:2]
     if x >= 0 and y >= 0 and x + width <= columns and y + height <= rows:
         return image[y : y + height, x : x + width]
-    below = np.clip(np.arange(y, y + height), 0, rows - 1)
-    across = np.clip(np.arange(x, x + width), 0, columns - 1)
-    return image[below[:, None], across]
+    left, top = min(max(x, 0), columns - 1), min(max(y, 0), rows - 1)
+    right, bottom = min(max(x + width, left + 1), columns), min(max(y + height, top + 1), rows)
+    margins = (max(0, top - y), max(0, y + height - bottom), max(0, left - x), max(0, x + width - right))
+    padded = cv2.copyMakeBorder(
+        np.ascontiguousarray(image[top:bottom, left:right]), *margins, borderType=cv2.BORDER_REPLICATE
+    )
+    # A box that lies wholly outside begins behind the pixel that it repeats.
+    down, across = max(0, y - top), max(0, x - left)
+    return _own(padded[down : down + height, across : across + width])
 
 
 def equalise(image: Image) -> Image:

@@ -13,6 +13,7 @@ COLOURS = {
     "happiness": (245, 176, 39), "neutral": (144, 151, 160), "sadness": (49, 111, 191), "surprise": (38, 187, 190),
 }  # fmt: skip
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_NAME = 150  # pixels that a long name takes at the smallest size that can be read
 _DARK, _LIGHT = (24, 24, 28), (250, 250, 250)
 
 
@@ -26,7 +27,8 @@ def annotate(image: Image, faces: Sequence[FaceResult], labels: Sequence[str]) -
     # Text keeps its size relative to the picture, and stays readable in small ones.
     unit = max(1.0, min(image.shape[:2]) / 480)
     for face in faces:
-        _mark(canvas, face, labels, unit)
+        # In a crowd, no name covers its neighbours where it can be read at the width of its own face.
+        _mark(canvas, face, labels, max(1.0, min(unit, face.box[2] / _NAME)))
     return np.vstack([canvas, _legend(canvas.shape[1], labels, unit)])
 
 

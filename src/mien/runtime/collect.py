@@ -52,7 +52,7 @@ def collect(paths: Iterable[str]) -> Iterator[Item]:
         elif not os.path.lexists(path):
             yield Item(path, "broken", f"{path} does not exist")
         else:
-            yield Item(path, "video" if Path(path).suffix.lower() in VIDEOS else "picture")
+            yield _file(path)
 
 
 def _folder(top: str) -> Iterator[Item]:
@@ -60,8 +60,14 @@ def _folder(top: str) -> Iterator[Item]:
     for folder, folders, files in os.walk(top, onerror=failures.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            suffix = Path(name).suffix.lower()
-            if not name.startswith(".") and suffix in PICTURES | VIDEOS:
-                yield Item(os.path.join(folder, name), "video" if suffix in VIDEOS else "picture")  # noqa: PTH118
+            if not name.startswith(".") and Path(name).suffix.lower() in PICTURES | VIDEOS:
+                yield _file(os.path.join(folder, name))  # noqa: PTH118
     for failure in failures:
         yield Item(str(failure.filename), "broken", f"{failure.filename} cannot be read: {failure.strerror}")
+
+
+def _file(path: str) -> Item:
+    # Opening a pipe waits for its writer, perhaps for ever.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        return Item(path, "broken", f"{path} is not a regular file")
+    return Item(path, "video" if Path(path).suffix.lower() in VIDEOS else "picture")

@@ -14,7 +14,7 @@ from mien import weights
 from mien.errors import MienError, UnreadableImage, UsageError
 from mien.imaging.decode import decode
 from mien.imaging.faces import Detector, Face, detector_named, frame
-from mien.imaging.operations import Image
+from mien.imaging.operations import Image, check
 from mien.runtime import bundle as bundles
 from mien.runtime.bundle import OUTPUT, Bundle
 from mien.runtime.results import FaceResult, PictureResult, reason
@@ -130,9 +130,9 @@ class Recognizer:
         return powers / powers.sum(axis=1, keepdims=True)
 
     def _find(self, picture: Picture, place: int) -> "_Found":
-        source = f"picture {place}" if isinstance(picture, np.ndarray) else str(picture)
+        source = str(picture) if isinstance(picture, str | Path) else f"picture {place}"
         try:
-            image = picture if isinstance(picture, np.ndarray) else decode(Path(picture))
+            image = _pixels(picture)
             found = self.detect(image)
             usable = [
                 (face, crop) for face, crop in zip(found, self.crops(image, found), strict=True) if crop is not None
@@ -196,6 +196,9 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     if isinstance(pictures, str | Path):
         return [pictures]
     if not isinstance(pictures, np.ndarray):
+        # Bytes are iterable, and their numbers are no pictures.
+        if isinstance(pictures, bytes) or not isinstance(pictures, Iterable):
+            raise _no_picture(pictures)
         return pictures
     single = pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[2] == 3)
     # (H, W, 4) and (H, W, 1) are pictures with alpha or an idle axis, and no batch of slivers.
@@ -207,3 +210,22 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
             then="leave out an alpha channel with image[..., :3], an idle axis with image[..., 0]",
         )
     return [pictures] if single else list(pictures)
+
+
+def _pixels(picture: Picture) -> Image:
+    """The pixels of a path or an array. Raises UnreadableImage for a file, UsageError for what is neither."""
+    if isinstance(picture, str | Path):
+        return decode(Path(picture))
+    if not isinstance(picture, np.ndarray):
+        raise _no_picture(picture)
+    check(picture)
+    return picture
+
+
+def _no_picture(given: object) -> UsageError:
+    return UsageError(
+        "not a picture",
+        got=type(given).__name__,
+        allowed="a path, or an array (H, W) grey or (H, W, 3) RGB, uint8",
+        then="for a Pillow picture: numpy.asarray(picture.convert('RGB'))",
+    )

@@ -1,7 +1,9 @@
 """One identity a face through a video, and probabilities smoothed over real time."""
 
+import logging
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil, exp
 
 import numpy as np
@@ -50,6 +52,15 @@ class Tracker:
         return [known.get(row) for row in range(len(faces))]
 
 
+def tracker(rate: float) -> Tracker | None:
+    """A tracker where the extra `video` is installed; else None, said once."""
+    try:
+        return Tracker(rate)
+    except MissingExtra:
+        _say_untracked()
+        return None
+
+
 class Smoother:
     """Exponential smoothing of each identity's probabilities with a time constant in seconds (0: none)."""
 
@@ -73,9 +84,16 @@ class Smoother:
 
 def between(first: Face, second: Face, share: float) -> Face:
     """The face that lies `share` (0..1) of the way from one detection to the next."""
-
     landmarks = first.landmarks
     if landmarks is not None and second.landmarks is not None:
         landmarks = (1 - share) * landmarks + share * second.landmarks
     x, y, width, height = ((1 - share) * a + share * b for a, b in zip(first.box, second.box, strict=True))
     return Face((x, y, width, height), (1 - share) * first.score + share * second.score, landmarks)
+
+
+@lru_cache
+def _say_untracked() -> None:
+    logging.getLogger("mien").warning(
+        "each frame of a video is searched and answered alone; to follow faces, with identities and smoothing: "
+        "pip install 'mien[video]'"
+    )

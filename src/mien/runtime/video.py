@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import UsageError
+from mien.errors import MissingExtra, UsageError
 from mien.files import replacing
 from mien.imaging.faces import Face
 from mien.imaging.operations import Image, resize
@@ -16,7 +16,7 @@ from mien.runtime.ahead import ahead
 from mien.runtime.frames import Frame, about, read
 from mien.runtime.recognizer import Recognizer
 from mien.runtime.results import FrameResult
-from mien.runtime.tracking import Smoother, Tracker, between
+from mien.runtime.tracking import Smoother, Tracker, between, tracker
 
 Tracked = tuple[Face, int | None]
 Moment = tuple[Frame, list[Tracked]]
@@ -37,14 +37,15 @@ def watch(
     """Every `every`-th frame of a video file or camera, with its faces, between `start` and `end` seconds.
 
     Faces are searched for in every `detect_every`-th of these frames, carried between by interpolation, and numbered
-    by ByteTrack; their probabilities are smoothed with a time constant of `smoothing` seconds. Decoding and detection
-    each run in a thread, a few frames ahead. Raises DataError for a file that is no video.
+    by ByteTrack; their probabilities are smoothed with a time constant of `smoothing` seconds. Without the extra
+    `video`, which has the tracker, each frame is searched and answered alone. Decoding and detection each run in a
+    thread, a few frames ahead. Raises DataError for a file that is no video.
     """
     if not 1 <= detect_every <= MOST_BETWEEN:
         raise UsageError("detect_every is out of range", got=detect_every, allowed=f"1 to {MOST_BETWEEN}")
-    rate = about(source).rate / every / detect_every
+    follower = tracker(about(source).rate / every / detect_every)
     frames = ahead(read(source, every, start, end), size=4)
-    groups = ahead(_tracked(frames, recognizer, Tracker(rate), detect_every), size=2)
+    groups = ahead(_tracked(frames, recognizer, follower, detect_every if follower else 1), size=2)
     smoother = Smoother(smoothing)
     try:
         for group in groups:
@@ -54,7 +55,7 @@ def watch(
 
 
 def _tracked(
-    frames: Generator[Frame, None, None], recognizer: Recognizer, tracker: Tracker, detect_every: int
+    frames: Generator[Frame, None, None], recognizer: Recognizer, tracker: Tracker | None, detect_every: int
 ) -> Generator[list[Moment], None, None]:
     """Frames with their faces, in groups that end before a detection."""
     group: list[Frame] = []
@@ -62,7 +63,7 @@ def _tracked(
 
     def detect(frame: Frame) -> list[Tracked]:
         faces = recognizer.detect(frame.pixels)
-        return list(zip(faces, tracker.update(faces), strict=True))
+        return list(zip(faces, tracker.update(faces) if tracker else [None] * len(faces), strict=True))
 
     try:
         for frame in frames:
@@ -114,9 +115,12 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
     """A function `(time, pixels)` that adds a frame, (H, W, 3) uint8 RGB, to an MP4 file at its own time in seconds.
 
     The first frame gives the size, cut to even numbers, and later ones are resized to it. The file appears when the
-    block ends well; without a frame there is none.
+    block ends well; without a frame there is none. Raises MissingExtra without PyAV.
     """
-    import av
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtra("drawing on a video", "video") from error
 
     with ExitStack() as stack:
         stream: Any = None

@@ -1,0 +1,76 @@
+"""Video files and cameras through OpenCV, which the base install has."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError
+
+Moments = Generator[tuple[float, Callable[[], NDArray[np.uint8]]], None, None]
+
+
+def header(path: Path) -> tuple[int, int, float, float | None]:
+    """Width, height, frames a second, and seconds where they are known; DataError when it is no video."""
+    with _open(path) as video:
+        rate = video.get(cv2.CAP_PROP_FPS) or 25.0
+        count = video.get(cv2.CAP_PROP_FRAME_COUNT)
+        width, height = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        return width, height, rate, count / rate if count > 0 else None
+
+
+def moments(path: Path, start: float) -> Moments:
+    """The frames from the beginning: the time of each, and a function that gives its pixels until the next is asked.
+
+    OpenCV seeks by counting frames, which misses in files of uneven rate: those before `start` are read too.
+    The pixels, (H, W, 3) uint8 RGB, are upright.
+    """
+    with _open(path) as video:
+        step = 1 / (video.get(cv2.CAP_PROP_FPS) or 25.0)
+        time = -step
+        while video.grab():
+            # OpenCV answers 0 for a frame without a time stamp.
+            time = max(time, video.get(cv2.CAP_PROP_POS_MSEC) / 1000 or time + step)
+            yield time, partial(_pixels, video)
+
+
+def camera(number: int) -> Moments:
+    """The frames of a camera, timed by the clock. Raises DataError when no camera has this number."""
+    video = cv2.VideoCapture(number)
+    try:
+        if not video.isOpened():
+            raise DataError(f"no camera answers as number {number}")
+        began = monotonic()
+        while video.grab():
+            yield monotonic() - began, partial(_pixels, video)
+    finally:
+        video.release()
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        # A stream and no name: a name is taken for an address or a pattern, and crashes where it is not UTF-8.
+        with path.open("rb") as stream:
+            video = cv2.VideoCapture(cast(Any, stream), cv2.CAP_FFMPEG, [])
+            try:
+                if not video.isOpened():
+                    raise DataError(f"{path} cannot be opened as a video: OpenCV finds no video stream in it")
+                yield video
+            finally:
+                video.release()
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened as a video: {error.strerror or error}") from error
+
+
+def _pixels(video: Any) -> NDArray[np.uint8]:
+    good, picture = video.retrieve()
+    if not good:
+        raise DataError("a frame of the video cannot be decoded")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

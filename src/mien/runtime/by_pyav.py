@@ -1,0 +1,76 @@
+"""Video files through PyAV, of the extra `video`."""
+
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError
+from mien.runtime.by_opencv import Moments
+
+
+def header(path: Path) -> tuple[int, int, float, float | None]:
+    """Width, height, frames a second, and seconds where they are known; DataError when it is no video."""
+    with _open(path) as container:
+        stream = _stream(container, path)
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        return stream.width, stream.height, rate, container.duration / 1e6 if container.duration else None
+
+
+def moments(path: Path, start: float) -> Moments:
+    """The frames from `start` seconds on or a little before: the time of each, and a function that gives its pixels.
+
+    Broken packets are passed over. The pixels, (H, W, 3) uint8 RGB, are upright.
+    """
+    import av
+
+    with _open(path) as container:
+        stream = _stream(container, path)
+        stream.thread_type = "AUTO"
+        origin = stream.start_time or 0
+        step = 1 / float(stream.average_rate or 25)
+        if start:
+            # Where a container cannot be sought in, frames are read from the beginning and passed over.
+            with suppress(av.error.FFmpegError):
+                container.seek(int(start / stream.time_base) + origin, stream=stream)
+        time = -step
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                frames = packet.decode() if packet is not None else []
+            except av.error.InvalidDataError:
+                continue
+            except av.error.FFmpegError as error:
+                raise DataError(f"{path} breaks off after {max(time, 0):.2f} s: {error.strerror}") from error
+            if packet is None:
+                return
+            for frame in frames:
+                stamp = time + step if frame.pts is None else float((frame.pts - origin) * stream.time_base)
+                # Broken files repeat or turn back their time stamps; an answer's time never goes back.
+                time = max(time, stamp)
+                yield time, partial(_upright, frame)
+
+
+def _open(path: Path) -> Any:
+    import av
+
+    try:
+        return av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"{path} cannot be opened as a video: {error.strerror or error}") from error
+
+
+def _stream(container: Any, path: Path) -> Any:
+    if not container.streams.video:
+        raise DataError(f"{path} has no video stream")
+    return container.streams.video[0]
+
+
+def _upright(frame: Any) -> NDArray[np.uint8]:
+    pixels = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
