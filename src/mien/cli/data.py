@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import pairs
-from mien.errors import DataError
+from mien.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,6 +77,8 @@ def preview(
     from mien.files import replacing
     from mien.imaging.decode import encode_png
 
+    if out.suffix.lower() != ".png":
+        raise UsageError("a contact sheet is a PNG file", got=out, allowed="a name that ends in .png")
     samples = _load(source, root, option)
     found: list[int] = []
     shown = {"show": _boxed(regions, tile, found)} if regions else {}
