@@ -203,3 +203,27 @@ def test_variants_say_when_no_row_is_near_another_class():
 def test_wrong_recipes_are_refused_with_the_nearest_name(recipe, message):
     with pytest.raises(UsageError, match=message):
         parse(recipe)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rotation_range": "many"}, "rotation_range is a number"),
+        ({"shear_range": -3}, "shear_range is a number"),
+        ({"zoom_range": [1]}, "two numbers"),
+        ({"zoom_range": {"low": 1}}, "two numbers"),
+        ({"zoom_range": "wide"}, "two numbers"),
+        ({"horizontal_flip": "maybe"}, "true or false"),
+    ],
+)
+def test_a_step_is_refused_before_it_is_run(options, words):
+    with pytest.raises(UsageError, match=words):
+        parse([{"augment": options}])
+
+
+def test_classes_of_a_step_are_known_by_the_names_people_use():
+    pixels, targets = faces([20, 12, 6])
+    made = balance(pixels, targets, parse([{"oversample": {"classes": "disgusted", "target": 15}}]), labels=LABELS)
+    assert resulting_counts(made, targets) == [20, 15, 6]
+    with pytest.raises(UsageError, match="disgust"):
+        balance(pixels, targets, parse([{"oversample": {"classes": ["disguts"]}}]), labels=LABELS)

@@ -41,7 +41,7 @@ def test_stats_counts_measures_and_lists_what_is_broken(tree: Path) -> None:
     assert result.exit_code == 0
     for words in ("folders: 7 pictures", "sadness", "48 / 48 / 48", "6 grey", "1 missing or unreadable"):
         assert words in result.stdout
-    assert "train/sad/[bold] broken.png: unreadable image" in result.stdout
+    assert "train/sad/[bold] broken.png: not a whole PNG" in result.stdout
 
 
 def test_stats_json_is_one_document(tree: Path) -> None:
@@ -59,6 +59,12 @@ def test_strict_makes_a_broken_picture_an_error_after_the_numbers(tree: Path) ->
     assert "broken.png" in str(result.exception)
     (tree / "train/sad/[bold] broken.png").unlink()
     assert run("stats", "folders", tree, "--strict").exit_code == 0
+
+
+def test_a_sheet_is_a_png_under_a_name_of_one(tree: Path, tmp_path: Path) -> None:
+    refused = run("preview", "folders", tree, "--out", tmp_path / "sheet.jpg").exception
+    assert isinstance(refused, UsageError) and ".png" in str(refused)
+    assert not (tmp_path / "sheet.jpg").exists()
 
 
 def test_many_broken_pictures_are_summed_up(tree: Path) -> None:

@@ -6,6 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -181,6 +182,14 @@ def test_errors_name_the_path_and_the_reason(tmp_path: Path) -> None:
         with pytest.raises(UnreadableImage, match=reason) as caught:
             decode(path)
         assert str(path) in str(caught.value)
+
+
+def test_a_depth_that_cannot_be_shown_is_not_called_damage(tmp_path: Path) -> None:
+    path = tmp_path / "depth.tiff"
+    path.write_bytes(cv2.imencode(".tiff", np.ones((8, 8), np.float32))[1].tobytes())
+    with pytest.raises(UnreadableImage, match="float32") as caught:
+        decode(path)
+    assert str(path) not in caught.value.reason
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions bind")

@@ -426,6 +426,26 @@ def test_wrong_usage_ends_with_two_and_says_what_is_allowed(home: Path) -> None:
     missing = mien("train", "fer2013", "--set", f"data.root={home / 'absent'}", "--out", home / "absent-run", check=1)
     assert "fer2013.csv" in missing.stderr
     assert not (home / "absent-run").exists(), "a run that could not start leaves nothing"
+    assert "as mien train leaves it" in mien("evaluate", home / "absent-run", check=1).stderr
+    assert "as mien train leaves it" in mien("report", home / "absent-run", check=1).stderr
+
+
+def test_a_network_that_cannot_be_had_leaves_no_run_behind(home: Path) -> None:
+    (home / "broken.pt").write_bytes(b"no tensors")
+    for weights, words in (("absent.pt", "no weights at"), ("broken.pt", "not a file of plain tensors")):
+        taken = ["--set", "model.transfer=full", "--set", f"model.weights={home / weights}"]
+        assert words in mien("train", home / "small.yaml", *taken, "--out", home / "unmade", check=1).stderr
+        assert not (home / "unmade").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_told_without_a_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from mien.cli import main; main()", "models", "--json"],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1 and "a disk is full" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_full_disk_leaves_nothing_half_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

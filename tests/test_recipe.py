@@ -38,6 +38,22 @@ def test_wrong_values_name_their_key() -> None:
     assert "transfer: full needs weights" in refusal(model={"transfer": "full"})
     assert "does not read weights" in refusal(model={"weights": "hub"})
     assert "seeds must differ" in refusal(seeds=[1, 1])
+    assert "fit.batch" in refusal(fit={"batch": 1}), "the statistics of one picture are none"
+    assert "did you mean 'resnet50'" in refusal(model={"backbone": "resnt50"})
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        ({"rotation": 5, "rotation_range": 9}, "rotation_range and rotation are the same setting"),
+        ({"brightness": 0.1, "brightness_range": [0.9, 1.1]}, "are the same setting"),
+        ({"flip_horizontal": 0.2, "horizontal_flip": True}, "are the same setting"),
+        ({"horizontal_flip": "maybe"}, "horizontal_flip is true or false"),
+        ({"fill_mode": "wrap"}, "'nearest', 'reflect' or 'constant'"),
+    ],
+)
+def test_names_of_keras_are_not_taken_for_more_than_they_say(augment: dict, words: str) -> None:
+    assert words in refusal(augment=augment)
 
 
 def test_a_chain_without_a_fixed_size_is_refused_before_any_work() -> None:

@@ -267,7 +267,7 @@ def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_t
     assert (tmp_path / "start" / "start-mien-tiny" / "metrics.json").is_file()
     assert document["findings"][0]["what"] == "scratch against transfer"
     assert document["findings"][0]["p"] is not None
-    broken = replay("resnet50-transfer", None, ("leak-free",), "small", tmp_path, (*TINY, "model.backbone=no-such"))
+    broken = replay("resnet50-transfer", None, ("leak-free",), "small", tmp_path, (*TINY, "data.options.no_such=1"))
     assert len(broken["failures"]) == 2
     assert "failed: " in tables.markdown(tables.table(broken))
 

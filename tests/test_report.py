@@ -21,6 +21,7 @@ from mien.errors import RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
+from mien.evaluation.report.figures import curves
 from mien.evaluation.report.gallery import stored
 from mien.labels import LABEL_SETS
 
@@ -272,6 +273,9 @@ def test_the_accuracy_without_twins_stands_beside_the_one_with_them(tmp_path: Pa
 
 
 def test_a_folder_without_test_figures_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="name the folder of a run"):
+        write_run_report(tmp_path)
+    (tmp_path / "recipe.yaml").touch()
     with pytest.raises(RunError, match=r"mien train \S+ --resume"):
         write_run_report(tmp_path)
 
@@ -415,3 +419,8 @@ def test_the_command_compares_runs_and_the_runs_inside_a_folder(tmp_path: Path) 
     assert (tmp_path / "page.html").is_file()
     assert len(document["runs"]) == 3
     assert len(document["tests"]["pairs"]) == 3
+
+
+def test_epochs_are_marked_by_whole_numbers() -> None:
+    drawn = curves({"validation": [0.2, 0.3]}, [0, 1], "accuracy")
+    assert ">1</text>" in drawn and ">0.2</text>" not in drawn

@@ -302,3 +302,28 @@ def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Pa
     with pytest.raises(MienError) as caught:
         load("manifest", path)
     assert words in str(caught.value)
+
+
+def test_people_called_na_and_none_are_people(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label,subject\na.png,happy,NA\nb.png,sad,None\nc.png,sad,\n")
+    assert load("manifest", path).table["subject"].astype(object).where(lambda name: name.notna(), None).tolist() == [
+        "NA",
+        "None",
+        None,
+    ]
+
+
+def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+    Album(tmp_path).picture("happy/a.png", "happiness")
+    try:
+        (tmp_path / "happy" / "caf\udce9.png").touch()
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system takes UTF-8 names only")
+    with pytest.raises(DataError, match=r"not UTF-8[\s\S]*caf\\xe9\.png[\s\S]*rename"):
+        load("folders", tmp_path)
+
+
+def test_a_source_without_options_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="allowed: none"):
+        load("folders", tmp_path, mode="votes")

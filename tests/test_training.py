@@ -2,6 +2,7 @@
 
 import csv
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mien.errors import MienError, RunError, UsageError
+from mien.errors import DataError, MienError, RunError, UsageError
 from mien.imaging.steps import Normalise
 from mien.training.augment import Augment, augment, mix
 from mien.training.backbones import OWN, SHORTCUTS, Model, build, load_weights
 from mien.training.fit import Rows, fit, predict
 from mien.training.module import Fit, channels_first
+from mien.training.saving import save
 
 HALF = Normalise((0.5,), (0.5,))
 QUICK = Fit(epochs=2, batch=16, learning_rate=0.05, ema=0.9, schedule="cosine", precision="float32")
@@ -70,6 +72,23 @@ def test_a_taught_network_answers_as_its_teacher_does_and_not_as_the_labels_say(
     answers = predict(student, validation.pixels, validation.positions, HALF).argmax(1)
     assert (answers == validation.targets.argmax(1)).mean() > 0.95
     assert all(torch.equal(value, kept[name]) for name, value in teacher.state_dict().items())
+
+
+def test_a_fit_that_diverges_ends_at_once_and_says_so(tmp_path: Path) -> None:
+    spec = QUICK.model_copy(update={"epochs": 9, "learning_rate": 1e30, "schedule": "constant", "ema": 0.0})
+    with pytest.raises(RunError, match=r"diverged in epoch \d[\s\S]*lower fit\.learning_rate"):
+        fit(tiny(), stripes(64), stripes(32, 1), spec, Augment(), HALF, tmp_path)
+
+
+def test_tensors_on_a_disk_that_fills_up_leave_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, hard))
+    try:
+        with pytest.raises(DataError, match=r"cannot write .*best\.pt"):
+            save({"weight": torch.zeros(100_000)}, tmp_path / "best.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_early_stopping_ends_a_fit_that_gets_no_better(tmp_path: Path) -> None:
@@ -134,8 +153,9 @@ def test_every_backbone_takes_faces_and_gives_logits(name: str, channels: int) -
 
 
 def test_a_misspelt_backbone_is_told_the_nearest() -> None:
-    with pytest.raises(UsageError, match="resnet50"):
-        build(Model(backbone="resnet_50x"), 1, (48, 48), 7)
+    with pytest.raises(UsageError, match="did you mean 'resnet50'") as refused:
+        Model(backbone="resnet_50x")
+    assert len(str(refused.value)) < 300, "timm's thousand names are no help"
 
 
 def test_frozen_layers_keep_weights_and_statistics(tmp_path: Path) -> None:
@@ -176,8 +196,15 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     torch.save({"weights": os.system}, tmp_path / "evil.pt")
-    with pytest.raises(RunError, match="plain tensors"):
+    with pytest.raises(RunError, match="plain tensors") as refused:
         load_weights(tiny(), tmp_path / "evil.pt")
+    assert "weights_only" not in str(refused.value), "nobody is told to open it all the same"
+
+
+def test_a_broken_safetensors_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.safetensors").write_bytes(b"no")
+    with pytest.raises(RunError, match=r"broken\.safetensors is not a file of plain tensors"):
+        load_weights(tiny(), tmp_path / "broken.safetensors")
 
 
 def test_hub_weights_without_a_network_say_how_to_bring_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

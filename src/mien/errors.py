@@ -43,7 +43,11 @@ class Absent(DataError):
 
 
 class UnreadableImage(DataError):
-    """One picture that cannot be decoded; callers list it and go on unless asked to be strict."""
+    """One picture that cannot be decoded; callers list it, with its `reason`, and go on unless asked to be strict."""
+
+    def __init__(self, reason: str, *, name: str | None = None) -> None:
+        self.reason = reason
+        super().__init__(f"unreadable image {name}: {reason}" if name else reason)
 
 
 class BundleError(MienError):
@@ -78,7 +82,9 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     near = get_close_matches(got, names, n=1)
-    return UsageError(f"unknown {kind}", got=got, allowed=names, then=f"did you mean '{near[0]}'?" if near else None)
+    return UsageError(
+        f"unknown {kind}", got=got, allowed=names or "none", then=f"did you mean '{near[0]}'?" if near else None
+    )
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from mien.files import replacing, write_json, write_text
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
 from mien.recipe import load as load_recipe
-from mien.training.backbones import build
+from mien.training.backbones import build, weights_file
 from mien.training.embedding import fit_triplets
 from mien.training.fit import Progress, Rows, fit, predict
 
@@ -105,8 +105,12 @@ def train(
             write_run_report(folder)
         return folder
     begun = time.perf_counter()
+    if recipe.model.weights not in (None, "hub"):
+        weights_file(Path(recipe.model.weights))
     gathered = gather(recipe, strict, stages, read)
     material = gathered.material
+    # A network that cannot be had must leave no folder behind that looks like a run.
+    fitted = (_embedding if recipe.triplet else _classifier)(recipe, material, folder, stages)
     recipe.save(folder / "recipe.yaml")
     write_json(folder / "environment.json", environment.describe())
     _save_table(folder / "samples.parquet", material.samples.table)
@@ -114,7 +118,7 @@ def train(
     if len(gathered.problems):
         write_text(folder / "problems.csv", gathered.problems.to_csv(index=False))
     ready = time.perf_counter()
-    network = (_embedded if recipe.triplet else _fitted)(recipe, material, folder, stages)
+    network = fitted()
     trained = time.perf_counter()
     opened = ledger.record(folder.parent, gathered.protocol, folder.name)
     figures, predictions = judge(recipe, material, network)
@@ -312,21 +316,22 @@ def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any
     return {"rows": len(kept), "accuracy": statistics.proportion(right, groups=clusters(kept)).as_dict()}
 
 
-def _fitted(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> nn.Module:
+def _classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Callable[[], nn.Module]:
+    """The fit of a classifier, ready to start: its network and its teachers are there."""
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
     network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels), recipe.seeds[0])
-    return fit(
-        network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,
-        recipe.augment, chain.normalise, folder, recipe.seeds[0], stages("train"),
-        [earlier.teacher(Path(run), recipe, material.samples.labels) for run in recipe.fit.teachers],
+    teachers = [earlier.teacher(Path(run), recipe, material.samples.labels) for run in recipe.fit.teachers]
+    return partial(
+        fit, network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,
+        recipe.augment, chain.normalise, folder, recipe.seeds[0], stages("train"), teachers,
     )  # fmt: skip
 
 
-def _embedded(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> nn.Module:
+def _embedding(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Callable[[], nn.Module]:
     assert recipe.triplet is not None
-    return fit_triplets(
-        _rows(material, "train"), _rows(material, "validation"), recipe.triplet,
+    return partial(
+        fit_triplets, _rows(material, "train"), _rows(material, "validation"), recipe.triplet,
         Chain.parse(recipe.chain).normalise, folder, recipe.seeds[0], stages("train"),
     )  # fmt: skip
 

@@ -105,6 +105,15 @@ def digest(*parts: bytes | str) -> str:
     return state.hexdigest()
 
 
+def printable(name: str) -> str:
+    r"""A file name as text that can be written: bytes that are not UTF-8 as escapes.
+
+    >>> printable("caf\udce9.png")
+    'caf\\xe9.png'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     with path.open("rb") as stream:

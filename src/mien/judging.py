@@ -53,8 +53,10 @@ class Finished:
 def finished(folder: Path) -> Finished:
     """Open a finished run. Raises RunError when it is not one, saying how to finish it."""
     if not (folder / "metrics.json").is_file():
+        begun = (folder / "recipe.yaml").is_file()
         raise RunError(
-            f"{folder} is not a finished run", then=f"mien train {folder / 'recipe.yaml'} --out {folder} --resume"
+            f"{folder} is not a finished run",
+            then=f"mien train {folder} --resume" if begun else "name the folder of a run, as mien train leaves it",
         )
     figures = read_json(folder / "metrics.json")
     labels = tuple(figures["test"]["labels"])

@@ -1,5 +1,7 @@
 """The command line: `mien`. Heavy packages are imported inside the commands that need them."""
 
+import errno
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -7,7 +9,7 @@ import typer
 
 from mien import __version__
 from mien.cli import audit, cross, data, models, predict, replay, report, runs
-from mien.errors import MienError, MissingExtra
+from mien.errors import DataError, MienError, MissingExtra
 
 app = typer.Typer(
     name="mien",
@@ -56,6 +58,8 @@ app.add_typer(bundles, name="models")
 
 def main() -> None:
     """Run the command line; errors that a person can act on are printed without a traceback."""
+    # A broken picture is listed by mien, with its name; OpenCV would tell of it beside that, without one.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         app()
     except MienError as error:
@@ -64,6 +68,10 @@ def main() -> None:
         if (missing.name or "mien").partition(".")[0] == "mien":
             raise
         _refuse(MissingExtra(f"this command (it imports {missing.name})", "train"))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _refuse(DataError(f"a disk is full: {error.filename or 'stdout, or the place of temporary files'}"))
     except KeyboardInterrupt:
         print("mien: stopped; what was written is whole, `--resume` goes on", file=sys.stderr)  # noqa: T201
         sys.exit(130)

@@ -80,6 +80,8 @@ def preview(
     from mien.files import replacing
     from mien.imaging.decode import encode_png
 
+    if out.suffix.lower() != ".png":
+        raise UsageError("a contact sheet is a PNG file", got=out, allowed="a name that ends in .png")
     if regions and chain:
         raise UsageError("--regions shows the pictures as they are, --chain what becomes of them", then="give one")
     found: list[int] = []

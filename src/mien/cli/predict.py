@@ -45,10 +45,11 @@ def predict(
 
     Example: mien predict holiday/ clip.mp4 --out faces.jsonl --annotate drawn/
     """
+    from mien.files import printable
     from mien.runtime.predict import VideoOptions
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
-    from mien.runtime.results import document, json_line, printable
+    from mien.runtime.results import document, json_line
     from mien.runtime.sinks import finished, open_sink
 
     if end is not None and end <= start:
@@ -123,7 +124,7 @@ def _progress(
 
 def _print(result: "Result") -> None:
     """A line a face, for people."""
-    from mien.runtime.results import printable
+    from mien.files import printable
 
     source = printable(result.source)
     place = f"{source} {result.time:.2f} s" if hasattr(result, "time") else source

@@ -21,7 +21,7 @@ _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
 ]
 _Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
-_Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable picture.")]
+_Strict = Annotated[bool, typer.Option("--strict", help="Stop when a picture cannot be read.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 

@@ -176,7 +176,7 @@ def _picture(samples: Samples, chain: Chain, image: str) -> tuple[Image | None, 
     try:
         decoded = samples.reader.read(image)
     except UnreadableImage as error:
-        return None, Row(image, reason=error.what)
+        return None, Row(image, reason=error.reason)
     name = pixel_digest(decoded)
     try:
         outcome = chain.run(decoded)

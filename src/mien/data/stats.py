@@ -83,7 +83,7 @@ def _read_all(
         try:
             return samples.reader.read(image).shape
         except UnreadableImage as error:
-            return Problem(image, error.what)
+            return Problem(image, error.reason)
 
     shapes, problems = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:

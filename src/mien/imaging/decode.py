@@ -26,21 +26,18 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     data = source if isinstance(source, bytes) else _bytes(source, 8 * max_pixels)
     if not data:
-        raise UnreadableImage(f"unreadable image {name}: the file is empty")
+        raise UnreadableImage("the file is empty", name=name)
     header = read_header(data)
     if header is None:
-        raise UnreadableImage(f"unreadable image {name}: not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header")
+        raise UnreadableImage("not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header", name=name)
     if header.height * header.width > max_pixels:
-        raise UnreadableImage(
-            f"unreadable image {name}: too large to decode",
-            got=f"{header.width} x {header.height} pixels",
-            allowed=f"{max_pixels:,} pixels",
-        )
+        size = f"{header.width} x {header.height} pixels, {max_pixels:,} are allowed"
+        raise UnreadableImage(f"too large to decode: {size}", name=name)
     if not header.complete:
-        raise UnreadableImage(f"unreadable image {name}: truncated, the end of the file is missing")
-    pixels = _pixels(data, header)
+        raise UnreadableImage("truncated, the end of the file is missing", name=name)
+    pixels = _pixels(data, header, name)
     if pixels is None:
-        raise UnreadableImage(f"unreadable image {name}: the data is damaged or truncated")
+        raise UnreadableImage("the data is damaged or truncated", name=name)
     return pixels
 
 
@@ -65,19 +62,21 @@ def _bytes(path: Path, limit: int) -> bytes:
             # No more than the file has: Python sets aside all that is asked for before it reads.
             data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     except OSError as error:
-        raise UnreadableImage(f"unreadable image {path}: {error.strerror or error}") from error
+        raise UnreadableImage(error.strerror or str(error), name=str(path)) from error
     if len(data) > limit:
-        raise UnreadableImage(f"unreadable image {path}: too large to read", allowed=f"{limit:,} bytes")
+        raise UnreadableImage(f"too large to read: {limit:,} bytes are allowed", name=str(path))
     return data
 
 
-def _pixels(data: bytes, header: Header) -> NDArray[np.uint8] | None:
+def _pixels(data: bytes, header: Header, name: str) -> NDArray[np.uint8] | None:
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED if header.alpha else _ORIENTED)
     except cv2.error:
         return None
-    if found is None or found.dtype not in (np.uint8, np.uint16):
+    if found is None:
         return None
+    if found.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImage(f"its pixels are {found.dtype}, and 8 or 16 bits are allowed", name=name)
     shallow = (found if found.dtype == np.uint8 else np.round(found / np.float32(257))).astype(np.uint8, copy=False)
     if shallow.ndim == 2:
         return shallow

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError, MienError
-from mien.files import digest, replacing, write_text
+from mien.files import digest, printable, replacing, write_text
 from mien.imaging.decode import decode, encode_jpeg
 from mien.imaging.operations import resize
 from mien.runtime.annotate import annotate
 from mien.runtime.collect import Item
 from mien.runtime.frames import about
 from mien.runtime.recognizer import Recognizer
-from mien.runtime.results import FrameResult, PictureResult, Result, printable, reason
+from mien.runtime.results import FrameResult, PictureResult, Result, reason
 from mien.runtime.timeline import Timeline
 from mien.runtime.video import watch, writing
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mien.files import printable
+
 Box = tuple[float, float, float, float]
 
 
@@ -63,15 +65,6 @@ def reason(error: Exception, source: str) -> str:
     """An error as one line that names its source."""
     text = "; ".join(" ".join(line.split()) for line in str(error).splitlines())
     return text if source in text else f"{source}: {text}"
-
-
-def printable(name: str) -> str:
-    r"""A file name as text that can be written: bytes that are not UTF-8 as escapes.
-
-    >>> printable("caf\udce9.png")
-    'caf\\xe9.png'
-    """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def json_line(value: Any) -> str:

@@ -51,14 +51,20 @@ class Augment(BaseModel):
             "rotation_range": "rotation", "width_shift_range": "shift_x", "height_shift_range": "shift_y",
             "shear_range": "shear", "zoom_range": "zoom", "fill_mode": "fill",
         }  # fmt: skip
+        flips = {"horizontal_flip": "flip_horizontal", "vertical_flip": "flip_vertical"}
+        for theirs, ours in (names | {"brightness_range": "brightness"} | flips).items():
+            if theirs in given and ours in given:
+                raise ValueError(f"{theirs} and {ours} are the same setting: give one of them")
         named = {names.get(key, key): value for key, value in given.items()}
         if isinstance(named.get("zoom"), list | tuple):
             named["zoom"] = _around_one("zoom_range", named["zoom"])
         if "brightness_range" in named:
             named["brightness"] = _around_one("brightness_range", named.pop("brightness_range"))
-        for theirs, ours in (("horizontal_flip", "flip_horizontal"), ("vertical_flip", "flip_vertical")):
+        for theirs, ours in flips.items():
             if theirs in named:
-                named[ours] = 0.5 if named.pop(theirs) else 0.0
+                if not isinstance(asked := named.pop(theirs), bool):
+                    raise ValueError(f"{theirs} is true or false, given: {asked}; {ours} takes a chance")
+                named[ours] = 0.5 if asked else 0.0
         return named
 
     @property

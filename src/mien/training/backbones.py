@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from mien.errors import MienError, RunError, UsageError, unknown
+from mien.errors import MienError, RunError, UsageError
 from mien.training.small import MienSmall
 
 OWN: Mapping[str, Callable[[int], nn.Module]] = {
@@ -36,6 +37,7 @@ class Model(BaseModel):
 
     `backbone` is `mien-small`, `mien-tiny`, a shortcut (vgg16, vgg19, resnet50, mobilenetv3-large) or any name of timm.
     `head` lists the widths of hidden layers before the output, each followed by ReLU and `dropout`.
+    Raises UsageError for a backbone that nobody knows.
     `transfer`: `scratch` starts at random; the others start from `weights` and train everything (`full`), all but the
     first `freeze` share of the backbone's parameters (`partial`), or the head alone (`frozen`); a frozen layer's
     batch-norm statistics stay too. `weights` is `hub` (timm's ImageNet weights), a file (.safetensors, .pt, .pth,
@@ -53,6 +55,13 @@ class Model(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> "Model":
+        if self.backbone not in {**OWN, **SHORTCUTS} and not timm.is_model(self.backbone):
+            known = dict.fromkeys([*OWN, *SHORTCUTS, *timm.list_models()])
+            near = get_close_matches(self.backbone, known, n=3)
+            raise UsageError(
+                "unknown backbone", got=self.backbone, allowed=[*OWN, *SHORTCUTS, "any model name of timm"],
+                then=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
+            )  # fmt: skip
         if self.transfer == "scratch" and self.weights:
             raise ValueError("transfer: scratch does not read weights; set transfer to full, partial or frozen")
         if self.transfer != "scratch" and not self.weights:
@@ -91,8 +100,7 @@ class Classifier(nn.Module):
 def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed: int = 0) -> Classifier:
     """The network of a recipe, its weights loaded and its frozen part frozen; what starts at random follows `seed`.
 
-    Raises UsageError for a name that timm does not know or a size the backbone cannot take, and MienError when weights
-    cannot be had.
+    Raises UsageError for a size the backbone cannot take, and MienError when weights cannot be had.
     """
     torch.manual_seed(seed)
     backbone = _backbone(spec, channels, size)
@@ -126,7 +134,7 @@ def load_weights(network: Classifier, source: Path) -> None:
     grey spread for colour ones, and position embeddings are resampled, as timm does; a classifier head for other labels
     is left at its start. Raises RunError when something of the backbone would stay random.
     """
-    state = _tensors(_weights_file(source))
+    state = _tensors(weights_file(source))
     own = network.state_dict()
     given = max(
         ({prefix + name: value for name, value in state.items()} for prefix in ("", "backbone.")),
@@ -165,8 +173,6 @@ def _backbone(spec: Model, channels: int, size: tuple[int, int]) -> nn.Module:
             raise UsageError(f"no hub has weights of {spec.backbone}", then="name a file or an earlier run as weights")
         return OWN[spec.backbone](channels)
     name = SHORTCUTS.get(spec.backbone, spec.backbone)
-    if not timm.is_model(name):
-        raise unknown("backbone", spec.backbone, [*OWN, *SHORTCUTS, *timm.list_models()])
     trunk = _created(name, channels, size, pretrained=spec.weights == "hub")
     if isinstance(trunk, timm.models.VGG):
         trunk.add_module("pre_logits", nn.Identity())
@@ -192,7 +198,8 @@ def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) 
         ) from reason
 
 
-def _weights_file(source: Path) -> Path:
+def weights_file(source: Path) -> Path:
+    """The file that `model.weights` means, a run's best network for a run folder. Raises RunError when it is absent."""
     if source.is_dir():
         trained_state(source)
         return source / "checkpoints" / "best.pt"
@@ -202,12 +209,17 @@ def _weights_file(source: Path) -> Path:
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:
-    if file.suffix == ".safetensors":
-        return load_file(file)
     try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as reason:
-        raise RunError(f"{file} is not a file of plain tensors: {reason}") from reason
+        # What torch says at this point advises to run whatever is in the file: that is not passed on.
+        raise RunError(
+            f"{file} is not a file of plain tensors ({type(reason).__name__})",
+            allowed=".safetensors, or a state dict as torch.save(network.state_dict(), file) writes it",
+            then="bring the state dict alone: nothing else in such a file is ever run",
+        ) from reason
     for key in ("state_dict", "model", "params_ema"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.evaluation.embeddings import linear_head, nearest_centroid
-from mien.files import replacing
 from mien.imaging.steps import Normalise
 from mien.training.facenet import FaceNet, classifier
 from mien.training.fit import Progress, Rows, predict
 from mien.training.metric_learning import TripletSpec, fit_embedding
+from mien.training.saving import save
 
 
 class Neighbours(nn.Module):
@@ -58,8 +58,7 @@ def fit_triplets(
     fitted = fit_embedding(pixels, targets, *watched, spec, seed, progress, folder, device)
     vectors = predict(fitted.network, train.pixels, train.positions, normalise)
     network = _read_out(fitted.network, vectors, targets, train.targets.shape[1], spec)
-    with replacing(folder / "checkpoints" / "best.pt") as beside:
-        torch.save(network.state_dict(), beside)
+    save(network.state_dict(), folder / "checkpoints" / "best.pt")
     return network.eval()
 
 

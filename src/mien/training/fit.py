@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +22,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from mien.data.balance import class_weights
+from mien.errors import RunError
 from mien.files import replacing, write_text
 from mien.imaging.steps import Normalise
 from mien.training.augment import Augment
 from mien.training.backbones import Classifier
 from mien.training.module import Fit, Module, channels_first
+from mien.training.saving import save
 
 Progress = Callable[[int, int], None]
 Precision = Literal["bf16-mixed", "32-true"]
@@ -59,6 +62,7 @@ def fit(
 
     Writes `history.csv`, `checkpoints/last.ckpt` (everything needed to go on) and `checkpoints/best.pt` (tensors only)
     below `folder`, and goes on from `last.ckpt` when it is there, in the precision it began with.
+    Raises RunError when the loss is no longer finite, DataError when the disk is full.
     """
     lightning.seed_everything(seed, verbose=False)
     last, ended = folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "ended"
@@ -185,8 +189,7 @@ class _Whole(TorchCheckpointIO):
     """Checkpoints that are written beside their place and renamed: a kill leaves the earlier one."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        with replacing(Path(path)) as beside, beside.open("wb") as stream:
-            torch.save(checkpoint, stream)
+        save(checkpoint, Path(path))
 
 
 class _Keeper(Callback):
@@ -222,11 +225,16 @@ class _Keeper(Callback):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(time.perf_counter() - self.begun, 3),
         }
+        if not (math.isfinite(row["train_loss"]) and math.isfinite(row["val_loss"])):
+            raise RunError(
+                f"the fit diverged in epoch {trainer.current_epoch}: its loss is no longer a finite number",
+                got=f"fit.learning_rate: {self.spec.learning_rate}",
+                then="lower fit.learning_rate, and choose another --out",
+            )
         value, earlier = row[f"val_{self.spec.monitor}"], [r[f"val_{self.spec.monitor}"] for r in self.rows]
         best = max if self.spec.monitor == "accuracy" else min
         if not earlier or (value != best(earlier) and best(value, *earlier) == value):
-            with replacing(self.folder / "checkpoints" / "best.pt") as beside, beside.open("wb") as stream:
-                torch.save(module.evaluated.state_dict(), stream)
+            save(module.evaluated.state_dict(), self.folder / "checkpoints" / "best.pt")
         self.rows.append(row)
         with replacing(self.folder / "history.csv") as beside, beside.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, row)

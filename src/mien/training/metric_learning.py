@@ -18,8 +18,9 @@ from torch import Tensor
 
 from mien.errors import DataError
 from mien.evaluation.embeddings import nearest_centroid
-from mien.files import replacing, write_text
+from mien.files import write_text
 from mien.training.facenet import FaceNet
+from mien.training.saving import save
 
 Progress = Callable[[int, int], None]
 Mining = Literal["batch-hard", "semi-hard"]
@@ -220,8 +221,7 @@ class _Watch:
         if not self._rows or accuracy > max(row["val_accuracy"] for row in self._rows):
             self.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
             if self.folder:
-                with replacing(self.folder / "checkpoints" / "best.pt") as beside:
-                    torch.save(self.best, beside)
+                save(self.best, self.folder / "checkpoints" / "best.pt")
         losses, mined = zip(*self._noted, strict=True)
         self._noted = []
         self._rows.append(

@@ -33,7 +33,7 @@ class Fit(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Positive = 30
-    batch: Positive = 128
+    batch: Annotated[int, Field(gt=1)] = 128
     optimiser: Literal["adam", "adamw", "sgd", "rmsprop"] = "sgd"
     learning_rate: float = Field(0.06, gt=0)
     weight_decay: float = Field(5e-4, ge=0)

@@ -1,6 +1,7 @@
 """Balancing the classes of training rows: more rows, fewer rows, or weights; made rows remember their parents."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from mien.data.balance.geometry import moved
 from mien.data.balance.smote import smote
 from mien.data.balance.steps import STEPS, Augment, Smote, Step, Undersample, parse
-from mien.errors import DataError, unknown
+from mien.errors import DataError, UsageError, unknown
+from mien.labels import canonical
 
 __all__ = ["Balanced", "Step", "balance", "class_weights", "parse"]
 
@@ -117,10 +119,14 @@ def _wished(step: Step, counts: Positions, names: list[str]) -> dict[int, int]:
     """The count asked of each class that the step concerns."""
     index = {name: i for i, name in enumerate(names)}
 
-    def position(name: object) -> int:
-        if str(name) not in index:
-            raise unknown("class in a balancing step", str(name), names)
-        return index[str(name)]
+    def position(given: object) -> int:
+        name = str(given)
+        if name not in index:
+            with suppress(UsageError):
+                name = canonical(name)
+        if name not in index:
+            raise unknown("class in a balancing step", str(given), names)
+        return index[name]
 
     present = np.flatnonzero(counts)
     smallest, largest = present[counts[present].argmin()], present[counts[present].argmax()]

@@ -1,8 +1,9 @@
 """The steps of balancing as values, and their form in a recipe."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 from mien.errors import UsageError, unknown
 
@@ -92,10 +93,16 @@ class Augment(Step):
         super().__post_init__()
         if self.fill_mode not in get_args(FillMode):
             raise unknown("fill mode", str(self.fill_mode), get_args(FillMode))
+        for name in ("rotation_range", "width_shift_range", "height_shift_range", "shear_range"):
+            if not _is_amount(getattr(self, name)):
+                raise UsageError(f"{name} is a number, 0 or more", got=getattr(self, name))
+        for name in ("horizontal_flip", "vertical_flip"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} is true or false", got=getattr(self, name))
         given = self.zoom_range
-        low, high = (1 - given, 1 + given) if isinstance(given, int | float) else given
+        low, high = (1 - given, 1 + given) if _is_amount(given) else _two(given)
         if not 0 < low <= high:
-            raise UsageError("zoom_range must be below 1, or two numbers above 0, the lower first", got=given)
+            raise UsageError("zoom_range is a number below 1, or two numbers above 0, the lower first", got=given)
         object.__setattr__(self, "zooms", (float(low), float(high)))
 
 
@@ -131,6 +138,17 @@ def _step(item: str | Mapping[str, Any]) -> Step:
         if option not in known:
             raise unknown(f"option of balancing step {name}", str(option), known)
     return STEPS[name](**(options or {}))
+
+
+def _two(given: Any) -> tuple[float, float]:
+    """Two amounts, or two zeros where that is not what was given."""
+    if isinstance(given, list | tuple) and len(given) == 2 and all(map(_is_amount, given)):
+        return given[0], given[1]
+    return 0, 0
+
+
+def _is_amount(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _is_count(value: object) -> bool:

@@ -43,12 +43,17 @@ def load(root: Path) -> Samples:
 def _read(path: Path) -> pd.DataFrame:
     """The file's columns as strings, blank ones missing."""
     try:
-        rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     except (ValueError, OSError) as error:
         raise DataError(f"{path} is not a readable manifest", got=str(error)) from None
     rows.columns = [str(name).strip().lower() for name in rows.columns]
     text = rows.astype("string").apply(lambda column: column.str.strip())
     return text.mask(text == "")
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    # NA is a person of JAFFE, and None or null may be one: only an empty field names nobody.
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _splits(split: pd.Series, path: Path) -> pd.Series:

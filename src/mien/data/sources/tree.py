@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mien.errors import Absent, DataError, UsageError
+from mien.files import printable
 from mien.labels import canonical_all
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
@@ -24,12 +25,20 @@ def folders(folder: Path) -> list[str]:
 
 
 def pictures(folder: Path) -> list[str]:
-    """Picture files at any depth below `folder` as paths below it with forward slashes, sorted."""
+    """Picture files at any depth below `folder` as paths below it with forward slashes, sorted.
+
+    Raises DataError for names that are not UTF-8: no table could hold them.
+    """
     found = []
     for base, inner, names in os.walk(folder):
         inner[:] = [name for name in inner if not name.startswith((".", "__"))]
         below = Path(base).relative_to(folder)
         found += [(below / n).as_posix() for n in names if _is_picture(n)]
+    if strange := [name for name in found if name != printable(name)]:
+        raise DataError(
+            "file names that are not UTF-8", got=[f"{folder}/{printable(name)}" for name in strange[:5]],
+            then="rename these files",
+        )  # fmt: skip
     return sorted(found)
 
 

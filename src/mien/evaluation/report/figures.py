@@ -29,7 +29,7 @@ def curves(series: Mapping[str, Sequence[float]], epochs: Sequence[float], name:
     low = min(finite) if as_share else min(0.0, *finite)
     span = (max(finite) - low) or 1
     plot = Plot((min(epochs), max(max(epochs), min(epochs) + 1)), (max(0.0, low - 0.05 * span), low + 1.08 * span))
-    plot.axes("epoch", name, lambda v: f"{v:g}", percent if as_share else lambda v: f"{v:g}")
+    plot.axes("epoch", name, lambda v: f"{v:g}", percent if as_share else lambda v: f"{v:g}", whole=True)
     if best is not None:
         plot.line([(best, plot.y_range[0]), (best, plot.y_range[1])], "ideal")
     for index, values in enumerate(series.values(), start=1):

@@ -55,7 +55,9 @@ def read_run(folder: Path) -> Run:
             "the run has no test figures to report",
             got=folder,
             allowed="a run folder whose metrics.json has a 'test' entry",
-            then=f"finish it with: mien train {folder} --resume",
+            then=f"finish it with: mien train {folder} --resume"
+            if (folder / "recipe.yaml").is_file()
+            else "name the folder of a run, as mien train leaves it",
         )
     recipe = folder / "recipe.yaml"
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""

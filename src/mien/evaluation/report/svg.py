@@ -45,14 +45,22 @@ class Plot:
         """Values to vertical pixels, upwards."""
         return Scale(*self.y_range, self.height - self.margins[2], self.margins[0])
 
-    def axes(self, x_name: str, y_name: str, x_form: Callable[[float], str], y_form: Callable[[float], str]) -> None:
-        """Grid lines, tick labels and axis names."""
+    def axes(
+        self,
+        x_name: str,
+        y_name: str,
+        x_form: Callable[[float], str],
+        y_form: Callable[[float], str],
+        whole: bool = False,
+    ) -> None:
+        """Grid lines, tick labels and axis names; `whole` labels the whole numbers of the x axis only."""
         x, y = self.x, self.y
         for value in ticks(*self.y_range):
             self.line([(self.x_range[0], value), (self.x_range[1], value)], "grid")
             self.marks.append(text(x.start - 6, y(value) + 4, y_form(value), "tick end"))
         for value in ticks(*self.x_range):
-            self.marks.append(text(x(value), y.start + 16, x_form(value), "tick mid"))
+            if not whole or value == round(value):
+                self.marks.append(text(x(value), y.start + 16, x_form(value), "tick mid"))
         self.line([(self.x_range[0], self.y_range[0]), (self.x_range[1], self.y_range[0])], "axis")
         self.marks.append(text((x.start + x.end) / 2, self.height - 6, x_name, "name mid"))
         middle = (y.start + y.end) / 2
