@@ -140,7 +140,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     Raises AuditBlocked when the audit stops the run.
     """
     if recipe.protocol:
-        hold(recipe.protocol, Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec))
+        used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
+        hold(recipe.protocol, used, recipe.data.narrowed)
     samples = read(recipe.data)
     if recipe.fit.soft_labels and samples.votes is None:
         raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
