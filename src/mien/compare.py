@@ -1,5 +1,6 @@
 """Several runs as one comparison: recipes side by side, or a grid that spans them; only missing cells are run."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.data.prepare import prepare
 from mien.data.samples import Samples
-from mien.errors import AuditBlocked, UsageError
+from mien.errors import AuditBlocked, MienError, UsageError
 from mien.evaluation.report import changed_rows, write_comparison_report
 from mien.evaluation.report.comparison import ranked, read_arms
 from mien.evaluation.report.folder import read_run, runs_in
@@ -99,7 +100,8 @@ def _not_of_a_grid(content: Mapping[str, Any]) -> list[str]:
 def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Compared:
     """Run the cells that are missing below `folder`, one after the other, and write `comparison.html` over all.
 
-    A cell that fails is reported at the end and the others go on. A dataset that cells share is read once.
+    A cell that fails is reported at the end and the others go on; what fails by a fault of the program is logged with
+    its traceback. A dataset that cells share is read once.
     """
     remembered: dict[str, Samples] = {}
 
@@ -125,6 +127,8 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
             )
         except Exception as failure:
             failures[name] = f"{type(failure).__name__}: {failure}"
+            if not isinstance(failure, MienError):
+                logging.getLogger("mien").exception("%s failed by a fault of the program", name)
             blocked = blocked or isinstance(failure, AuditBlocked)
     places = {cell.recipe.name: dict(cell.place) for cell in wanted}
     write_json(folder / "comparison.json", {"cells": places, "failures": failures})
