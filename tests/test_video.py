@@ -2,13 +2,13 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from itertools import cycle, islice
 
 import cv2
 import numpy as np
 import pytest
 import tiny
+from conftest import no_thread_stays
 
 from mien.errors import DataError, UsageError
 from mien.imaging.decode import decode
@@ -149,10 +149,8 @@ def test_files_that_are_no_video_say_why(tmp_path, recognizer, steady, kind):
     elif kind != "absent":
         data = {"empty": b"", "text": b"hello " * 99, "half": steady.read_bytes()[:1500]}[kind]
         path.write_bytes(data)
-    before = threading.active_count()
-    with pytest.raises(DataError, match=reason):
+    with no_thread_stays(), pytest.raises(DataError, match=reason):
         results(path, recognizer)
-    assert threading.active_count() == before
 
 
 def test_a_broken_stretch_is_passed_over(tmp_path, steady):
@@ -271,11 +269,10 @@ def test_smoothing_calms_the_probabilities(steady, bundle):
 
 
 def test_leaving_early_ends_the_threads(steady, recognizer):
-    before = threading.active_count()
-    moments = watch(steady, recognizer)
-    next(moments)
-    moments.close()
-    assert threading.active_count() == before
+    with no_thread_stays():
+        moments = watch(steady, recognizer)
+        next(moments)
+        moments.close()
 
 
 def test_an_error_in_a_thread_reaches_the_caller(steady, bundle):
