@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mien.cli.models import models, pull
 from mien.cli.predict import predict
-from mien.errors import MienError, UsageError
+from mien.errors import DataError, MienError, UsageError
 from mien.imaging.decode import decode, encode_png
 
 DRAW = np.random.default_rng(3)
@@ -90,6 +90,12 @@ def test_an_existing_output_is_not_overwritten(run, folder, tmp_path):
     with pytest.raises(UsageError, match="already there"):
         run(folder, "--out", tmp_path / "o.csv")
     assert (tmp_path / "o.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_an_output_that_cannot_be_written_is_told(run, folder, suffix):
+    with pytest.raises(DataError, match=r"cannot write .*a\.png"):
+        run(folder / "b.png", "--out", folder / "a.png" / f"o.{suffix}")
 
 
 @pytest.mark.parametrize("kept", range(5))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mien.errors import DataError, MissingExtra, UsageError, unknown
-from mien.files import replacing
+from mien.files import replacing, told
 from mien.runtime.results import Result, columns, document, json_line, rows
 
 Write = Callable[[Result], None]
@@ -78,9 +78,10 @@ def _lines(stream: TextIO) -> Iterator[Write]:
 
 @contextmanager
 def _jsonl(path: Path, labels: Sequence[str]) -> Iterator[Write]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream, _lines(stream) as write:
-        yield write
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream, _lines(stream) as write:
+            yield write
 
 
 @contextmanager
