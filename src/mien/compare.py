@@ -13,15 +13,14 @@ import yaml
 from numpy.typing import NDArray
 
 from mien.data.prepare import prepare
-from mien.data.samples import Samples
 from mien.errors import AuditBlocked, MienError, UsageError
 from mien.evaluation.report import changed_rows, write_comparison_report
 from mien.evaluation.report.comparison import ranked, read_arms
 from mien.evaluation.report.folder import read_run, runs_in
-from mien.experiment import Read, Stages, read, silent, train
+from mien.experiment import Read, Stages, read, remembering, silent, train
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
-from mien.recipe import Data, Recipe, changed, load, locate, parse
+from mien.recipe import Recipe, changed, load, locate, parse
 from mien.training.fit import Progress
 
 
@@ -103,15 +102,7 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
     A cell that fails is reported at the end and the others go on; what fails by a fault of the program is logged with
     its traceback. A dataset that cells share is read once.
     """
-    remembered: dict[str, Samples] = {}
-
-    def read_once(data: Data) -> Samples:
-        key = data.model_dump_json()
-        if key not in remembered:
-            remembered.clear()
-            remembered[key] = read(data)
-        return remembered[key]
-
+    read_once = remembering(read)
     names = [cell.recipe.name for cell in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))
