@@ -9,7 +9,7 @@ demo: $(STAMP)
 	.venv/bin/mien demo
 
 test: $(STAMP)
-	$(PYTHON) -m pytest -n 2 --dist worksteal
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	.venv/bin/ruff check .

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from mien import experiment
 from mien.cli import app
 from mien.errors import MienError
 from mien.evaluation import ledger
 from mien.judging import finished, rows_of
+from mien.recipe import Data
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 
@@ -61,7 +62,6 @@ def mien(*words: object, check: int = 0) -> Said:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
-    os.environ["MIEN_CACHE"] = str(folder / "cache")
     (folder / "small.yaml").write_text(RECIPE)
     return folder
 
@@ -112,10 +112,18 @@ def test_people_of_the_synthetic_faces_stay_on_one_side(run: Path) -> None:
     assert (samples.groupby("subject")["split"].nunique() == 1).all()
 
 
+def test_rows_are_read_once_by_runs_that_share_them() -> None:
+    asked: list[Data] = []
+    read = experiment.remembering(lambda data: asked.append(data) or data.source)  # type: ignore[arg-type, return-value]
+    whole, few = Data(source="synthetic"), Data(source="synthetic", limit=3)
+    for data in (whole, whole, few, few, whole):
+        read(data)
+    assert asked == [whole, few, whole]
+
+
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:
-    opened = metrics(run)["opened"]
-    again = json.loads(mien("evaluate", run, "--json").stdout)
-    assert again["opened"] == opened + 1
+    first, again = (json.loads(mien("evaluate", run, "--json").stdout) for _ in range(2))
+    assert metrics(run)["opened"] < first["opened"] == again["opened"] - 1
     assert again["figures"]["metrics"]["accuracy"]["value"] == pytest.approx(
         metrics(run)["test"]["metrics"]["accuracy"]["value"]
     )
@@ -143,6 +151,7 @@ def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:
 
 
 def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    experiment._say_once.cache_clear()
     data = tree(home / "twins")
     (data / "test" / "sad" / "0.png").write_bytes((data / "train" / "sad" / "0.png").read_bytes())
     words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}", "--set", "fit.epochs=1"]
@@ -157,11 +166,20 @@ def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pyte
     assert not [note for note in metrics(home / "without-twins")["notes"] if note.startswith("exact-twins")]
 
 
-def test_a_run_on_other_data_is_not_gone_on_with(home: Path) -> None:
-    words = ["train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "with-twins-moved", "--set"]
+def test_a_run_on_other_data_is_not_gone_on_with(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = ["train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "on-here", "--set"]
     mien(*words, f"data={{source: folders, root: {tree(home / 'here')}}}")
     said = mien(*words, f"data={{source: folders, root: {tree(home / 'there')}}}", "--resume", check=1).stderr
     assert "other data" in said and str(home / "there") in said
+    mien("evaluate", home / "on-here")
+    assert "have changed since" not in caplog.text
+    picture = home / "here" / "test" / "sad" / "0.png"
+    cv2.imwrite(str(picture), np.eye(24, dtype=np.uint8) * 255)
+    mien("evaluate", home / "on-here")
+    assert "1 of the 24 pictures" in caplog.text and "have changed since" in caplog.text
+    picture.unlink()
+    gone = mien("evaluate", home / "on-here", check=1).stderr
+    assert "1 of the 24 pictures" in gone and str(home / "here") in gone
 
 
 def test_strict_lets_a_run_start_that_drops_the_twins_itself(home: Path) -> None:
@@ -194,22 +212,29 @@ def test_a_finished_run_is_not_trained_again_and_not_overwritten(home: Path, run
     assert (run / "metrics.json").stat().st_mtime_ns == before
 
 
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mien.experiment import train
+from mien.recipe import load
+
+def stages(name):
+    def progress(done, total):
+        if name == "train" and done > total // 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return progress
+
+train(load(Path(sys.argv[1]), sys.argv[3:]), Path(sys.argv[2]), stages=stages)
+"""
+
+
 def test_a_killed_run_resumes_to_the_figures_of_an_uninterrupted_one(home: Path) -> None:
     # Two runs may find different precisions the faster one.
-    words = ["train", home / "small.yaml", "--set", "fit.epochs=12", "--set", "fit.precision=float32", "--out"]
-    killed = home / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from mien.cli import main; main()", *map(str, [*words, killed])],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 300
-    while (
-        not (killed / "checkpoints" / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline
-    ):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    changes, killed = ["fit.epochs=4", "fit.precision=float32"], home / "killed"
+    done = subprocess.run([sys.executable, "-c", _KILLED, home / "small.yaml", killed, *changes])
+    assert done.returncode == -signal.SIGKILL
     assert (killed / "checkpoints" / "last.ckpt").is_file() and not (killed / "metrics.json").is_file()
+    words = ["train", home / "small.yaml", *(word for change in changes for word in ("--set", change)), "--out"]
     mien(*words, killed, "--resume")
     mien(*words, home / "whole")
     assert metrics(killed)["test"] == metrics(home / "whole")["test"]
@@ -318,6 +343,8 @@ def test_the_name_of_a_protocol_is_not_lent_to_another_split(home: Path) -> None
     words = ["train", home / "small.yaml", "--set", f"protocol={lab}", "--set", "fit.epochs=1"]
     said = mien(*words, "--set", "split.method=stratified", "--out", home / "lent", check=2).stderr
     assert "split.method: stratified" in said and "split.method: grouped-kfold" in said
+    fewer = ["--set", "split.method=grouped-kfold", "--set", "data.limit=120", "--out", home / "lent"]
+    assert "data.limit: 120" in mien(*words, *fewer, check=2).stderr
     mien(*words, "--set", "split.method=grouped-kfold", "--set", "split.fold=3", "--out", home / "lab")
     assert metrics(home / "lab")["protocol"]["name"] == "lab"
 
@@ -475,9 +502,10 @@ def test_a_disk_that_fills_up_during_a_run_is_told_with_the_file(
     assert not [path for path in (home / f"full-{file}").rglob("*") if path.name.startswith(".")]
 
 
-def test_a_place_that_cannot_be_written_to_is_told(home: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_told(home: Path, run: Path) -> None:
     said = mien("train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "small.yaml" / "run", check=1)
     assert "cannot write" in said.stderr and "small.yaml/run" in said.stderr
+    assert f"cannot write {home}: Is a directory" in mien("report", run, "--out", home, check=1).stderr
 
 
 @pytest.mark.parametrize("asked", ["--robustness", "--explain"])

@@ -92,6 +92,12 @@ def test_an_existing_output_is_not_overwritten(run, folder, tmp_path):
     assert (tmp_path / "o.csv").read_text() == "mine"
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_an_output_that_cannot_be_written_is_told(run, folder, suffix):
+    with pytest.raises(DataError, match=r"cannot write .*a\.png"):
+        run(folder / "b.png", "--out", folder / "a.png" / f"o.{suffix}")
+
+
 @pytest.mark.parametrize("kept", range(5))
 @pytest.mark.parametrize("torn", ["", '{"source": "half a li'])
 def test_resume_ends_as_if_never_interrupted(run, folder, tmp_path, kept, torn):

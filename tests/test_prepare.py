@@ -46,6 +46,7 @@ def test_rows_are_what_the_chain_makes_of_each_picture_in_order(pictures, tmp_pa
         decoded = pictures.reader.read(image)
         np.testing.assert_array_equal(prepared.pixels[row], CHAIN.run(decoded).pixels)
         assert prepared.digests[row] == pixel_digest(decoded)
+        assert tuple(prepared.sizes[row]) == decoded.shape[:2]
 
 
 def test_a_second_run_reuses_the_first(pictures, tmp_path):
@@ -83,6 +84,7 @@ def test_unreadable_pictures_are_listed_and_the_rest_goes_on(pictures, tmp_path)
         assert "empty" in prepared.problems["reason"][0]
         assert np.flatnonzero(~prepared.ok).tolist() == [0, 2, 4]
         assert prepared.digests[0] == "" and not prepared.pixels[0].any() and prepared.pixels[1].any()
+        assert not prepared.sizes[0].any() and prepared.sizes[1].all()
         with pytest.raises(DataError, match="3 of 70") as caught:
             prepare(pictures, CHAIN, tmp_path / "cache", strict=True)
         assert "002.png" in str(caught.value)

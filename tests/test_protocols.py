@@ -95,6 +95,9 @@ def test_a_protocol_without_a_digest_still_holds_a_recipe_to_its_source_options_
     same = replace(lab, options={**lab.options, "seed": 0}, split=SplitSpec("grouped-kfold", folds=3, fold=2))
     protocols.hold(str(path), same)
     assert protocols.check(str(path), rows).startswith("lab@")
+    with pytest.raises(UsageError, match="protocol lab") as narrowed:
+        protocols.hold(str(path), same, {"data.limit": 40})
+    assert narrowed.value.got == ["data.limit: 40"] and narrowed.value.allowed == ["data.limit: unset"]
     for used, ours, theirs in (
         (replace(lab, source="jaffe", options={}), "data.source: jaffe", "data.source: synthetic"),
         (replace(lab, options={"count": 60}), "data.options.size", "data.options.size: 24"),
@@ -197,8 +200,9 @@ def test_the_ledger_counts_openings_of_a_protocol_whatever_it_is_called(tmp_path
     assert ledger.record(tmp_path, "p@12", "first") == 1
     assert ledger.record(tmp_path, "q@34", "first") == 1
     assert ledger.record(tmp_path, "renamed@12", "second") == 2
+    assert ledger.record(tmp_path, "p@12", "a line\u2028and another") == 3
     assert [(each.protocol, each.run) for each in ledger.openings(tmp_path)] == [
-        ("p@12", "first"), ("q@34", "first"), ("renamed@12", "second"),
+        ("p@12", "first"), ("q@34", "first"), ("renamed@12", "second"), ("p@12", "a line\u2028and another"),
     ]  # fmt: skip
 
 

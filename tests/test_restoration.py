@@ -176,6 +176,7 @@ def published(tmp_path, monkeypatch):
         size=len(content),
     )
     monkeypatch.setitem(models.MODELS, "gfpgan-1.4", file)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     yield content, handler

@@ -2,13 +2,13 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from itertools import cycle, islice
 
 import cv2
 import numpy as np
 import pytest
 import tiny
+from conftest import no_thread_stays
 
 from mien.errors import DataError, UsageError
 from mien.imaging.decode import decode
@@ -195,10 +195,8 @@ def test_files_that_are_no_video_say_why(tmp_path, recognizer, steady, base, kin
     if bare:
         base()
         reason = "No such file" if kind == "absent" else "no video stream"
-    before = threading.active_count()
-    with pytest.raises(DataError, match=reason):
+    with no_thread_stays(), pytest.raises(DataError, match=reason):
         results(path, recognizer)
-    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("bare", [False, True])
@@ -323,11 +321,10 @@ def test_smoothing_calms_the_probabilities(steady, bundle):
 
 
 def test_leaving_early_ends_the_threads(steady, recognizer):
-    before = threading.active_count()
-    moments = watch(steady, recognizer)
-    next(moments)
-    moments.close()
-    assert threading.active_count() == before
+    with no_thread_stays():
+        moments = watch(steady, recognizer)
+        next(moments)
+        moments.close()
 
 
 def test_an_error_in_a_thread_reaches_the_caller(steady, bundle):

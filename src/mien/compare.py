@@ -1,5 +1,6 @@
 """Several runs as one comparison: recipes side by side, or a grid that spans them; only missing cells are run."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,16 +13,15 @@ import yaml
 from numpy.typing import NDArray
 
 from mien.data.prepare import prepare
-from mien.data.samples import Samples
-from mien.errors import AuditBlocked, UsageError
+from mien.errors import AuditBlocked, MienError, UsageError
 from mien.evaluation import ledger
 from mien.evaluation.report import changed_rows, write_comparison_report
 from mien.evaluation.report.comparison import ranked, read_arms, repeats
 from mien.evaluation.report.folder import read_run, runs_in
-from mien.experiment import Read, Stages, read, silent, train
+from mien.experiment import Read, Stages, read, remembering, silent, train
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
-from mien.recipe import Data, Recipe, changed, load, locate, parse
+from mien.recipe import Recipe, changed, load, locate, parse
 from mien.training.fit import Progress
 
 
@@ -100,17 +100,10 @@ def _not_of_a_grid(content: Mapping[str, Any]) -> list[str]:
 def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Compared:
     """Run the cells that are missing below `folder`, one after the other, and write `comparison.html` over all.
 
-    A cell that fails is reported at the end and the others go on. A dataset that cells share is read once.
+    A cell that fails is reported at the end and the others go on; what fails by a fault of the program is logged with
+    its traceback. A dataset that cells share is read once.
     """
-    remembered: dict[str, Samples] = {}
-
-    def read_once(data: Data) -> Samples:
-        key = data.model_dump_json()
-        if key not in remembered:
-            remembered.clear()
-            remembered[key] = read(data)
-        return remembered[key]
-
+    read_once = remembering(read)
     names = [cell.recipe.name for cell in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))
@@ -127,6 +120,8 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
             )
         except Exception as failure:
             failures[name] = f"{type(failure).__name__}: {failure}"
+            if not isinstance(failure, MienError):
+                logging.getLogger("mien").exception("%s failed by a fault of the program", name)
             blocked = blocked or isinstance(failure, AuditBlocked)
     places = {cell.recipe.name: dict(cell.place) for cell in wanted}
     write_json(folder / "comparison.json", {"cells": places, "failures": failures})

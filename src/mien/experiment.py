@@ -78,6 +78,20 @@ def read(data: Data) -> Samples:
     return sampled(samples, data.limit) if data.limit else samples
 
 
+def remembering(read: Read) -> Read:
+    """The same, with the rows of the last call kept: runs that share their data read it once."""
+    kept: dict[str, Samples] = {}
+
+    def once(data: Data) -> Samples:
+        key = data.model_dump_json()
+        if key not in kept:
+            kept.clear()
+            kept[key] = read(data)
+        return kept[key]
+
+    return once
+
+
 def train(
     recipe: Recipe,
     folder: Path,
@@ -95,6 +109,7 @@ def train(
         _check_free(folder, recipe, resume)
         recipe.save(folder / "recipe.yaml")
         ledger.begin(folder.parent)
+        read = remembering(read)
         for name, single in recipe.repetitions.items():
             train(single, folder / name, resume, strict, stages, read)
         write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
@@ -145,7 +160,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     Raises AuditBlocked when the audit stops the run.
     """
     if recipe.protocol:
-        hold(recipe.protocol, Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec))
+        used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
+        hold(recipe.protocol, used, recipe.data.narrowed)
     samples = read(recipe.data)
     if recipe.fit.soft_labels and samples.votes is None:
         raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")

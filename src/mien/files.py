@@ -5,10 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from mien.errors import DataError
@@ -24,6 +24,9 @@ _UNWRITABLE = frozenset(
         errno.EFBIG,
         errno.ENOTDIR,
         errno.EEXIST,
+        errno.EISDIR,
+        errno.EBUSY,
+        errno.ENAMETOOLONG,
     )
 )
 
@@ -33,12 +36,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        beside = Path(name)
+        beside = _beside(path)
+        beside.touch(exist_ok=False)
         try:
             yield beside
-            beside.chmod(0o666 & ~_umask())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -52,10 +53,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        beside = _beside(path)
+        beside.mkdir()
         try:
             yield beside
-            beside.chmod(0o777 & ~_umask())
             try:
                 beside.replace(path)
             except OSError:
@@ -126,7 +127,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MIEN_CACHE") or (Path(base) if base else Path.home() / ".cache") / "mien")
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _beside(path: Path) -> Path:
+    """A hidden name in the same folder that nobody else has."""
+    return path.parent / f".{path.name}.{token_hex(4)}"

@@ -1,5 +1,6 @@
 """A finished run on other rows: another split, another dataset, corrupted pictures, and where the network looks."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign, clusters
 from mien.earlier import restored
-from mien.errors import RunError, UsageError
+from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.cross import cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
@@ -66,12 +67,28 @@ def finished(folder: Path) -> Finished:
 
 
 def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:
-    """The pictures of one split, or `all`, as the run split them, found again in its data; made rows are left out."""
+    """The pictures of one split, or `all`, as the run split them, found again in its data; made rows are left out.
+
+    Raises DataError where pictures are gone; that some have changed is said.
+    """
     material = _prepared(read(run.recipe.data), run.chain, stages)
-    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "parent"])
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "parent", "digest"])
     chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
-    wanted = kept["image"][chosen & kept["parent"].isna()]
-    return material, np.flatnonzero(material.samples.table["image"].isin(wanted))
+    wanted = kept[chosen & kept["parent"].isna()].drop_duplicates("image").set_index("image")["digest"]
+    table = material.samples.table
+    if gone := int((~wanted.index.isin(table["image"])).sum()):
+        raise DataError(
+            f"{gone:,} of the {len(wanted):,} pictures that {run.folder} was made on are not in its data any more",
+            got=run.recipe.data.root,
+            then=f"bring them back; of data that was only moved, change data.root in {run.folder / 'recipe.yaml'}",
+        )
+    rows = np.flatnonzero(table["image"].isin(wanted.index))
+    found = table.iloc[rows]
+    if changed := int((found["digest"].to_numpy() != wanted.reindex(found["image"]).to_numpy()).sum()):
+        logging.getLogger("mien").warning(
+            "%s of the %s pictures that %s was made on have changed since", f"{changed:,}", f"{len(rows):,}", run.folder
+        )
+    return material, rows
 
 
 def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str, Any]:
@@ -81,7 +98,8 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
     """
     material, rows = rows_of(run, split, stages)
     if not len(rows):
-        there = [name for name in SPLITS if len(rows_of(run, name)[1])]
+        kept = set(pd.read_parquet(run.folder / "samples.parquet", columns=["split"])["split"])
+        there = [name for name in SPLITS if name in kept]
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
     return _judged(run, material, rows, run.recipe.data.source, split, run.protocol, None)
 

@@ -39,6 +39,11 @@ class Data(_Part):
     hold_out: bool = False
     limit: Annotated[int, Field(gt=0)] | None = None
 
+    @property
+    def narrowed(self) -> dict[str, Any]:
+        """The settings that leave rows of the source out, by their keys in the recipe; only those that are set."""
+        return {f"data.{key}": value for key in ("classes", "hold_out", "limit") if (value := getattr(self, key))}
+
 
 class Split(_Part):
     """Which rows train, validate and test; `clean: train` drops training rows that have a twin in the other parts.

@@ -23,8 +23,8 @@ from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
 
 CHUNK = 32
-FORMAT = "1"
-"""Part of every key: raised when a picture is decoded or a step is computed otherwise than before."""
+FORMAT = "2"
+"""Part of every key: raised when a picture is decoded, a step is computed or a row is kept otherwise than before."""
 DROPPED = "dropped by the chain: "
 HALF_BUILT_AFTER = 3600.0
 
@@ -37,13 +37,15 @@ class Prepared:
     """The pictures of a dataset after its chain, in the order of its table.
 
     `pixels` (N, H, W) or (N, H, W, 3) uint8, memory-mapped, read-only, zero where `ok` is False; `ok` (N,) bool;
-    `digests` (N,) str, of the decoded pictures before the chain, empty where unreadable; `notes` counts by note
-    ("no-face"); `problems` the rows that are not ok, columns `image` and `reason`.
+    `digests` (N,) str and `sizes` (N, 2) int64, height and width, of the decoded pictures before the chain, empty and 0
+    where unreadable; `notes` counts by note ("no-face"); `problems` the rows that are not ok, columns `image` and
+    `reason`.
     """
 
     pixels: NDArray[np.uint8]
     ok: NDArray[np.bool_]
     digests: NDArray[np.str_]
+    sizes: NDArray[np.int64]
     notes: dict[str, int]
     problems: pd.DataFrame
 
@@ -68,6 +70,8 @@ class Row:
     digest: str = ""
     reason: str = ""
     notes: tuple[str, ...] = ()
+    height: int = 0
+    width: int = 0
 
 
 def prepare(
@@ -135,9 +139,8 @@ def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, prog
             rows += done
             if progress:
                 progress(len(rows), len(images))
-    pd.DataFrame({"image": images, "digest": [r.digest for r in rows], "reason": [r.reason for r in rows]}).to_parquet(
-        folder / "rows.parquet"
-    )
+    columns = ("image", "digest", "reason", "height", "width")
+    pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns}).to_parquet(folder / "rows.parquet")
     notes = Counter(sorted(note for row in rows for note in row.notes))
     write_json(folder / "about.json", {"chain": chain.as_list(), "rows": len(rows), "notes": notes})
 
@@ -183,7 +186,7 @@ def _picture(samples: Samples, chain: Chain, image: str) -> tuple[Image | None, 
     except DataError as error:
         raise DataError(f"{image}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from error
     reason = "" if outcome.pixels is not None else DROPPED + ", ".join(outcome.notes)
-    return outcome.pixels, Row(image, name, reason, outcome.notes)
+    return outcome.pixels, Row(image, name, reason, outcome.notes, *decoded.shape[:2])
 
 
 def _in_order(pool: Executor, work: Callable, starts: range, ahead: int) -> Iterator[tuple[Image, list[Row]]]:
@@ -221,6 +224,7 @@ def _load(folder: Path) -> Prepared:
         pixels=np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False),
         ok=~bad.to_numpy(dtype=bool),
         digests=rows["digest"].to_numpy(dtype=np.str_),
+        sizes=rows[["height", "width"]].to_numpy(np.int64),
         notes=read_json(folder / "about.json")["notes"],
         problems=rows.loc[bad, ["image", "reason"]].reset_index(drop=True),
     )

@@ -89,12 +89,6 @@ def reliability(probabilities: Floats, targets: Ints) -> list[Bin]:
     ]
 
 
-def calibration_error(probabilities: Floats, targets: Ints) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy over 15 bins, weighted by rows."""
-    bins = [b for b in reliability(probabilities, targets) if b.confidence is not None and b.accuracy is not None]
-    return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)  # type: ignore[operator]
-
-
 def selective_curve(probabilities: Floats, targets: Ints, points: int = 50) -> list[Selection]:
     """Accuracy among the answered rows, from few answers to all of them, at about `points` confidences.
 

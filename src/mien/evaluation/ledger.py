@@ -50,12 +50,14 @@ def openings(runs: Path) -> list[Opening]:
         return []
     found = []
     # A run beside this one may be in the middle of its line: what follows the last line break is not yet an entry.
-    whole = path.read_bytes().rpartition(b"\n")[0].decode("utf-8")
-    for number, line in enumerate(whole.splitlines(), 1):
+    *whole, _ = path.read_bytes().split(b"\n")
+    for number, line in enumerate(whole, 1):
         try:
             found.append(Opening(**json.loads(line)))
         except (ValueError, TypeError) as error:
-            raise RunError(f"{path}, line {number}: not an entry of the ledger", got=line[:80]) from error
+            raise RunError(
+                f"{path}, line {number}: not an entry of the ledger", got=line[:80].decode(errors="replace")
+            ) from error
     return found
 
 

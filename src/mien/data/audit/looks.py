@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.prepare import pixel_digest, prepare
-from mien.data.samples import Files, Rows, Samples
+from mien.data.samples import Samples
 from mien.imaging.chain import Chain
-from mien.imaging.headers import read_header
 
 SIDE = 48
 
@@ -43,7 +42,7 @@ def look(samples: Samples, cache: Path | None = None, progress: Callable[[int, i
     prepared = prepare(samples, chain, cache=cache, progress=progress)
     problems = prepared.problems
     reasons = dict(zip(problems["image"], problems["reason"], strict=True))
-    return Looks(prepared.pixels, prepared.digests, _sizes(samples), reasons)
+    return Looks(prepared.pixels, prepared.digests, prepared.sizes, reasons)
 
 
 def looks_of(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Looks:
@@ -53,20 +52,3 @@ def looks_of(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Looks
     digests = np.array([pixel_digest(picture) for picture in pictures])
     sizes = np.array([picture.shape[:2] for picture in pictures], np.int64)
     return Looks(np.asarray(small, np.uint8), digests, sizes, {})
-
-
-def _sizes(samples: Samples) -> NDArray[np.int64]:
-    reader = samples.reader
-    if isinstance(reader, Rows):
-        return np.tile(np.array(reader.pixels.shape[1:3], np.int64), (len(samples), 1))
-    if isinstance(reader, Files):
-        return np.array([_size(reader.root / image) for image in samples.table["image"]], np.int64)
-    return np.zeros((len(samples), 2), np.int64)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        header = read_header(path.read_bytes())
-    except OSError:
-        return 0, 0
-    return (header.height, header.width) if header else (0, 0)
