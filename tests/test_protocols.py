@@ -195,53 +195,58 @@ def test_a_layout_of_rows_and_one_of_files_give_one_digest(shared: Path, tmp_pat
     assert len(said) == 1
 
 
-def test_the_ledger_counts_openings_of_a_protocol_whatever_it_is_called(tmp_path: Path) -> None:
-    assert ledger.count(tmp_path, "p@12") == 0
-    assert ledger.record(tmp_path, "p@12", "first") == 1
-    assert ledger.record(tmp_path, "q@34", "first") == 1
-    assert ledger.record(tmp_path, "renamed@12", "second") == 2
-    assert ledger.record(tmp_path, "p@12", "a line\u2028and another") == 3
-    assert [(each.protocol, each.run) for each in ledger.openings(tmp_path)] == [
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder of runs on its own: a ledger is looked for in the two folders above it too."""
+    return tmp_path / "above" / "runs"
+
+
+def test_the_ledger_counts_openings_of_a_protocol_whatever_it_is_called(runs: Path) -> None:
+    assert ledger.count(runs, "p@12") == 0
+    assert ledger.record(runs, "p@12", "first") == 1
+    assert ledger.record(runs, "q@34", "first") == 1
+    assert ledger.record(runs, "renamed@12", "second") == 2
+    assert ledger.record(runs, "p@12", "a line\u2028and another") == 3
+    assert [(each.protocol, each.run) for each in ledger.openings(runs)] == [
         ("p@12", "first"), ("q@34", "first"), ("renamed@12", "second"), ("p@12", "a line\u2028and another"),
     ]  # fmt: skip
 
 
-def test_runs_in_a_group_share_the_ledger_of_the_runs_above(tmp_path: Path) -> None:
-    ledger.record(tmp_path / "alone", "p@12", "seed-0")
-    assert (tmp_path / "alone" / ledger.NAME).is_file(), "without a ledger above, one is begun beside the run"
-    ledger.record(tmp_path, "p@12", "first")
-    assert ledger.record(tmp_path / "seeds", "p@12", "seed-0") == 2
-    assert ledger.record(tmp_path / "grid" / "cell", "p@12", "seed-0") == 3
-    assert ledger.count(tmp_path / "grid" / "cell" / "deeper", "p@12") == 0
-    assert len(ledger.openings(tmp_path)) == 3
+def test_runs_in_a_group_share_the_ledger_of_the_runs_above(runs: Path) -> None:
+    ledger.record(runs / "alone", "p@12", "seed-0")
+    assert (runs / "alone" / ledger.NAME).is_file(), "without a ledger above, one is begun beside the run"
+    ledger.record(runs, "p@12", "first")
+    assert ledger.record(runs / "seeds", "p@12", "seed-0") == 2
+    assert ledger.record(runs / "grid" / "cell", "p@12", "seed-0") == 3
+    assert ledger.count(runs / "grid" / "cell" / "deeper", "p@12") == 0
+    assert len(ledger.openings(runs)) == 3
 
 
-def test_recipes_over_seeds_share_a_ledger_from_the_first_run_on(tmp_path: Path) -> None:
+def test_recipes_over_seeds_share_a_ledger_from_the_first_run_on(runs: Path) -> None:
     for recipe in ("plain", "better"):
-        ledger.begin(tmp_path)
-        ledger.begin(tmp_path / "comparison")
-        opened = [ledger.record(tmp_path / "comparison" / recipe, "p@12", f"seed-{seed}") for seed in (0, 1)]
+        ledger.begin(runs)
+        opened = [ledger.record(runs / recipe, "p@12", f"seed-{seed}") for seed in (0, 1)]
     assert opened == [3, 4]
-    assert [path.parent for path in tmp_path.rglob(ledger.NAME)] == [tmp_path]
+    assert [path.parent for path in runs.rglob(ledger.NAME)] == [runs]
 
 
-def test_runs_side_by_side_lose_no_entry(tmp_path: Path) -> None:
+def test_runs_side_by_side_lose_no_entry(runs: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda run: ledger.record(tmp_path, "p@12", f"run-{run}"), range(80)))
-    assert {each.run for each in ledger.openings(tmp_path)} == {f"run-{run}" for run in range(80)}
+        list(pool.map(lambda run: ledger.record(runs, "p@12", f"run-{run}"), range(80)))
+    assert {each.run for each in ledger.openings(runs)} == {f"run-{run}" for run in range(80)}
 
 
-def test_a_line_that_is_being_written_is_not_yet_an_entry(tmp_path: Path) -> None:
-    ledger.record(tmp_path, "p@12", "first")
-    with (tmp_path / ledger.NAME).open("a") as stream:
+def test_a_line_that_is_being_written_is_not_yet_an_entry(runs: Path) -> None:
+    ledger.record(runs, "p@12", "first")
+    with (runs / ledger.NAME).open("a") as stream:
         stream.write('{"protocol": "p@12", "ru')
-    assert ledger.count(tmp_path, "p@12") == 1
+    assert ledger.count(runs, "p@12") == 1
 
 
-def test_a_broken_ledger_is_named_with_its_line(tmp_path: Path) -> None:
-    ledger.record(tmp_path, "p@12", "first")
-    with (tmp_path / ledger.NAME).open("a") as stream:
+def test_a_broken_ledger_is_named_with_its_line(runs: Path) -> None:
+    ledger.record(runs, "p@12", "first")
+    with (runs / ledger.NAME).open("a") as stream:
         stream.write("{half\n")
     with pytest.raises(RunError, match="line 2") as failed:
-        ledger.count(tmp_path, "p@12")
+        ledger.count(runs, "p@12")
     assert isinstance(failed.value, MienError)

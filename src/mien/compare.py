@@ -107,7 +107,7 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
     names = [cell.recipe.name for cell in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))
-    ledger.begin(folder.parent)
+    ledger.begin(folder)
     runs: dict[str, Path] = {}
     failures: dict[str, str] = {}
     blocked = False
