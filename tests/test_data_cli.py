@@ -9,7 +9,7 @@ import typer
 from layouts import Album
 from typer.testing import CliRunner, Result
 
-from mien.cli import data
+from mien.cli import data, main
 from mien.data.preview import sheet
 from mien.data.sources.catalog import load
 from mien.data.stats import stats
@@ -193,3 +193,17 @@ def test_a_sheet_keeps_proportions_and_repeats_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["stats", "preview"])
 def test_help_ends_with_an_example(command: str) -> None:
     assert f"Example: mien data {command}" in run(command, "--help").stdout
+
+
+def test_an_interrupted_command_says_that_nothing_is_half_written(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "_load", interrupt)
+    monkeypatch.setattr("sys.argv", ["mien", "data", "stats", "folders", str(tree)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert "what was written is whole" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import csv
 import os
 import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,20 @@ def test_a_resumed_fit_keeps_its_precision(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "checkpoints" / "ended").unlink()
     fit(tiny(), *words)
     assert len(asked) == 1
+
+
+def test_an_interrupted_fit_leaves_as_python_does_and_goes_on_later(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done > total // 2:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    words = (stripes(32), stripes(32, 1), QUICK.model_copy(update={"epochs": 4}), Augment(), HALF, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny(), *words, progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    fit(tiny(), *words)
+    assert len(history(tmp_path)) == 4
 
 
 class Killed(BaseException):

@@ -11,6 +11,8 @@ from mien import __version__
 from mien.cli import audit, cross, data, models, predict, replay, report, runs
 from mien.errors import DataError, MienError, MissingExtra
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="mien",
     help="A workbench for facial expression recognition: train, compare, audit, deploy.",
@@ -72,9 +74,11 @@ def main() -> None:
         if error.errno != errno.ENOSPC:
             raise
         _refuse(DataError(f"a disk is full: {error.filename or 'stdout, or the place of temporary files'}"))
-    except KeyboardInterrupt:
-        print("mien: stopped; what was written is whole, `--resume` goes on", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+    except SystemExit as ended:
+        # Typer's word for Ctrl-C, which it says nothing about.
+        if ended.code == INTERRUPTED:
+            print("mien: stopped; what was written is whole, `--resume` goes on", file=sys.stderr)  # noqa: T201
+        raise
 
 
 def _refuse(error: MienError) -> NoReturn:

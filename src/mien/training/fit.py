@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,7 @@ def fit(
         teachers,
     )
     trainer = _trainer(spec, folder, last, _precision(network, train, spec, folder), progress)
-    with _quietly():
+    with _quietly(), _interruptible():
         trainer.fit(
             module,
             _loader(train, spec.batch, module.draw),
@@ -284,3 +285,16 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         said.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C leaves as KeyboardInterrupt: Lightning makes an exit of it, and has the signal ignored from then on."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from ended
