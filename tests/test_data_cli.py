@@ -44,6 +44,13 @@ def test_stats_counts_measures_and_lists_what_is_broken(tree: Path) -> None:
     assert "train/sad/[bold] broken.png: not a whole PNG" in result.stdout
 
 
+def test_pictures_of_a_telephone_are_told_and_not_passed_over(tree: Path) -> None:
+    (tree / "train/sad/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    result = run("stats", "folders", tree)
+    assert "2 missing or unreadable" in result.stdout
+    assert "train/sad/IMG_1.HEIC: not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header, but HEIC" in result.stdout
+
+
 def test_stats_json_is_one_document(tree: Path) -> None:
     document = json.loads(run("stats", "folders", tree, "--json").stdout)
     assert document["rows"] == 7

@@ -12,6 +12,11 @@ from mien.errors import UnreadableImage, UsageError
 from mien.imaging.headers import Header, read_header
 
 MAX_PIXELS = 100_000_000
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+)
+"""How names of pictures end. The last three cannot be decoded here: such files are told as unreadable, not left out."""
+
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
 
@@ -29,7 +34,8 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         raise UnreadableImage("the file is empty", name=name)
     header = read_header(data)
     if header is None:
-        raise UnreadableImage("not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header", name=name)
+        kind = ", but HEIC or AVIF: convert it" if data[4:8] == b"ftyp" else ""
+        raise UnreadableImage(f"not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header{kind}", name=name)
     if header.height * header.width > max_pixels:
         size = f"{header.width} x {header.height} pixels, {max_pixels:,} are allowed"
         raise UnreadableImage(f"too large to decode: {size}", name=name)

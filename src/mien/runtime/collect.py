@@ -6,26 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-PICTURES = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"])
+from mien.imaging.decode import SUFFIXES
+
 VIDEOS = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".3gp",
-        ".ogv",
-    ]
-)
+    {
+        ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts",
+        ".3gp", ".ogv",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +48,7 @@ def _folder(top: str) -> Iterator[Item]:
     for folder, folders, files in os.walk(top, onerror=failures.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in PICTURES | VIDEOS:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES | VIDEOS:
                 yield _file(os.path.join(folder, name))  # noqa: PTH118
     for failure in failures:
         yield Item(str(failure.filename), "broken", f"{failure.filename} cannot be read: {failure.strerror}")

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from mien.errors import Absent, DataError, UsageError
 from mien.files import printable
+from mien.imaging.decode import SUFFIXES
 from mien.labels import canonical_all
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 
 SPLIT_FOLDERS: Mapping[str, str] = {
     "train": "train", "training": "train", "train_set": "train",
