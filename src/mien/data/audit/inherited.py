@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mien.data.audit.findings import Finding
+from mien.data.audit.findings import Finding, counted
 from mien.data.samples import Samples
 
 
@@ -22,7 +22,8 @@ def inherited(samples: Samples, run: Path) -> list[Finding]:
         return []
     return [Finding(
         "held-out-seen-by-earlier-run", "block", len(rows),
-        f"{len(rows):,} validation or test pictures were training pictures of {run}, which this run builds on",
+        f"{counted(len(rows), 'validation or test picture')} among the training pictures of {run}, "
+        "which this run builds on",
         "train both runs under the same split and the same split.clean",
         rows, leak=True,
     )]  # fmt: skip

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from mien.data.audit.findings import Finding
+from mien.data.audit.findings import Finding, counted
 from mien.data.audit.looks import SIDE, Looks
 from mien.data.samples import Samples
 
@@ -54,7 +54,7 @@ def suspects(
     order = doubtful[np.argsort(get_label_quality_scores(encoded, given)[doubtful], kind="stable")]
     return [Finding(
         "label-noise", "info", len(order),
-        f"{len(order):,} labels are suspect: predictions confidently disagree ({method})",
+        f"{counted(len(order), 'suspect label')}: predictions confidently disagree ({method})",
         "look at them on the audit page; a weak model suspects hard pictures too",
         tuple(rows[order].tolist()),
     )]  # fmt: skip

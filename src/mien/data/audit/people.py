@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mien.data.audit.findings import Finding
+from mien.data.audit.findings import Finding, counted
 from mien.data.samples import Samples
 from mien.data.split import group_names
 
@@ -30,7 +30,7 @@ def findings(samples: Samples, promised: Sequence[str] = ()) -> list[Finding]:
             rows = tuple(sorted(row for rows in across.values() for row in rows))
             found.append(Finding(
                 f"{_PLURAL[column]}-across-splits", "block" if column in promised else "warning", len(across),
-                f"{len(across):,} {_PLURAL[column]} ({len(rows):,} pictures) are in more than one split: "
+                f"{counted(len(across), column)} in more than one split ({counted(len(rows), 'picture')}): "
                 "a model can recognise the face instead of the expression",
                 f"split by {column}: split.method: grouped, split.group: {column}",
                 rows, leak=True,
@@ -56,7 +56,7 @@ def children(samples: Samples, parents: NDArray[np.int64] | None = None) -> list
         rows = np.flatnonzero(across & (kinds == kind))
         found.append(Finding(
             f"{_MAKER.get(kind, kind)}-child-across-splits", "block", len(rows),
-            f"{len(rows):,} pictures made by {_MAKER.get(kind, kind)} are in another split than their parents",
+            f"{counted(len(rows), 'picture')} made by {_MAKER.get(kind, kind)} in another split than their parents",
             "split first and balance the training rows only: balance.order: after-split",
             tuple(rows.tolist()), leak=True,
         ))  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
-from mien.data.audit.findings import Finding
+from mien.data.audit.findings import Finding, counted
 from mien.data.audit.looks import Looks
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import SPLITS, Samples
@@ -23,12 +23,12 @@ def findings(samples: Samples, looks: Looks) -> list[Finding]:
     tiny = np.flatnonzero((sizes > 0) & (sizes < TINY))
     reasons = sorted({looks.reasons.get(image, "") for image in samples.table["image"].iloc[unreadable]})
     kinds = (
-        ("unreadable", unreadable, f"cannot be read ({'; '.join(reasons[:3])})", "replace or delete the files"),
-        ("blank", blank, "show nothing: one grey level throughout", "leave them out; no label fits them"),
-        ("tiny", tiny, f"are smaller than {TINY} pixels", "check that they were not thumbnails, or leave them out"),
+        ("unreadable", unreadable, f"that cannot be read ({'; '.join(reasons[:3])})", "replace or delete the files"),
+        ("blank", blank, "that show nothing: one grey level throughout", "leave them out; no label fits them"),
+        ("tiny", tiny, f"smaller than {TINY} pixels", "check that they were not thumbnails, or leave them out"),
     )
     return [
-        Finding(code, "warning", len(rows), f"{len(rows):,} pictures {what}", advice, tuple(rows.tolist()))
+        Finding(code, "warning", len(rows), f"{counted(len(rows), 'picture')} {what}", advice, tuple(rows.tolist()))
         for code, rows, what, advice in kinds
         if len(rows)
     ]

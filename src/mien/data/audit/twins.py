@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mien.data.audit.findings import Finding
+from mien.data.audit.findings import Finding, counted
 from mien.data.audit.looks import Looks
 from mien.data.audit.near import NEAR, near_pairs
 from mien.data.samples import SPLITS, Samples
@@ -121,22 +121,22 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     if len(leaking):
         found.append(Finding(
             f"{kind}-twins-across-splits", "warning", len(leaking),
-            f"{len(leaking):,} validation and test pictures have {_ARTICLE[kind]} twin in training: "
-            "a model can know their answers by heart",
+            f"{counted(len(leaking), 'validation or test picture')} with {_ARTICLE[kind]} twin in training: "
+            "a model can know the answer by heart",
             "drop their twins from training with split.clean: train, and report accuracy with and without",
             tuple(leaking.tolist()), leak=True,
         ))  # fmt: skip
     if apart:
         found.append(Finding(
             f"{kind}-twins-validation-test", "info", len(apart),
-            f"{len(apart):,} groups of {kind} twins lie in validation and test",
+            f"{counted(len(apart), 'group')} of {kind} twins in both validation and test",
             "what is chosen on validation knows these test pictures; see the pairs on the audit page",
             tuple(np.concatenate(apart).tolist()),
         ))  # fmt: skip
     if conflicts:
         found.append(Finding(
             f"{kind}-twins-conflicting-labels", "warning", len(conflicts),
-            f"{len(conflicts):,} groups of {kind} twins carry two labels or more: {_CONFLICT[kind]}",
+            f"{counted(len(conflicts), 'group')} of {kind} twins with two labels or more: {_CONFLICT[kind]}",
             "relabel them, or leave them out; see the pairs on the audit page",
             tuple(np.concatenate(conflicts).tolist()),
         ))  # fmt: skip
@@ -144,7 +144,7 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     if redundant:
         found.append(Finding(
             f"{kind}-twins", "info", redundant,
-            f"{redundant:,} pictures repeat another one ({len(groups):,} groups of {kind} twins{_WITH[kind]})",
+            f"{counted(redundant, 'picture')} too many: {counted(len(groups), 'group')} of {kind} twins{_WITH[kind]}",
             "they count more than once in training and in every average",
             tuple(np.concatenate(groups).tolist()),
         ))  # fmt: skip
