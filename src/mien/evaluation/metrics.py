@@ -60,10 +60,11 @@ def evaluate(
         share = name not in ("nll", "ece")
         return interval(float(whole[name][0]), drawn[name], count, recentre=name == "ece", share=share).as_dict()
 
+    rows = [np.flatnonzero(y == i).tolist() for i in range(classes)]
+    held = [units(len(each), None if groups is None else [groups[row] for row in each]) for each in rows]
+
     def of_class(name: str, i: int) -> dict[str, float | None]:
-        rows = np.flatnonzero(y == i).tolist()
-        held = units(len(rows), None if groups is None else [groups[row] for row in rows])
-        return interval(float(whole[name][0, i]), drawn[name][:, i], held, share=True).as_dict()
+        return interval(float(whole[name][0, i]), drawn[name][:, i], held[i], share=True).as_dict()
 
     confusion = columns[:, : classes * classes].sum(axis=0).reshape(classes, classes).astype(int)
     per_class = [

@@ -63,7 +63,7 @@ def _bytes(path: Path, limit: int) -> bytes:
     try:
         # Opening a pipe waits for its writer, perhaps for ever.
         if stat.S_ISFIFO(path.stat().st_mode):
-            raise UnreadableImage(f"unreadable image {path}: it is a pipe")
+            raise UnreadableImage("it is a pipe", name=str(path))
         with path.open("rb", buffering=0) as stream:
             # No more than the file has: Python sets aside all that is asked for before it reads.
             data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)

@@ -24,7 +24,7 @@ def findings(samples: Samples, looks: Looks) -> list[Finding]:
     reasons = sorted({looks.reasons.get(image, "") for image in samples.table["image"].iloc[unreadable]})
     kinds = (
         ("unreadable", unreadable, f"that cannot be read ({'; '.join(reasons[:3])})", "replace or delete the files"),
-        ("blank", blank, "that show nothing: one grey level throughout", "leave them out; no label fits them"),
+        ("blank", blank, "without content: one grey level throughout", "leave them out; no label fits them"),
         ("tiny", tiny, f"smaller than {TINY} pixels", "check that they were not thumbnails, or leave them out"),
     )
     return [
