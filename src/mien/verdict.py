@@ -1,0 +1,79 @@
+"""What a network is worth: calibrated on the validation rows, then judged on the test rows, once."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import nn
+
+from mien.data.material import Material
+from mien.data.samples import Samples
+from mien.data.split import clusters
+from mien.evaluation import calibration, statistics
+from mien.evaluation.embeddings import READOUTS, draw_map, precision_at
+from mien.evaluation.metrics import evaluate
+from mien.imaging.chain import Chain
+from mien.recipe import Recipe
+from mien.training.fit import predict
+
+
+def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Calibrate on the validation rows, then open the test rows, once: the figures, and a prediction for each."""
+    labels, chain = material.samples.labels, Chain.parse(recipe.chain)
+
+    def logits(split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        rows = material.samples.rows(split)
+        return rows, predict(network, material.pixels, material.place[rows], chain.normalise, recipe.evaluate.flip)
+
+    rows, values = logits("validation")
+    targets = material.samples.targets[rows]
+    temperature = calibration.fit_temperature(values, targets)
+    probabilities = calibration.softmax(values, temperature)
+    answered = calibration.uncertain_below(probabilities, targets, recipe.evaluate.answered_accuracy)
+    groups = clusters(material.samples.table.iloc[rows])
+    validation = evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups)
+
+    rows, values = logits("test")
+    targets = material.samples.targets[rows]
+    groups = clusters(material.samples.table.iloc[rows])
+    probabilities = calibration.softmax(values, temperature)
+    return {
+        "temperature": temperature,
+        "uncertain_below": answered.threshold if answered else None,
+        "validation": validation,
+        "test": evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups),
+        "test_uncalibrated": evaluate(calibration.softmax(values), targets, labels, 0),
+    }, _tabulated(material.samples, rows, probabilities)
+
+
+def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, picture: Path) -> dict[str, Any]:
+    """What the vectors alone know, all readouts and retrieval among training rows; the test rows are drawn as a map."""
+    labels, normalise = material.samples.labels, Chain.parse(recipe.chain).normalise
+    assert isinstance(network, nn.Sequential)
+
+    def vectors(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        rows = material.samples.rows(split)
+        return predict(network[0], material.pixels, material.place[rows], normalise), material.samples.targets[rows]
+
+    (known, known_targets), (asked, asked_targets) = vectors("train"), vectors("test")
+    draw_map(asked, asked_targets, labels, picture)
+    ks = [k for k in (1, 5, 10) if k <= len(known)]
+    groups = clusters(material.samples.table.iloc[material.samples.rows("test")])
+    right = {
+        name: make(known, known_targets, len(labels))(asked).argmax(axis=1) == asked_targets
+        for name, make in READOUTS.items()
+    }
+    return {
+        "precision_at": precision_at(asked, asked_targets, known, known_targets, ks),
+        "readouts": {name: statistics.proportion(each, groups=groups).as_dict() for name, each in right.items()},
+    }
+
+
+def _tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating]) -> pd.DataFrame:
+    """Predictions as a table: image, subject, sequence, split, label, predicted, one of probability a class."""
+    table = samples.table.iloc[rows][["image", "subject", "sequence", "split", "label"]].reset_index(drop=True)
+    table["predicted"] = pd.array([samples.labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
+    columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(samples.labels)}
+    return table.assign(**columns)
