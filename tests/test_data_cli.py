@@ -1,6 +1,8 @@
 """mien data stats and mien data preview, as a person at the keyboard meets them."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,18 @@ from layouts import Album
 from typer.testing import CliRunner, Result
 
 from mien.cli import data, main
+from mien.data.prepare import prepare
 from mien.data.preview import sheet
 from mien.data.sources.catalog import load
 from mien.data.stats import stats
 from mien.errors import DataError, MienError, UsageError
+from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
 
 app = typer.Typer()
 app.command()(data.stats)
 app.command()(data.preview)
+app.command()(data.cache)
 
 
 def run(*arguments: object) -> Result:
@@ -214,3 +219,39 @@ def test_an_interrupted_command_says_that_nothing_is_half_written(
         main()
     assert ended.value.code == 130
     assert "what was written is whole" in capsys.readouterr().err
+
+
+@pytest.fixture
+def prepared(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the pictures of the tree after two chains, one of them not asked for in forty days."""
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    samples = load("folders", tree)
+    prepare(samples, Chain.parse(["grey", {"resize": 16}]))
+    (old,) = (tmp_path / "cache" / "prepared").glob("*/about.json")
+    prepare(samples, Chain.parse(["grey", {"resize": 32}, "equalise"]))
+    then = time.time() - 40 * 86_400
+    os.utime(old, (then, then))
+    return tmp_path / "cache" / "prepared"
+
+
+def test_cache_lists_what_is_kept_the_last_used_first(prepared: Path) -> None:
+    lines = run("cache").stdout.splitlines()
+    assert "7 pictures  folders: grey, resize, equalise" in lines[0] and "folders: grey, resize" in lines[1]
+    assert lines[2].startswith("2 prepared datasets kept") and lines[2].endswith(str(prepared.parent))
+    document = json.loads(run("cache", "--json").stdout)
+    assert document["bytes"] == sum(path.stat().st_size for path in prepared.rglob("*") if path.is_file())
+    assert not document["removed"] and len(document["kept"]) == 2
+
+
+def test_cache_removes_what_was_not_used_for_some_days_and_nothing_else(prepared: Path, tree: Path) -> None:
+    assert "1 prepared dataset removed" in run("cache", "--older-than", "30", "--remove").stdout
+    assert [one["chain"][-1] for one in json.loads(run("cache", "--json").stdout)["kept"]] == [{"equalise": {}}]
+    assert "1 prepared dataset removed" in run("cache", "--remove").stdout
+    assert list(prepared.iterdir()) == []
+    assert prepare(load("folders", tree), Chain.parse(["grey", {"resize": 16}])).ok.sum() == 6
+    assert "1 prepared dataset kept" in run("cache").stdout
+
+
+def test_a_run_that_reads_the_cache_renews_its_use(prepared: Path, tree: Path) -> None:
+    prepare(load("folders", tree), Chain.parse(["grey", {"resize": 16}]))
+    assert json.loads(run("cache", "--older-than", "30", "--json").stdout)["kept"] == []

@@ -37,9 +37,12 @@ def _mien(
     pass
 
 
-looks = typer.Typer(help="Look at a dataset: counts, sizes, broken files, a contact sheet.", no_args_is_help=True)
+looks = typer.Typer(
+    help="Look at a dataset: counts, sizes, broken files, a contact sheet, what is kept of it.", no_args_is_help=True
+)
 looks.command("stats")(data.stats)
 looks.command("preview")(data.preview)
+looks.command("cache")(data.cache)
 app.add_typer(looks, name="data")
 app.command("demo")(runs.demo)
 app.command("train")(runs.train)

@@ -1,4 +1,4 @@
-"""mien data stats and mien data preview: look at a dataset before anything is done with it."""
+"""mien data stats, preview, cache: look at a dataset before anything is done with it, and at what is kept of it."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,7 @@ from mien.errors import DataError, UnreadableImage, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mien.data.cache import Kept
     from mien.data.preview import Picture, Show
     from mien.data.samples import Samples
     from mien.data.stats import Spread, Stats
@@ -99,6 +100,47 @@ def preview(
     typer.echo(f"{out} ({image.shape[1]} x {image.shape[0]})")
     if regions:
         typer.echo(f"no face in {found.count(0)} of {len(found)} pictures")
+
+
+def cache(
+    older_than: Annotated[
+        int, typer.Option("--older-than", metavar="DAYS", min=0, help="Only what no run asked for in so many days.")
+    ] = 0,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed; runs prepare it anew.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """List the prepared pictures that are kept in the cache folder, so that runs need not prepare them twice.
+
+    Example: mien data cache --older-than 30 --remove
+    """
+    from dataclasses import asdict
+    from time import time
+
+    from mien.data.audit.findings import counted
+    from mien.data.cache import kept
+    from mien.data.cache import remove as discard
+    from mien.files import cache_folder
+
+    found = [one for one in kept() if time() - one.used >= older_than * 86_400]
+    if remove:
+        discard(found)
+    total = sum(one.bytes for one in found)
+    if as_json:
+        listed = [asdict(one) | {"folder": str(one.folder)} for one in found]
+        typer.echo(json.dumps({"removed": remove, "bytes": total, "kept": listed}, ensure_ascii=False))
+        return
+    for one in found:
+        _print_kept(one)
+    count = counted(len(found), "prepared dataset")
+    typer.echo(f"{count} {'removed' if remove else 'kept'}, {total / 1e6:,.1f} MB, in {cache_folder()}")
+
+
+def _print_kept(one: "Kept") -> None:
+    from datetime import datetime
+
+    steps = [step if isinstance(step, str) else next(iter(step)) for step in one.chain]
+    used = datetime.fromtimestamp(one.used).strftime("%Y-%m-%d")
+    typer.echo(f"{used}  {one.bytes / 1e6:8,.1f} MB  {one.pictures:9,} pictures  {one.source}: {', '.join(steps)}")
 
 
 def _boxed(detector: str, tile: int, found: list[int]) -> "Show":

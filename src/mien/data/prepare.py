@@ -142,7 +142,8 @@ def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, prog
     columns = ("image", "digest", "reason", "height", "width")
     pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns}).to_parquet(folder / "rows.parquet")
     notes = Counter(sorted(note for row in rows for note in row.notes))
-    write_json(folder / "about.json", {"chain": chain.as_list(), "rows": len(rows), "notes": notes})
+    source = "+".join(sorted(samples.table["source"].dropna().unique()))
+    write_json(folder / "about.json", {"source": source, "chain": chain.as_list(), "rows": len(rows), "notes": notes})
 
 
 def _shape(samples: Samples, chain: Chain, images: list[str]) -> Shape:
@@ -218,6 +219,9 @@ def _write(write: Callable, block: Image, total: int, folder: Path) -> None:
 
 
 def _load(folder: Path) -> Prepared:
+    # The time of the last use, for `mien data cache`; a cache that may only be read serves all the same.
+    with suppress(OSError):
+        (folder / "about.json").touch()
     rows = pd.read_parquet(folder / "rows.parquet")
     bad = rows["reason"] != ""
     return Prepared(
