@@ -52,6 +52,17 @@ def test_class_changes_add_up_to_the_whole() -> None:
     assert total == pytest.approx(found.rows * found.difference.value)
 
 
+def test_two_layouts_of_a_dataset_are_paired_by_pixels() -> None:
+    pixels = ["01", "02", "02", "03", "04", "05"]
+    a = WITHOUT.assign(digest=pixels)
+    b = WITH.assign(digest=pixels, image=[f"folder/{name}.png" for name in "uvwxyz"])
+    assert compare(a, b.iloc[::-1]).p == compare(WITHOUT, WITH).p
+    assert compare(a, b).gained["image"].tolist() == ["b", "c"]
+    for other in (b.assign(digest=[*pixels[:5], "06"]), b.assign(label=b["label"].iloc[::-1].to_numpy())):
+        with pytest.raises(DataError, match="the same test pictures"):
+            compare(a, other)
+
+
 def test_the_order_of_the_rows_does_not_matter_and_swapping_the_arms_swaps_the_lists() -> None:
     straight, shuffled = compare(WITHOUT, WITH), compare(WITHOUT, WITH.iloc[::-1])
     assert straight.as_dict() == shuffled.as_dict()

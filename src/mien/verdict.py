@@ -72,8 +72,9 @@ def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, pict
 
 
 def _tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating]) -> pd.DataFrame:
-    """Predictions as a table: image, subject, sequence, split, label, predicted, one of probability a class."""
-    table = samples.table.iloc[rows][["image", "subject", "sequence", "split", "label"]].reset_index(drop=True)
+    """Predictions as a table: image, digest, subject, sequence, split, label, predicted, a probability a class."""
+    table = samples.table.iloc[rows][["image", "digest", "subject", "sequence", "split", "label"]]
+    table = table.reset_index(drop=True)
     table["predicted"] = pd.array([samples.labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
     columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(samples.labels)}
     return table.assign(**columns)

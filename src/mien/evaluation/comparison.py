@@ -112,10 +112,14 @@ def drawn_by(predictions: pd.DataFrame) -> list[str] | None:
 
 
 def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The arms with their rows in the order of the first. Raises DataError unless rows and labels are the same."""
+    """The arms with their rows in the order of the first. Raises DataError unless rows and labels are the same.
+
+    Pictures are the same by name, or, where names differ as between two layouts of a dataset, by their pixels.
+    """
     (first_name, first), *others = arms.items()
     order, result = first["image"].tolist(), {first_name: first.reset_index(drop=True)}
     for name, predictions in others:
+        predictions = _renamed(predictions, first)
         if sorted(predictions["image"]) != sorted(order):
             shared = len(set(order) & set(predictions["image"]))
             raise DataError(
@@ -129,6 +133,20 @@ def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
             raise DataError("the arms give the same pictures different true labels", got=[first_name, name])
         result[name] = predictions.reset_index(drop=True)
     return result
+
+
+def _renamed(predictions: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
+    """The predictions under the picture names of the first arm, where both hold the same pixels by other names."""
+    if set(predictions["image"]) == set(first["image"]) or any("digest" not in arm for arm in (predictions, first)):
+        return predictions
+
+    def keys(arm: pd.DataFrame) -> list[tuple[Hashable, ...]]:
+        # Exact twins are answered alike: which of them stands for which makes no difference.
+        return list(zip(arm["digest"], arm["label"], arm.groupby(["digest", "label"]).cumcount(), strict=True))
+
+    names = dict(zip(keys(first), first["image"], strict=True))
+    theirs = keys(predictions)
+    return predictions.assign(image=[names[key] for key in theirs]) if names.keys() >= set(theirs) else predictions
 
 
 def compare(
