@@ -240,12 +240,12 @@ def test_cache_lists_what_is_kept_the_last_used_first(prepared: Path) -> None:
     assert lines[2].startswith("2 prepared datasets kept") and lines[2].endswith(str(prepared.parent))
     document = json.loads(run("cache", "--json").stdout)
     assert document["bytes"] == sum(path.stat().st_size for path in prepared.rglob("*") if path.is_file())
-    assert not document["removed"] and len(document["kept"]) == 2
+    assert not document["removed"] and len(document["prepared"]) == 2
 
 
 def test_cache_removes_what_was_not_used_for_some_days_and_nothing_else(prepared: Path, tree: Path) -> None:
     assert "1 prepared dataset removed" in run("cache", "--older-than", "30", "--remove").stdout
-    assert [one["chain"][-1] for one in json.loads(run("cache", "--json").stdout)["kept"]] == [{"equalise": {}}]
+    assert [one["chain"][-1] for one in json.loads(run("cache", "--json").stdout)["prepared"]] == [{"equalise": {}}]
     assert "1 prepared dataset removed" in run("cache", "--remove").stdout
     assert list(prepared.iterdir()) == []
     assert prepare(load("folders", tree), Chain.parse(["grey", {"resize": 16}])).ok.sum() == 6
@@ -254,4 +254,4 @@ def test_cache_removes_what_was_not_used_for_some_days_and_nothing_else(prepared
 
 def test_a_run_that_reads_the_cache_renews_its_use(prepared: Path, tree: Path) -> None:
     prepare(load("folders", tree), Chain.parse(["grey", {"resize": 16}]))
-    assert json.loads(run("cache", "--older-than", "30", "--json").stdout)["kept"] == []
+    assert json.loads(run("cache", "--older-than", "30", "--json").stdout)["prepared"] == []

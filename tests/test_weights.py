@@ -43,6 +43,15 @@ def test_its_card_states_the_same_figures(name: str) -> None:
     assert "no measurement of what a person feels" in text
 
 
+@pytest.mark.parametrize("name", bundle.names())
+def test_its_card_names_the_mild_corruption_that_costs_most(name: str) -> None:
+    text = (ROOT / "docs" / "models" / f"{name}.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.partition("## Robustness")[2].splitlines() if "%" in line]
+    mild = {row[0]: float(row[2].rstrip("%")) for row in rows if len(row) == 6}
+    worst = min(mild, key=mild.__getitem__)
+    assert f"Hurt most by {worst} ({mild[worst]:.1f}% at strength 2)" in text
+
+
 def test_the_default_reads_real_test_pictures(shared: Path, tmp_path: Path) -> None:
     words = [sys.executable, shared / "data" / "unpack.py", tmp_path, "--layout", "arrays", "--limit", "500"]
     subprocess.run(words, check=True, capture_output=True)

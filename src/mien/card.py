@@ -24,7 +24,7 @@ def card(bundle: Bundle, run: Run) -> str:
         ("Figures", _figures(bundle, run)),
         ("Robustness", _robustness(run.robustness)),
         ("Training", _training(bundle)),
-        ("Known failures", _failures(run.metrics["test"])),
+        ("Known failures", _failures(run.metrics["test"], run.robustness)),
         ("Intended use", _INTENDED),
     ]
     info = bundle.info
@@ -86,7 +86,7 @@ def _training(bundle: Bundle) -> str:
     )
 
 
-def _failures(test: Mapping[str, Any]) -> str:
+def _failures(test: Mapping[str, Any], robustness: Mapping[str, Any] | None) -> str:
     labels, confusion = test["labels"], test["confusion"]
     weak = [each["label"] for each in test["per_class"] if (each["recall"]["value"] or 0) < SELDOM]
     mistakes = sorted(
@@ -98,10 +98,19 @@ def _failures(test: Mapping[str, Any]) -> str:
         if weak
         else f"No class lies below a recall of {SELDOM:.0%}.",
         f"Most frequent confusions: {'; '.join(said)}.",
+        *_hurt(robustness),
         "How the people in the training pictures are spread over age, skin tone and culture is known only as far as "
         "the publisher of the data says; how the model fares across them has not been measured.",
     ]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _hurt(robustness: Mapping[str, Any] | None) -> list[str]:
+    """The corruptions that cost most when they are mild, at the second of five strengths."""
+    if not robustness:
+        return []
+    mild = sorted((strengths[1]["accuracy"]["value"], name) for name, strengths in robustness["corruptions"].items())
+    return [f"Hurt most by {', '.join(f'{name} ({value:.1%} at strength 2)' for value, name in mild[:3])}."]
 
 
 _INTENDED = (

@@ -127,7 +127,7 @@ def cache(
     total = sum(one.bytes for one in found)
     if as_json:
         listed = [asdict(one) | {"folder": str(one.folder)} for one in found]
-        typer.echo(json.dumps({"removed": remove, "bytes": total, "kept": listed}, ensure_ascii=False))
+        typer.echo(json.dumps({"removed": remove, "bytes": total, "prepared": listed}, ensure_ascii=False))
         return
     for one in found:
         _print_kept(one)

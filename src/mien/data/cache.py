@@ -1,12 +1,13 @@
 """Prepared pictures that are kept: what lies in the cache folder, since when it was not used, and its removal."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from mien.files import cache_folder, read_json
+from mien.files import cache_folder, read_json, told
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,13 @@ def kept(cache: Path | None = None) -> list[Kept]:
 
 
 def remove(found: Sequence[Kept]) -> None:
-    """Remove what `kept` found; a run that reads it at this moment reads on, and the next one prepares it anew."""
+    """Remove what `kept` found; a run that reads it at this moment reads on, and the next one prepares it anew.
+
+    Raises DataError where it may not be removed.
+    """
     for one in found:
-        rmtree(one.folder)
+        with told(one.folder), suppress(FileNotFoundError):
+            rmtree(one.folder)
 
 
 def _kept(about: Path) -> Kept:
