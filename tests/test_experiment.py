@@ -319,6 +319,8 @@ def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: P
     words = ["train", home / "small.yaml", "--set", "model.transfer=full", "--set", f"model.weights={run}"]
     mien(*words, "--set", f"fit.teachers=[{run}]", "--out", home / "taught")
     assert metrics(home / "taught")["test"]["labels"] == metrics(run)["test"]["labels"]
+    mien("export", home / "taught", "--out", home / "taught.onnx", "--card", home / "taught.md")
+    assert f"; started from `{run.name}`; taught by `{run.name}`." in (home / "taught.md").read_text()
 
 
 @pytest.mark.parametrize(

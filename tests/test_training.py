@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.imaging.steps import Normalise
-from mien.training.augment import Augment, augment, mix
+from mien.training.augment import Augment, add_noise, augment, mix
 from mien.training.backbones import OWN, SHORTCUTS, Model, build, load_weights
 from mien.training.fit import Rows, fit, predict
 from mien.training.module import Fit, channels_first
@@ -242,6 +242,30 @@ def test_augmented_pictures_stay_pictures(rotation, shift, zoom, erasing, bright
 def test_no_augmentation_changes_nothing() -> None:
     batch = torch.rand(3, 1, 16, 16)
     assert torch.equal(augment(batch, Augment(), torch.Generator()), batch)
+    assert torch.equal(add_noise(batch, 0, torch.Generator()), batch)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    noise=st.floats(0, 1), count=st.integers(1, 5), seed=st.integers(0, 99),
+    size=st.sampled_from([(16, 16), (9, 24), (1, 1)]), channels=st.sampled_from([1, 3]),
+)  # fmt: skip
+def test_noisy_pictures_stay_pictures(noise, count, seed, size, channels) -> None:
+    batch = torch.rand(count, channels, *size)
+    before = batch.clone()
+    made = [add_noise(batch, noise, torch.Generator().manual_seed(seed)) for _ in range(2)]
+    assert made[0].shape == batch.shape
+    assert torch.equal(*made), "the same draws give the same pictures"
+    assert torch.equal(batch, before), "the teachers' pictures are left alone"
+    assert float(made[0].min()) >= 0 and float(made[0].max()) <= 1
+
+
+def test_half_of_a_batch_gets_noise_as_strong_as_asked_at_most() -> None:
+    batch = torch.full((400, 1, 24, 24), 0.5)
+    deviations = add_noise(batch, 0.1, torch.Generator().manual_seed(0)).std(dim=(1, 2, 3))
+    noisy = deviations[deviations > 0]
+    assert len(noisy) == 200
+    assert float(noisy.max()) < 0.11 and float(noisy.mean()) == pytest.approx(0.05, abs=0.006)
 
 
 def test_a_rotation_keeps_shapes_on_pictures_that_are_not_square() -> None:

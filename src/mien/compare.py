@@ -21,7 +21,7 @@ from mien.evaluation.report.folder import read_run, runs_in
 from mien.experiment import Read, Stages, read, remembering, silent, train
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
-from mien.recipe import Recipe, changed, load, locate, parse
+from mien.recipe import Recipe, changed, load, parse, read_content
 from mien.training.fit import Progress
 
 
@@ -53,7 +53,7 @@ def cells(path: Path, changes: Sequence[str] = ()) -> list[Cell]:
     `axes: {network: {vgg16: {model.backbone: vgg16}}}`. What a replay puts on top of it, `protocols` and `small`, is
     left aside here.
     """
-    content = locate(path)
+    content = read_content(path)
     if "axes" not in content:
         recipe = parse(changed(content, changes), str(path))
         return [Cell(recipe, {"recipe": recipe.name})]

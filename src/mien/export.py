@@ -22,6 +22,7 @@ from mien.evaluation.metrics import evaluate
 from mien.experiment import Stages, silent
 from mien.files import read_json, replacing
 from mien.judging import Finished, rows_of
+from mien.recipe import Recipe
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
 
 LARGEST_DIFFERENCE = 1e-4
@@ -54,8 +55,8 @@ def export(
     """Write a bundle of a run to `out` (.onnx), checked on every validation row.
 
     Raises RunError, and writes nothing, when any probability differs by more than 1e-4 or any decision differs. With
-    `int8` the convolutions run on 8-bit integers (calibrated on training rows); decisions may then change, and the
-    accuracy of both is what to look at.
+    `int8` all layers but the first convolution run on 8-bit integers (calibrated on training rows); decisions may then
+    change, and the accuracy of both is what to look at.
     """
     material, rows = rows_of(run, "validation", stages)
     pixels, targets = np.asarray(material.pixels[material.place[rows]]), material.samples.targets[rows]
@@ -112,9 +113,11 @@ def _quantise(path: Path, inputs: NDArray[np.float32]) -> None:
             return next(self.batches, None)
 
     quant_pre_process(str(path), str(path))
+    # On one or three channels 8 bits win no time, and every later layer would stand on what they lose.
+    first = [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"][:1]
     quantize_static(
         str(path), str(path), Reader(), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=first,
     )  # fmt: skip
 
 
@@ -161,7 +164,8 @@ def _info(run: Finished, name: str, licence: str | None, int8: bool, judged: dic
         licence=licence or LICENCES.get(source, "as the training data allows"),
         origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.model.backbone}",
         training_data=f"{source}, training rows of its {run.recipe.split.method} split"
-        + (", none with a twin in validation or test" if run.recipe.split.clean == "train" else ""),
+        + (", none with a twin in validation or test" if run.recipe.split.clean == "train" else "")
+        + _lineage(run.recipe),
         recipe_digest=run.recipe.digest,
         figures={
             "protocol": f"{figures['protocol']['name']}@{figures['protocol']['digest']}",
@@ -171,6 +175,13 @@ def _info(run: Finished, name: str, licence: str | None, int8: bool, judged: dic
             "precision": "int8" if int8 else "float32",
         },
     )
+
+
+def _lineage(recipe: Recipe) -> str:
+    """What else the weights have learned from: the network they started as, the runs that taught them."""
+    weights, taught = recipe.model.weights, ", ".join(f"`{Path(run).name}`" for run in recipe.fit.teachers)
+    start = "timm's ImageNet weights" if weights == "hub" else f"`{Path(weights).name}`" if weights else ""
+    return (f"; started from {start}" if start else "") + (f"; taught by {taught}" if taught else "")
 
 
 def _describe(path: Path, info: BundleInfo) -> None:

@@ -178,7 +178,7 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
     Raises UsageError that names the key and what is allowed, with the nearest known key for a misspelt one.
     """
-    return parse(changed(locate(path), changes), str(path))
+    return parse(changed(read_content(path), changes), str(path))
 
 
 def shipped() -> dict[str, Path]:
@@ -187,7 +187,7 @@ def shipped() -> dict[str, Path]:
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
 
 
-def locate(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
     """The plain content of a YAML file, or of the shipped recipe of that name."""
     file = shipped().get(str(path), path)
     try:

@@ -20,7 +20,9 @@ class Augment(BaseModel):
     scale, `brightness` a fraction of full white, `contrast` a fraction of the picture's own contrast, `erasing` the
     chance of a blanked rectangle (Zhong et al. 2020), `flip_horizontal` and `flip_vertical` chances, `mixup` and
     `cutmix` the alpha of their beta distributions (Zhang et al. 2018; Yun et al. 2019; 0 is off), `fill` what stands
-    outside the picture.
+    outside the picture. `noise` is the largest standard deviation of Gaussian noise as a fraction of full white, drawn
+    evenly from 0 for a random half of each batch; teachers see the picture without it (Xie et al. 2020,
+    "Self-training with Noisy Student").
     The names of Keras' `ImageDataGenerator` are accepted too (`rotation_range`, `width_shift_range`, ...), a
     `zoom_range` and a `brightness_range` as pairs when 1 is their middle. Keras multiplies by its brightness; here the
     same amount is a share of full white that is added.
@@ -40,6 +42,7 @@ class Augment(BaseModel):
     erasing: Fraction = 0
     mixup: float = Field(0, ge=0)
     cutmix: float = Field(0, ge=0)
+    noise: Fraction = 0
     fill: Literal["nearest", "reflect", "constant"] = "nearest"
 
     @model_validator(mode="before")
@@ -118,6 +121,18 @@ def mix(batch: Tensor, targets: Tensor, spec: Augment, draw: torch.Generator) ->
     batch = batch.clone()
     batch[..., top : top + tall, left : left + wide] = batch[other][..., top : top + tall, left : left + wide]
     return batch, torch.lerp(targets[other], targets, 1 - tall * wide / (height * width))
+
+
+def add_noise(batch: Tensor, noise: float, draw: torch.Generator) -> Tensor:
+    """A batch (N, C, H, W) float in 0..1 with Gaussian noise of up to `noise` on a random half of its pictures."""
+    if not noise:
+        return batch
+    # The other half keeps the batch statistics those of clean pictures, too.
+    chosen = torch.randperm(len(batch), generator=draw)[: len(batch) // 2]
+    deviation = torch.rand(len(chosen), 1, 1, 1, generator=draw) * noise
+    added = (torch.randn(len(chosen), *batch.shape[1:], generator=draw) * deviation).to(batch.device)
+    chosen = chosen.to(batch.device)
+    return batch.index_copy(0, chosen, (batch[chosen] + added).clamp_(0, 1))
 
 
 def _resampled(batch: Tensor, spec: Augment, draw: torch.Generator, height: int, width: int) -> Tensor:

@@ -19,7 +19,7 @@ from mien.training.small import MienSmall
 
 OWN: Mapping[str, Callable[[int], nn.Module]] = {
     "mien-small": partial(MienSmall, widths=(32, 64, 128, 256), depths=(1, 2, 2, 1), stem=24),
-    "mien-tiny": partial(MienSmall, widths=(16, 32, 64, 128), depths=(1, 1, 1, 1)),
+    "mien-tiny": partial(MienSmall, widths=(24, 48, 96, 192), depths=(1, 1, 1, 1), stem=16),
 }
 """The networks of this package: given the channels of a picture, a module from (N, C, H, W) to features (N, F)."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from mien.training.augment import Augment, augment, mix
+from mien.training.augment import Augment, add_noise, augment, mix
 from mien.training.backbones import Classifier
 
 Positive = Annotated[int, Field(gt=0)]
@@ -26,8 +26,8 @@ class Fit(BaseModel):
     share of the epochs (Tan and Le 2021). `precision` auto means bf16 where the processor has it and a trial step is
     faster with it. `class_weights` balanced weighs the loss by inverse class frequency. `soft_labels` fits the votes
     of the annotators where the data has them. `teachers` are folders of earlier runs with the same classes and chain:
-    their mean probabilities, on the very pictures the network sees, are the target to the share `teacher_share`
-    (Hinton et al. 2015; Beyer et al. 2022, "A good teacher is patient and consistent").
+    their mean probabilities, on the very pictures the network sees, but without `noise`, are the target to the share
+    `teacher_share` (Hinton et al. 2015; Beyer et al. 2022, "A good teacher is patient and consistent").
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -109,13 +109,14 @@ class Module(lightning.LightningModule):
             channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1], pixels.shape[2])
         )
         pictures, targets = mix(pictures, targets, self.changes, self.draw)
-        inputs = self._normalised(pictures * 255)
-        logits = self.network(inputs).float()
+        noisy = add_noise(pictures, self.changes.noise, self.draw)
+        logits = self.network(self._normalised(noisy * 255)).float()
         loss = functional.cross_entropy(
             logits, targets, weight=self.class_weights, label_smoothing=self.fit_spec.label_smoothing
         )
         if self.teachers:
-            loss = torch.lerp(loss, functional.cross_entropy(logits, self._taught(inputs)), self.fit_spec.teacher_share)
+            taught = self._taught(self._normalised(pictures * 255))
+            loss = torch.lerp(loss, functional.cross_entropy(logits, taught), self.fit_spec.teacher_share)
         correct = (logits.detach().argmax(1) == targets.argmax(1)).float().mean()
         self.log_dict(
             {"train_loss": loss.detach(), "train_accuracy": correct},
