@@ -16,7 +16,7 @@ from mien.imaging import faces as module
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face, Framing, HaarDetector, YuNetDetector, detector_named, frame, largest, roll
-from mien.imaging.regions import annotate, eyes_of, regions
+from mien.imaging.regions import draw_regions, eyes_of, regions
 
 FLAT = np.full((120, 100, 3), 90, np.uint8)
 
@@ -113,12 +113,12 @@ def test_threads_get_the_answers_of_one_after_the_other(portraits, yunet):
 
 def test_auto_takes_yunet_when_its_file_is_there_and_says_haar_once(shared, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("MIEN_MODELS", str(shared / "models"))
-    assert detector_named("auto").name == "yunet"
+    assert isinstance(detector_named("auto"), YuNetDetector)
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
     module._say_haar.cache_clear()
     with caplog.at_level(logging.WARNING):
-        assert [detector_named("auto").name for _ in range(3)] == ["haar"] * 3
+        assert all(isinstance(detector_named("auto"), HaarDetector) for _ in range(3))
     assert len(caplog.records) == 1 and "mien models pull yunet" in caplog.text
 
 
@@ -207,9 +207,9 @@ def test_regions_lie_where_landmarks_are_and_are_drawn(portrait, yunet):
     assert [len(found[part]) for part in ("eye", "nose", "mouth")] == [2, 1, 1]
     for box, eye in zip(found["eye"], face.landmarks[:2], strict=True):
         assert abs(box[0] + box[2] / 2 - eye[0]) < 0.2 * face.box[2]
-    drawn = annotate(portrait, [face])
+    drawn = draw_regions(portrait, [face])
     assert drawn.shape == (*portrait.shape[:2], 3) and (drawn != portrait.reshape(*portrait.shape[:2], -1)).any()
-    np.testing.assert_array_equal(annotate(FLAT[:, :, 0], []), FLAT)
+    np.testing.assert_array_equal(draw_regions(FLAT[:, :, 0], []), FLAT)
 
 
 def test_the_cascade_sees_eyes_near_the_landmarks_when_it_sees_both(portraits, yunet):

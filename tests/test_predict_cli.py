@@ -1,6 +1,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 
 from mien.cli.models import models, pull
 from mien.cli.predict import predict
-from mien.errors import DataError, MienError, UsageError
+from mien.errors import DataError, MienError, UnreadableImage, UsageError
 from mien.imaging.decode import decode, encode_png
 
 DRAW = np.random.default_rng(3)
@@ -105,9 +107,71 @@ def test_resume_ends_as_if_never_interrupted(run, folder, tmp_path, kept, torn):
     run(folder, "--out", out, code=1)
     full = out.read_text("utf-8")
     out.write_text("".join(full.splitlines(keepends=True)[:kept]) + torn, "utf-8")
-    result = run(folder, "--out", out, "--resume", code=1 if kept < 4 else 0)
+    result = run(folder, "--out", out, "--resume", code=1)
     assert out.read_text("utf-8") == full
-    assert f"{max(0, kept - 1)} already done" in result.stderr
+    assert f"1 broken, {kept} already done" in result.stderr
+
+
+def test_resume_keeps_what_other_calls_wrote(run, folder, tmp_path):
+    out = tmp_path / "o.jsonl"
+    run(folder / "a.png", "--out", out)
+    run(folder / "b.png", "--out", out, "--resume")
+    run("-", "--out", out, "--resume", stdin=f"{folder / 'a.png'}\n")
+    assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png"]
+    # Neither a video that is not named now, nor what a camera gave, may be cut off.
+    frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None}
+    for source in ("7", "gone.mp4"):
+        with out.open("a") as stream:
+            stream.write(json.dumps({"source": source} | frame) + "\n")
+        run(folder / "a.png", "--out", out, "--resume")
+    assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png", "7", "gone.mp4"]
+
+
+def test_a_list_on_stdin_is_answered_as_it_comes(bundle, folder):
+    words = [
+        sys.executable,
+        "-c",
+        "from mien.cli import main; main()",
+        "predict",
+        "-",
+        "--out",
+        "-",
+        "--crop",
+        "whole",
+        "--model",
+        bundle,
+    ]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        for name in ("a.png", "b.png"):
+            running.stdin.write(f"{folder / name}\n")
+            running.stdin.flush()
+            assert json.loads(running.stdout.readline())["source"] == str(folder / name), "before the list has ended"
+
+
+def test_drawings_do_not_become_input(run, folder):
+    for resume in ([], ["--resume"]):
+        run(folder, "--out", folder / "o.jsonl", "--annotate", folder / "drawn", *resume, code=1)
+    assert len(lines(folder / "o.jsonl")) == 4 and len(list((folder / "drawn").iterdir())) == 3
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_and_the_rest_goes_on(run, folder, tmp_path, monkeypatch):
+    long = folder / f"{'x' * 240}.png"
+    (folder / "a.png").rename(long)
+    run(folder, "--out", tmp_path / "o.jsonl", "--annotate", tmp_path / "drawn", code=1)
+    assert len(list((tmp_path / "drawn").iterdir())) == 3, "a long name gives a drawing with a shorter one"
+
+    def gone(path):
+        raise UnreadableImage("No such file or directory", name=str(path))
+
+    monkeypatch.setattr("mien.runtime.predict.decode", gone)
+    run(folder, "--out", tmp_path / "p.jsonl", "--annotate", tmp_path / "more", code=1)
+    told = {Path(line["source"]).name: line["error"] for line in lines(tmp_path / "p.jsonl")}
+    assert len(told) == 4 and all(told.values()) and told["b.png"].startswith("not drawn: ")
+
+
+def test_options_for_videos_are_noted_where_there_is_none(run, folder):
+    assert "options for videos change nothing" in run(folder / "a.png", "--every", "3").stderr
+    assert "videos" not in run(folder / "a.png").stderr
 
 
 @pytest.mark.parametrize(
@@ -139,7 +203,7 @@ def test_a_name_that_is_not_utf_8_is_read_and_written_by_all_formats(run, tmp_pa
     for suffix in ("jsonl", "csv", "parquet"):
         run(odd, "--out", tmp_path / f"o.{suffix}", "--annotate", tmp_path / "drawn")
     assert lines(tmp_path / "o.jsonl")[0]["source"] == odd
-    assert run(odd, "--out", tmp_path / "o.jsonl", "--resume").stderr.startswith("1 sources")
+    assert "1 already done" in run(odd, "--out", tmp_path / "o.jsonl", "--resume").stderr
     assert "caf\\xe9.png" in (tmp_path / "o.csv").read_text("utf-8")
     assert "caf\\xe9.png" in run("-", stdin=os.fsencode(odd)).stdout
     assert len(list((tmp_path / "drawn").iterdir())) == 1
@@ -236,7 +300,15 @@ def test_a_video_is_drawn_with_its_timeline_and_resumed_whole(run, folder, tmp_p
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--out", "o.xml"], ["--resume"], ["--start", "3", "--end", "2"], ["--detector", "eyes", "--crop", "face"]],
+    [
+        ["--out", "o.xml"],
+        ["--resume"],
+        ["--out", "-", "--resume"],
+        ["--out", "-", "--json"],
+        ["--start", "3", "--end", "2"],
+        ["--detector", "haar", "--crop", "whole"],
+        ["--detector", "eyes", "--crop", "face"],
+    ],
 )
 def test_wrong_usage_leaves_with_2(bundle, folder, tmp_path, monkeypatch, wrong):
     monkeypatch.chdir(tmp_path)

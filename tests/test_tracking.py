@@ -1,4 +1,5 @@
 from math import exp
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -129,6 +130,20 @@ def test_a_timeline_draws_each_face_and_leaves_out_the_unnumbered():
     assert timeline.identities() == [1, 2]
     assert drawn.count("<polygon") == 2 * len(LABELS)
     assert "face 2" in drawn and "a &lt;video&gt;" in drawn and "happiness" in drawn
+
+
+def test_a_timeline_begins_where_the_video_was_begun():
+    timeline, late = Timeline(LABELS), Timeline(LABELS, start=3590.0)
+    for count in range(250):
+        timeline.add(seen(count / 25, *([1] if not 50 < count < 200 else [])))
+        late.add(seen(3590.0 + count / 25, *([1] if not 50 < count < 200 else [])))
+    assert late.columns(1).keys() == timeline.columns(1).keys()
+    assert late.svg("v").count("<polygon") == timeline.svg("v").count("<polygon") == 2 * len(LABELS)
+    assert ">59:50<" in late.svg("v") and ">0 s<" not in late.svg("v")
+
+
+def test_a_title_with_a_control_character_is_still_xml():
+    ElementTree.fromstring(Timeline(LABELS).svg("a\x1b[31m\x00.mp4"))
 
 
 def test_a_timeline_without_a_face_is_still_a_chart():

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from itertools import cycle, islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -33,8 +34,6 @@ SIDE = 40
 
 class Squares:
     """A detector of the white squares that `film` draws."""
-
-    name = "squares"
 
     def __init__(self) -> None:
         self.calls = 0
@@ -210,6 +209,48 @@ def test_a_broken_stretch_is_passed_over(tmp_path, steady, base, bare):
         base()
     times = [frame.time for frame in read(path)]
     assert len(times) > 10 and times == sorted(times)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_film_that_breaks_off_gives_what_is_there_and_says_so(tmp_path, recognizer, base, bare):
+    whole = tmp_path / "whole.mp4"
+    with av.open(str(whole), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for shade in range(100):
+            pixels = np.random.default_rng(shade).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    half = tmp_path / "half.mp4"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    if bare:
+        base()
+    assert [found.error for found in predict([Item(str(whole), "video")], recognizer)] == [None] * 100
+    *kept, last = predict([Item(str(half), "video")], recognizer)
+    assert 30 < len(kept) < 60 and not any(found.error for found in kept)
+    assert "breaks off after" in last.error
+
+
+def test_the_name_of_a_file_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("12:30 party.mp4", "http:/localhost/film.mp4", "concat:a.mp4"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        assert len(list(read(film(Path(name), [0.0, 0.1])))) == 2
+
+
+@pytest.mark.parametrize("detect_every", [1, 3, 5])
+def test_a_face_that_appears_between_two_searches_is_seen_from_its_first_frame(tmp_path, bundle, detect_every):
+    path = film(tmp_path / "appears.mp4", np.arange(30) / 25, lambda step: 300 if step < 6 else 50)
+    found = results(path, Recognizer(bundle, detector=Squares()), detect_every=detect_every)
+    assert [len(result.faces) for result in found] == [0] * 6 + [1] * 24
+    assert {face.identity for result in found[15:] for face in result.faces} == {1}
+
+
+def test_a_face_too_fast_for_the_tracker_is_seen_in_every_frame(tmp_path, bundle):
+    path = film(tmp_path / "fast.mp4", np.arange(16) / 25, lambda step: 12 * step)
+    found = results(path, Recognizer(bundle, detector=Squares()), detect_every=5)
+    assert [len(result.faces) for result in found] == [1] * 16
+    assert [result.faces[0].box[0] for result in found] == pytest.approx([12 * step for step in range(16)], abs=1.5)
 
 
 @pytest.mark.parametrize("detect_every", [1, 3, 7])

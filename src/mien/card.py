@@ -47,6 +47,7 @@ def _figures(bundle: Bundle, run: Run) -> str:
         ("figure", "value", "95% interval"), [(text, *_share(figures["test"][k])) for k, text in named.items()]
     )
     classes = [(each["label"], f"{each['support']:,}", *_share(each["recall"])) for each in test["per_class"]]
+    reader = "the bundle itself" if figures["precision"] == "int8" else "the run, which the bundle repeats"
     without = run.metrics["test_without_twins"]
     of_run = f"The run that it comes from, in float32: {_share(test['metrics']['accuracy'])[0]} on the same rows"
     if without["rows"]:
@@ -54,7 +55,7 @@ def _figures(bundle: Bundle, run: Run) -> str:
         of_run += f", {_share(without['accuracy'])[0]} on the {kept}"
     return "\n\n".join(
         [
-            f"Protocol `{figures['protocol']}`, {figures['test_rows']:,} test rows, read by the bundle itself.",
+            f"Protocol `{figures['protocol']}`, {figures['test_rows']:,} test rows, read by {reader}.",
             shown,
             f"Accuracy on the validation rows, which chose the epoch: {figures['validation_accuracy']:.1%}. {of_run}.",
             _table(("expression", "test rows", "recall of the run", "95% interval"), classes),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from mien.errors import RunError
+from mien.errors import RunError, UsageError
 from mien.evaluation import ledger
 from mien.evaluation.calibration import softmax
 from mien.evaluation.metrics import evaluate
@@ -58,6 +58,8 @@ def export(
     `int8` all layers but the first convolution run on 8-bit integers (calibrated on training rows); decisions may then
     change, and the accuracy of both is what to look at.
     """
+    if out.suffix != ".onnx":
+        raise UsageError("a bundle is a file NAME.onnx", got=out)
     material, rows = rows_of(run, "validation", stages)
     pixels, targets = np.asarray(material.pixels[material.place[rows]]), material.samples.targets[rows]
     with replacing(out) as beside:

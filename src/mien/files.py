@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 from mien.errors import DataError
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNWRITABLE = frozenset(
     (
         errno.ENOSPC,
@@ -107,12 +109,13 @@ def digest(*parts: bytes | str) -> str:
 
 
 def printable(name: str) -> str:
-    r"""A file name as text that can be written: bytes that are not UTF-8 as escapes.
+    r"""A file name as text that can be written: bytes that are not UTF-8, and control characters, as escapes.
 
-    >>> printable("caf\udce9.png")
-    'caf\\xe9.png'
+    >>> printable("caf\udce9\x1b.png")
+    'caf\\xe9\\x1b.png'
     """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def sha256(path: Path) -> str:

@@ -80,7 +80,8 @@ def main() -> None:
     except SystemExit as ended:
         # Typer's word for Ctrl-C, which it says nothing about.
         if ended.code == INTERRUPTED:
-            print("mien: stopped; what was written is whole, `--resume` goes on", file=sys.stderr)  # noqa: T201
+            said = "stopped; what was written is whole, and runs and JSON lines go on with --resume"
+            print(f"mien: {said}", file=sys.stderr)  # noqa: T201
         raise
 
 

@@ -147,7 +147,7 @@ def _boxed(detector: str, tile: int, found: list[int]) -> "Show":
     """Draws faces and their parts on a picture as large as its tile, and notes in `found` how many there were."""
     from mien.imaging.faces import detector_named
     from mien.imaging.operations import resize
-    from mien.imaging.regions import annotate
+    from mien.imaging.regions import draw_regions
 
     detect = detector_named(detector)
 
@@ -157,7 +157,7 @@ def _boxed(detector: str, tile: int, found: list[int]) -> "Show":
         image = resize(image, round(height * scale), round(width * scale))
         faces = detect(image)
         found.append(len(faces))
-        return annotate(image, faces)
+        return draw_regions(image, faces)
 
     return show
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mien.errors import UsageError
+
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -14,6 +16,8 @@ def models(context: typer.Context, as_json: _Json = False) -> None:
     Example: mien models --json
     """
     if context.invoked_subcommand:
+        if as_json:
+            raise UsageError("--json stands behind the name of the command", then="mien models pull NAME --json")
         return
     from mien.runtime.bundle import load, names
 

@@ -54,22 +54,29 @@ def predict(
 
     if end is not None and end <= start:
         raise UsageError("the end lies before the start", got=end, allowed=f"more than {start}")
-    if resume and out is None:
+    to_stdout = str(out) == "-"
+    if resume and (out is None or to_stdout):
         raise UsageError("only an output file can be resumed", then="add --out NAME.jsonl")
+    if as_json and to_stdout:
+        raise UsageError("stdout is for one of both", got="--json and --out -", then="leave one of them out")
     began = monotonic()
     recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
     sink: AbstractContextManager[Callable[[Result], Any]]
     if out is not None:
-        sink = open_sink(None if str(out) == "-" else out, recognizer.labels, resume)
+        sink = open_sink(None if to_stdout else out, recognizer.labels, resume)
     else:
         sink = nullcontext((lambda result: kept.append(document(result))) if as_json else _print)
-    done = finished(out) if resume and out else set()
-    items, total = _items(paths, done)
-    tally = Counter(skipped=len(done))
-    with _progress(total) as (step, moved, say), sink as write:
-        video = VideoOptions(every, start, end, detect_every, smoothing)
-        for _, results in groupby(answers(items, recognizer, video, annotate, moved), key=lambda result: result.source):
+    chunks, known = _items(paths, annotate)
+    done = finished(out, _among(known)) if resume and out else {}
+    tally = Counter(skipped=len(done), broken=sum(done.values()))
+    left = ([item for item in chunk if item.kind == "camera" or item.source not in done] for chunk in chunks)
+    video = VideoOptions(every, start, end, detect_every, smoothing)
+    with _progress(None if known is None else len(known) - len(done)) as (step, moved, say), sink as write:
+        if known is not None and video != VideoOptions() and all(item.kind in ("picture", "broken") for item in known):
+            say("note: no video is among these paths, so the options for videos change nothing")
+        found = chain.from_iterable(answers(items, recognizer, video, annotate, moved) for items in left)
+        for _, results in groupby(found, key=lambda result: result.source):
             tally["sources"] += 1
             for result in results:
                 write(result)
@@ -87,17 +94,35 @@ def predict(
         raise typer.Exit(1)
 
 
-def _items(paths: list[str], done: set[str]) -> tuple["Iterator[Item]", int | None]:
-    """What is left to do, and how much that is; a list from stdin is followed as it comes, so its length is unknown."""
+def _items(paths: list[str], drawings: Path | None) -> tuple["Iterator[list[Item]]", "list[Item] | None"]:
+    """What there is to do, in lots that are answered before the next is asked for, and all of it where that is known.
+
+    A list from stdin is followed as it comes: each lot is what stands there to be read.
+    """
     from mien.runtime.collect import collect
 
-    listed = (os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer)
-    named = chain.from_iterable((line for line in listed if line) if path == "-" else [path] for path in paths)
-    items = (item for item in collect(named) if item.source not in done)
-    if "-" in paths:
-        return items, None
-    known = list(items)
-    return iter(known), len(known)
+    if "-" not in paths:
+        known = list(collect(paths, drawings))
+        return iter([known]), known
+    lots = (_listed() if path == "-" else [[path]] for path in paths)
+    return (list(collect(lot, drawings)) for lot in chain.from_iterable(lots)), None
+
+
+def _listed() -> Iterator[list[str]]:
+    """The lines of stdin, as many at once as are there."""
+    rest = b""
+    while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]
+        *lines, rest = (rest + data).split(b"\n")
+        yield [os.fsdecode(name) for line in lines if (name := line.rstrip(b"\r"))]
+    if rest:
+        yield [os.fsdecode(rest)]
+
+
+def _among(known: "list[Item] | None") -> Callable[[str], bool]:
+    """Whether a video is read in this call; of a list that is not read yet, any may be."""
+    if known is None:
+        return lambda source: not source.isdecimal()
+    return {item.source for item in known if item.kind == "video"}.__contains__
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def _bytes(path: Path, limit: int) -> bytes:
         with path.open("rb", buffering=0) as stream:
             # No more than the file has: Python sets aside all that is asked for before it reads.
             data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
-    except OSError as error:
-        raise UnreadableImage(error.strerror or str(error), name=str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: no file's name has a zero byte
+        raise UnreadableImage(getattr(error, "strerror", None) or str(error), name=str(path)) from error
     if len(data) > limit:
         raise UnreadableImage(f"too large to read: {limit:,} bytes are allowed", name=str(path))
     return data

@@ -35,15 +35,11 @@ class Face:
 class Detector(Protocol):
     """What finds faces: (H, W) or (H, W, 3) uint8 in, faces out, in the picture's pixels. Any thread may call it."""
 
-    name: str
-
     def __call__(self, image: Image) -> list[Face]: ...
 
 
 class HaarDetector:
     """The cascade of Viola and Jones (2001), `haarcascade_frontalface_default`, which OpenCV brings. Scores are 1."""
-
-    name = "haar"
 
     def __init__(self, max_side: int = 640, neighbours: int = 5) -> None:
         self.max_side, self.neighbours = max_side, neighbours
@@ -65,8 +61,6 @@ class YuNetDetector:
     that side is searched at twice the side too, for faces too small at the first.
     """
 
-    name = "yunet"
-
     def __init__(self, path: Path | None = None, max_side: int = 640, threshold: float = 0.6) -> None:
         self.path, self.max_side, self.threshold = path or models.find("yunet"), max_side, threshold
         self._own = threading.local()
@@ -76,7 +70,7 @@ class YuNetDetector:
         found = self._search(image, self.max_side)
         if max(image.shape[:2]) > 2 * self.max_side:
             finer = self._search(image, 2 * self.max_side)
-            found += [face for face in finer if not any(_overlap(face.box, other.box) > 0.3 for other in found)]
+            found += [face for face in finer if not any(overlap(face.box, other.box) > 0.3 for other in found)]
         return found
 
     def _search(self, image: Image, max_side: int) -> list[Face]:
@@ -93,7 +87,7 @@ class YuNetDetector:
         return self._own.network
 
 
-def _overlap(first: Box, second: Box) -> float:
+def overlap(first: Box, second: Box) -> float:
     """The common area of two boxes, as a share of the smaller one."""
     across, down = (
         min(first[axis] + first[axis + 2], second[axis] + second[axis + 2]) - max(first[axis], second[axis])
@@ -115,19 +109,18 @@ def _lies_in(row: NDArray[np.float32], height: int, width: int) -> bool:
     )
 
 
-DETECTORS = {"haar": HaarDetector, "viola-jones": HaarDetector, "yunet": YuNetDetector}
+DETECTORS = ("auto", "yunet", "haar", "viola-jones")
 
 
 def detector_named(name: str) -> Detector:
     """The detector `haar` (or `viola-jones`), `yunet`, or `auto`: YuNet where its file is, else Haar, said once."""
-    if name == "auto":
-        if models.present("yunet"):
-            return _loaded("yunet", models.find("yunet"))
-        _say_haar()
-        return _loaded("haar", None)
     if name not in DETECTORS:
-        raise unknown("face detector", name, ["auto", *DETECTORS])
-    return _loaded(name, models.find("yunet") if name == "yunet" else None)
+        raise unknown("face detector", name, DETECTORS)
+    if name == "yunet" or (name == "auto" and models.present("yunet")):
+        return _yunet(models.find("yunet"))
+    if name == "auto":
+        _say_haar()
+    return _haar()
 
 
 @dataclass(frozen=True)
@@ -176,9 +169,15 @@ def frame(image: Image, face: Face, framing: Framing = FER2013) -> Image:
     if not turned:
         left, top = middle - side / 2
         return operations.crop(image, (round(left), round(top), round(side), round(side)))
+    # The part around it is enough, and OpenCV warps no picture of 32,767 pixels a side.
+    (left, right), (top, bottom) = (
+        sorted(min(max(round(centre + reach), 0), length - 1) for reach in (-side, side))
+        for centre, length in zip(middle, image.shape[1::-1], strict=True)
+    )
+    middle = middle - (left, top)
     turn: NDArray[Any] = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), roll(face), 1.0)
     turn[:, 2] += side / 2 - middle
-    return warp(image, turn, (round(side), round(side)))
+    return warp(image[top : bottom + 1, left : right + 1], turn, (round(side), round(side)))
 
 
 def _frame(face: Face, framing: Framing) -> tuple[float, NDArray[np.float64]]:
@@ -237,8 +236,13 @@ def cascade(name: str) -> Any:
 
 
 @lru_cache
-def _loaded(name: str, path: Path | None) -> Detector:
-    return YuNetDetector(path) if path else HaarDetector()
+def _yunet(path: Path) -> Detector:
+    return YuNetDetector(path)
+
+
+@lru_cache
+def _haar() -> Detector:
+    return HaarDetector()
 
 
 @lru_cache

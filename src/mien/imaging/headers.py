@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_WIDTH, _HEIGHT, _COLOURS, _SAMPLES = 256, 257, 262, 277  # tags of TIFF
 _TIFF_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -91,13 +92,14 @@ def _tiff(data: bytes) -> Header:
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
     (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, place)
-    size = {}
+    found = {}
     for entry in range(min(entries, 1000)):
         at = place + (8 + 20 * entry if big else 2 + 12 * entry)
         tag, kind = struct.unpack_from(order + "HH", data, at)
-        if tag in (256, 257):
-            (size[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, at + (12 if big else 8))
-    return Header(size[257], size[256])
+        if tag in (_WIDTH, _HEIGHT, _COLOURS, _SAMPLES):
+            (found[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, at + (12 if big else 8))
+    rgb = found.get(_COLOURS) == 2
+    return Header(found[_HEIGHT], found[_WIDTH], alpha=rgb and found.get(_SAMPLES) == 4)
 
 
 _FORMATS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Header | None]], ...] = (

@@ -103,7 +103,12 @@ def find(name: str) -> Path:
             then=f"mien models pull {name}, or put the file into {model_folder()}",
         )
     if (found := sha256(path)) != model.sha256:
-        raise MienError(f"{path} is not the published file", got=f"sha256 {found}", allowed=f"sha256 {model.sha256}")
+        raise MienError(
+            f"{path} is not the published file",
+            got=f"sha256 {found}",
+            allowed=f"sha256 {model.sha256}",
+            then=f"delete it, then: mien models pull {name}",
+        )
     return path
 
 

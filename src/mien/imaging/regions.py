@@ -9,7 +9,7 @@ from mien.imaging import operations
 from mien.imaging.faces import Box, Face, Points, cascade
 from mien.imaging.operations import Image
 
-COLOURS = {"face": (66, 133, 244), "eye": (52, 168, 83), "nose": (251, 188, 4), "mouth": (234, 67, 53)}
+PART_COLOURS = {"face": (66, 133, 244), "eye": (52, 168, 83), "nose": (251, 188, 4), "mouth": (234, 67, 53)}
 
 _LEAST_FACE = 24
 
@@ -45,15 +45,15 @@ def eyes_of(image: Image, face: Face) -> Points | None:
     return np.array([(x + width / 2, y + height / 2) for x, y, width, height in found], np.float32)
 
 
-def annotate(image: Image, faces: Sequence[Face]) -> Image:
+def draw_regions(image: Image, faces: Sequence[Face]) -> Image:
     """A copy in colour, (H, W, 3), with every face, its eyes, nose and mouth boxed, and its landmarks dotted."""
     canvas = operations.colour(image).copy()
     line = max(1, round(min(image.shape[:2]) / 240))
     for face in faces:
-        _rectangle(canvas, face.box, COLOURS["face"], 2 * line)
+        _rectangle(canvas, face.box, PART_COLOURS["face"], 2 * line)
         for part, boxes in regions(image, face).items():
             for box in boxes:
-                _rectangle(canvas, box, COLOURS[part], line)
+                _rectangle(canvas, box, PART_COLOURS[part], line)
         for x, y in face.landmarks if face.landmarks is not None else ():
             cv2.circle(canvas, (round(float(x)), round(float(y))), line + 1, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
     return canvas

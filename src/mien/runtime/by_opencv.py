@@ -29,20 +29,25 @@ def moments(path: Path, start: float) -> Moments:
     """The frames from the beginning: the time of each, and a function that gives its pixels until the next is asked.
 
     OpenCV seeks by counting frames, which misses in files of uneven rate: those before `start` are read too.
-    The pixels, (H, W, 3) uint8 RGB, are upright.
+    The pixels, (H, W, 3) uint8 RGB, are upright. Raises DataError at the end when the header speaks of far more frames.
     """
     with _open(path) as video:
-        step = 1 / (video.get(cv2.CAP_PROP_FPS) or 25.0)
+        rate = video.get(cv2.CAP_PROP_FPS) or 25.0
+        step, expected, read = 1 / rate, video.get(cv2.CAP_PROP_FRAME_COUNT), 0
         time = -step
         while video.grab():
+            read += 1
             # OpenCV answers 0 for a frame without a time stamp.
             time = max(time, video.get(cv2.CAP_PROP_POS_MSEC) / 1000 or time + step)
             yield time, partial(_pixels, video)
+        # Where a header has no count, OpenCV answers length times rate, which is a little wrong.
+        if 0 < read < 0.9 * expected - rate:
+            raise DataError(f"{path} breaks off after {time:.2f} s: {read} of {expected:.0f} frames are there")
 
 
 def camera(number: int) -> Moments:
     """The frames of a camera, timed by the clock. Raises DataError when no camera has this number."""
-    video = cv2.VideoCapture(number)
+    video = cv2.VideoCapture(number) if number < 2**31 else cv2.VideoCapture()
     try:
         if not video.isOpened():
             raise DataError(f"no camera answers as number {number}")

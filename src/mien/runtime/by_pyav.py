@@ -23,7 +23,8 @@ def header(path: Path) -> tuple[int, int, float, float | None]:
 def moments(path: Path, start: float) -> Moments:
     """The frames from `start` seconds on or a little before: the time of each, and a function that gives its pixels.
 
-    Broken packets are passed over. The pixels, (H, W, 3) uint8 RGB, are upright.
+    Broken packets are passed over. The pixels, (H, W, 3) uint8 RGB, are upright. Raises DataError where the file breaks
+    off, after the frames before that.
     """
     import av
 
@@ -36,32 +37,44 @@ def moments(path: Path, start: float) -> Moments:
             # Where a container cannot be sought in, frames are read from the beginning and passed over.
             with suppress(av.error.FFmpegError):
                 container.seek(int(start / stream.time_base) + origin, stream=stream)
-        time = -step
+        time, whole = -step, True
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets, None)
-                frames = packet.decode() if packet is not None else []
-            except av.error.InvalidDataError:
-                continue
             except av.error.FFmpegError as error:
-                raise DataError(f"{path} breaks off after {max(time, 0):.2f} s: {error.strerror}") from error
+                raise _broken_off(path, time, error.strerror) from error
             if packet is None:
-                return
+                break
+            try:
+                frames = packet.decode()
+                # The last packet, of no bytes, only asks the decoder for what it holds back.
+                whole = whole if not packet.size else not packet.is_corrupt
+            except av.error.InvalidDataError:
+                frames, whole = [], False
+            except av.error.FFmpegError as error:
+                raise _broken_off(path, time, error.strerror) from error
             for frame in frames:
                 stamp = time + step if frame.pts is None else float((frame.pts - origin) * stream.time_base)
                 # Broken files repeat or turn back their time stamps; an answer's time never goes back.
                 time = max(time, stamp)
                 yield time, partial(_upright, frame)
+        if not whole:
+            raise _broken_off(path, time, "its last packet is damaged")
 
 
 def _open(path: Path) -> Any:
     import av
 
     try:
-        return av.open(str(path))
+        # As a file and nothing else: a name like http:/... is an address to FFmpeg, and a playlist names others.
+        return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{path} cannot be opened as a video: {error.strerror or error}") from error
+
+
+def _broken_off(path: Path, time: float, why: str | None) -> DataError:
+    return DataError(f"{path} breaks off after {max(time, 0):.2f} s: {why}")
 
 
 def _stream(container: Any, path: Path) -> Any:

@@ -25,16 +25,17 @@ class Item:
     error: str | None = None
 
 
-def collect(paths: Iterable[str]) -> Iterator[Item]:
+def collect(paths: Iterable[str], drawings: Path | None = None) -> Iterator[Item]:
     """An item for every path, and for every picture and video in a folder, at any depth and in order of their names.
 
     A number that is no file's name is a camera. Hidden files, and files in folders that are neither pictures nor
-    videos by their suffix, are passed over; a file named itself is taken for a picture unless its suffix is a video's.
+    videos by their suffix, are passed over, and so is the folder of `drawings` inside of another; a file named itself
+    is taken for a picture unless its suffix is a video's.
     """
     for path in paths:
         # os.path answers False where pathlib raises: for names too long, and below folders that may not be read.
         if os.path.isdir(path):  # noqa: PTH112
-            yield from _folder(path)
+            yield from _folder(path, drawings)
         elif path.isdecimal() and not os.path.exists(path):  # noqa: PTH110
             yield Item(path, "camera")
         elif not os.path.lexists(path):
@@ -43,15 +44,20 @@ def collect(paths: Iterable[str]) -> Iterator[Item]:
             yield _file(path)
 
 
-def _folder(top: str) -> Iterator[Item]:
+def _folder(top: str, drawings: Path | None) -> Iterator[Item]:
     failures: list[OSError] = []
     for folder, folders, files in os.walk(top, onerror=failures.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inner = (name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in inner if drawings is None or not _same(Path(folder, name), drawings))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES | VIDEOS:
                 yield _file(os.path.join(folder, name))  # noqa: PTH118
     for failure in failures:
         yield Item(str(failure.filename), "broken", f"{failure.filename} cannot be read: {failure.strerror}")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.name == other.name and one.resolve() == other.resolve()
 
 
 def _file(path: str) -> Item:

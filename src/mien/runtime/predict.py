@@ -1,9 +1,10 @@
 """A stream of pictures, videos and cameras to a stream of results, with drawings and charts on the way."""
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError, MienError
-from mien.files import digest, printable, replacing, write_text
+from mien.files import digest, replacing, write_text
 from mien.imaging.decode import decode, encode_jpeg
 from mien.imaging.operations import resize
 from mien.runtime.annotate import annotate
@@ -25,6 +26,7 @@ from mien.runtime.timeline import Timeline
 from mien.runtime.video import watch, writing
 
 JPEG_SIDE = 65_500
+_STEM = 160  # bytes of a name that its drawing keeps: file systems take 255, and ours are longer for a while
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,17 @@ def predict(
 def _pictures(sources: Iterable[str], recognizer: Recognizer, drawings: Path | None) -> Iterator[PictureResult]:
     for result in recognizer.stream(sources):
         if drawings and result.error is None:
-            drawn = _fitting(annotate(decode(Path(result.source)), result.faces, recognizer.labels))
-            with replacing(_place(drawings, result.source, ".jpg")) as beside:
-                beside.write_bytes(encode_jpeg(drawn, 92))
+            try:
+                _draw(result, recognizer.labels, _place(drawings, result.source, ".jpg"))
+            except (MienError, cv2.error) as error:
+                result = replace(result, error=f"not drawn: {reason(error, result.source)}")
         yield result
+
+
+def _draw(result: PictureResult, labels: tuple[str, ...], place: Path) -> None:
+    drawn = _fitting(annotate(decode(Path(result.source)), result.faces, labels))
+    with replacing(place) as beside:
+        beside.write_bytes(encode_jpeg(drawn, 92))
 
 
 def _video(
@@ -82,7 +91,7 @@ def _video(
     try:
         header = about(source)
         end = min(options.end or float("inf"), header.duration or float("inf"))
-        timeline = Timeline(recognizer.labels)
+        timeline = Timeline(recognizer.labels, options.start)
         moments = watch(source, recognizer, **vars(options))
         with ExitStack() as stack:
             stack.enter_context(closing(moments))
@@ -98,7 +107,7 @@ def _video(
         if last.frame < 0:
             raise DataError(f"{item.source} gives no frame after {options.start:g} s", got=f"--start {options.start:g}")
         if drawings:
-            write_text(_place(drawings, item.source, ".svg"), timeline.svg(printable(Path(item.source).name)))
+            write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
     except (MienError, cv2.error) as error:
         yield FrameResult(item.source, last.frame + 1, last.time, error=reason(error, item.source))
 
@@ -147,4 +156,5 @@ def _drawer(
 def _place(folder: Path, source: str, suffix: str) -> Path:
     """Where the drawing of a source goes: two sources of one name in different folders stay apart."""
     path = Path(source)
-    return folder / f"{path.stem}-{digest(str(path.absolute()))[:6]}{suffix}"
+    stem = os.fsdecode(os.fsencode(path.stem)[:_STEM])
+    return folder / f"{stem}-{digest(str(path.absolute()))[:12]}{suffix}"

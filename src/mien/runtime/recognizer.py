@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import weights
-from mien.errors import MienError, UnreadableImage, UsageError
+from mien.errors import DataError, MienError, UnreadableImage, UsageError
 from mien.imaging.decode import decode
 from mien.imaging.faces import Detector, Face, detector_named, frame
 from mien.imaging.operations import Image, check
@@ -43,6 +43,10 @@ class Recognizer:
             raise UsageError("unknown crop", got=crop, allowed=("face", "whole"))
         if batch < 1:
             raise UsageError("a batch holds at least one face", got=batch)
+        if isinstance(bundle, Bundle) and threads != 1:
+            raise UsageError("a bundle keeps the threads it was loaded with", got=threads, then="load(name, threads=…)")
+        if crop == "whole" and detector != "auto":
+            raise UsageError("crop whole looks for no faces", got=f"detector {detector}", then="leave the detector out")
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
         self.crop = crop
         self.batch = batch
@@ -88,13 +92,13 @@ class Recognizer:
     def crops(self, image: Image, faces: Sequence[Face]) -> list[Image | None]:
         """The prepared pixels of each face, None where the bundle's chain finds nothing in it.
 
-        Raises UnreadableImage where that is the whole picture.
+        Raises DataError where that is the whole picture.
         """
         prepared: list[Image | None] = []
         for face in faces:
             try:
                 prepared.append(self.prepare(image, face))
-            except UnreadableImage:
+            except DataError:
                 if self.crop == "whole":
                     raise
                 prepared.append(None)
@@ -137,7 +141,9 @@ class Recognizer:
             usable = [
                 (face, crop) for face, crop in zip(found, self.crops(image, found), strict=True) if crop is not None
             ]
-            faces, crops = [face for face, _ in usable], [crop for _, crop in usable]
+            faces = [face for face, _ in usable]
+            # The caller may fill its array anew before this batch is answered.
+            crops = [crop.copy() if np.may_share_memory(crop, image) else crop for _, crop in usable]
         except (MienError, cv2.error) as error:
             return _Found(PictureResult(source, error=reason(error, source)), [], [])
         return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)

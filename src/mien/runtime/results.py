@@ -36,7 +36,7 @@ class FaceResult:
 
 @dataclass(frozen=True, slots=True)
 class PictureResult:
-    """The faces of one picture, largest first; or, in `error`, why there is no answer."""
+    """The faces of one picture, largest first; or, in `error`, why there is no answer, or no drawing beside it."""
 
     source: str
     width: int = 0

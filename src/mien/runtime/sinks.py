@@ -35,34 +35,37 @@ def open_sink(path: Path | None, labels: Sequence[str], resume: bool = False) ->
     return opened(path, labels)
 
 
-def finished(path: Path) -> set[str]:
-    """The sources whose results are complete in a JSON lines file.
+def finished(path: Path, again: Callable[[str], bool]) -> dict[str, bool]:
+    """The sources whose results are complete in a JSON lines file, and whether they ended in an error.
 
-    Results stand in order, so all sources but the last are complete; the lines of the last are cut off the file, to
-    be written again. Raises DataError when the file holds something else.
+    Results stand in order, so only the last video may have been left half done. Its lines are cut off the file where
+    `again(source)` says that it is to be read now; nothing else is ever cut but a line that is not whole.
+    Raises DataError when the file holds something else, or cannot be written.
     """
     if not path.exists():
-        return set()
-    done: set[str] = set()
-    last, start = None, 0
-    with path.open("r+b") as stream:
-        offset = 0
+        return {}
+    done: dict[str, bool] = {}
+    last, moving, start, end = "", False, 0, 0
+    with told(path), path.open("r+b") as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
                 break
-            source = _source(line, path, number)
+            source, moving, broken = _read_line(line, path, number)
             if source != last:
-                if last is not None:
-                    done.add(last)
-                last, start = source, offset
-            offset += len(line)
-        stream.truncate(start)
+                last, start = source, end
+            done[source] = broken
+            end += len(line)
+        if redone := moving and again(last):
+            del done[last]
+        stream.truncate(start if redone else end)
     return done
 
 
-def _source(line: bytes, path: Path, number: int) -> str:
+def _read_line(line: bytes, path: Path, number: int) -> tuple[str, bool, bool]:
+    """What a line says: its source, whether that is a video, whether it ended in an error."""
     try:
-        return str(json.loads(line)["source"])
+        result = json.loads(line)
+        return str(result["source"]), "frame" in result, result["error"] is not None
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} line {number} is not a result of mien predict", then="choose another name") from error
 

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.files import printable
 from mien.runtime.annotate import COLOURS
 from mien.runtime.results import FrameResult
 
@@ -16,25 +17,25 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 960, 96, 96, 64, 24
 
 
 class Timeline:
-    """Sums of probabilities for each identity, in columns of equal time.
+    """Sums of probabilities for each identity, in columns of equal time from `start` seconds on.
 
     Memory is bounded for any length of video: when time outgrows the columns, their width doubles, and of many faces
     those seen longest stay.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = tuple(labels)
+    def __init__(self, labels: Sequence[str], start: float = 0.0) -> None:
+        self.labels, self.start = tuple(labels), start
         self.width = 0.05  # seconds a column
-        self._time, self._pause = 0.0, 0.5  # the last frame's, and the longest between two frames
+        self._time, self._pause = start, 0.5  # the last frame's, and the longest between two frames
         self._sums: dict[int, dict[int, NDArray[np.float64]]] = defaultdict(dict)
 
     def add(self, result: FrameResult) -> None:
         """Take in the identified faces of one frame."""
         self._pause = max(self._pause, result.time - self._time)
         self._time = result.time
-        while result.time >= _BINS * self.width:
+        while result.time - self.start >= _BINS * self.width:
             self._halve()
-        column = int(result.time / self.width)
+        column = int(max(0.0, result.time - self.start) / self.width)
         for face in result.faces:
             if face.identity is None:
                 continue
@@ -62,7 +63,7 @@ class Timeline:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 24} {height}" '
             f'font-family="system-ui, sans-serif" font-size="12" fill="#333">',
             '<rect width="100%" height="100%" fill="#fff"/>',
-            f'<text x="{_LEFT}" y="22" font-size="15">{escape(title)}</text>',
+            f'<text x="{_LEFT}" y="22" font-size="15">{escape(printable(title))}</text>',
             *self._legend(),
         ]
         for place, identity in enumerate(found):
@@ -113,7 +114,8 @@ class Timeline:
         total = end * self.width
         step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 1e9) if total / s <= 12)
         return [
-            f'<text x="{_LEFT + _WIDTH * at / total:.1f}" y="{y:.0f}" text-anchor="middle">{_clock(at)}</text>'
+            f'<text x="{_LEFT + _WIDTH * at / total:.1f}" y="{y:.0f}" text-anchor="middle">'
+            f"{_clock(self.start + at)}</text>"
             for at in np.arange(0, total + step / 1000, step)
         ]
 

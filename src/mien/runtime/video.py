@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.errors import MissingExtra, UsageError
 from mien.files import replacing
-from mien.imaging.faces import Face
+from mien.imaging.faces import Face, overlap
 from mien.imaging.operations import Image, resize
 from mien.runtime.ahead import ahead
 from mien.runtime.frames import Frame, about, read
@@ -21,6 +21,7 @@ from mien.runtime.tracking import Smoother, Tracker, between, tracker
 Tracked = tuple[Face, int | None]
 Moment = tuple[Frame, list[Tracked]]
 MOST_BETWEEN = 30  # frames from one detection to the next, all of them in memory
+_SAME = 0.3  # of the smaller of two boxes: what both share at least when they show one face
 _CLOCK = 90_000  # time stamps a second in written videos
 
 
@@ -36,10 +37,11 @@ def watch(
 ) -> Generator[tuple[Frame, FrameResult], None, None]:
     """Every `every`-th frame of a video file or camera, with its faces, between `start` and `end` seconds.
 
-    Faces are searched for in every `detect_every`-th of these frames, carried between by interpolation, and numbered
-    by ByteTrack; their probabilities are smoothed with a time constant of `smoothing` seconds. Without the extra
-    `video`, which has the tracker, each frame is searched and answered alone. Decoding and detection each run in a
-    thread, a few frames ahead. Raises DataError for a file that is no video.
+    Faces are searched for in every `detect_every`-th of these frames, and between where two detections differ; they
+    are carried from one to the next by interpolation, and numbered by ByteTrack; their probabilities are smoothed with
+    a time constant of `smoothing` seconds. Without the extra `video`, which has the tracker, each frame is searched and
+    answered alone. Decoding and detection each run in a thread, a few frames ahead. Raises DataError for a file that is
+    no video, and where one breaks off.
     """
     if not 1 <= detect_every <= MOST_BETWEEN:
         raise UsageError("detect_every is out of range", got=detect_every, allowed=f"1 to {MOST_BETWEEN}")
@@ -69,30 +71,62 @@ def _tracked(
         for frame in frames:
             if len(group) == detect_every or not group:
                 found = detect(frame)
-                yield _carried(group, before, found, frame.time)
+                yield _carried(group, before, found, frame.time, recognizer)
                 group, before = [], found
             group.append(frame)
         if len(group) > 1:
             found = detect(group[-1])
-            yield [*_carried(group[:-1], before, found, group[-1].time), (group[-1], found)]
+            yield [*_carried(group[:-1], before, found, group[-1].time, recognizer), (group[-1], found)]
         elif group:
             yield [(group[0], before)]
     finally:
         frames.close()
 
 
-def _carried(group: Sequence[Frame], before: list[Tracked], after: list[Tracked], end: float) -> list[Moment]:
-    """The frames from one detection up to the next: the first as detected, the others with faces seen in both."""
-    later = {identity: face for face, identity in after if identity is not None}
-    pairs = [(face, later[identity], identity) for face, identity in before if identity in later]
+def _carried(
+    group: Sequence[Frame], before: list[Tracked], after: list[Tracked], end: float, recognizer: Recognizer
+) -> list[Moment]:
+    """The frames from one detection up to the next: the first as detected, the others with faces seen in both.
+
+    Where a face was found in one of both only, the frames between are searched for it.
+    """
+    pairs = _pairs(before, after)
+    known = {id(face): identity for face, _, identity in pairs}
+    seen = {id(face) for pair in pairs for face in pair[:2]}
+    loose = [one for one in (*before, *after) if id(one[0]) not in seen]
     moments: list[Moment] = []
     for frame in group:
         if frame is group[0]:
-            moments.append((frame, before))
-        else:
-            share = (frame.time - group[0].time) / max(end - group[0].time, 1e-9)
-            moments.append((frame, [(between(a, b, share), identity) for a, b, identity in pairs]))
+            moments.append((frame, [(face, known.get(id(face), identity)) for face, identity in before]))
+            continue
+        share = (frame.time - group[0].time) / max(end - group[0].time, 1e-9)
+        carried: list[Tracked] = [(between(a, b, share), identity) for a, b, identity in pairs]
+        if loose:
+            found = [face for face in recognizer.detect(frame.pixels) if _same(face, carried) is None]
+            carried += [(face, one[1] if (one := _same(face, loose)) else None) for face in found]
+        moments.append((frame, carried))
     return moments
+
+
+def _pairs(before: list[Tracked], after: list[Tracked]) -> list[tuple[Face, Face, int | None]]:
+    """The faces that two detections have in common, by identity, else by place; a later one may bring the identity."""
+    later = {identity: face for face, identity in after if identity is not None}
+    known = {identity for _, identity in before}
+    free = [(face, identity) for face, identity in after if identity is None or identity not in known]
+    pairs: list[tuple[Face, Face, int | None]] = []
+    for face, identity in before:
+        if identity in later:
+            pairs.append((face, later[identity], identity))
+        elif (one := _same(face, free)) and (identity is None or one[1] is None):
+            free.remove(one)
+            pairs.append((face, one[0], identity or one[1]))
+    return pairs
+
+
+def _same(face: Face, others: Sequence[Tracked]) -> Tracked | None:
+    """Which of the others lies where this face does, if any."""
+    nearest = max(others, key=lambda other: overlap(face.box, other[0].box), default=None)
+    return nearest if nearest and overlap(face.box, nearest[0].box) > _SAME else None
 
 
 def _answers(
@@ -130,7 +164,7 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
             nonlocal stream, last
             if stream is None:
                 beside = stack.enter_context(replacing(path))
-                container = stack.enter_context(av.open(str(beside), "w", format="mp4"))
+                container = stack.enter_context(av.open(f"file:{beside.absolute()}", "w", format="mp4"))
                 stream = _encoder(container, rate, pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2)
             if pixels.shape[:2] != (stream.height, stream.width):
                 pixels = resize(pixels, stream.height, stream.width)

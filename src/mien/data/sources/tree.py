@@ -33,7 +33,7 @@ def pictures(folder: Path) -> list[str]:
         inner[:] = [name for name in inner if not name.startswith((".", "__"))]
         below = Path(base).relative_to(folder)
         found += [(below / n).as_posix() for n in names if _is_picture(n)]
-    if strange := [name for name in found if name != printable(name)]:
+    if strange := [name for name in found if not _is_utf8(name)]:
         raise DataError(
             "file names that are not UTF-8", got=[f"{folder}/{printable(name)}" for name in strange[:5]],
             then="rename these files",
@@ -71,6 +71,10 @@ def first(root: Path, candidates: Sequence[str]) -> Path | None:
 def absent(dataset: str, root: Path, looked: Sequence[str], get: str) -> Absent:
     """The error for a folder that holds none of a dataset's layouts."""
     return Absent(f"no {dataset} found", got=root, allowed=" | ".join(looked), then=get)
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _is_picture(name: str) -> bool:
