@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from mien import experiment
 from mien.cli import app
 from mien.errors import MienError
 from mien.evaluation import ledger
+from mien.files import alone
 from mien.judging import finished, rows_of
 from mien.recipe import Data
 from mien.runtime.bundle import load as load_bundle
@@ -238,6 +240,28 @@ def test_a_killed_run_resumes_to_the_figures_of_an_uninterrupted_one(home: Path)
     mien(*words, killed, "--resume")
     mien(*words, home / "whole")
     assert metrics(killed)["test"] == metrics(home / "whole")["test"]
+
+
+def test_two_processes_do_not_share_a_run(home: Path) -> None:
+    busy = home / "busy"
+    with alone(busy) as first, alone(busy) as second:
+        assert first and not second
+        assert (
+            "another process is at work on the run" in mien("train", home / "small.yaml", "--out", busy, check=1).stderr
+        )
+    assert not busy.exists() and not list(home.glob(".busy*"))
+
+
+def test_a_run_does_not_go_on_with_other_rows(home: Path, run: Path) -> None:
+    begun = home / "begun"
+    begun.mkdir()
+    shutil.copy(run / "recipe.yaml", begun)
+    kept = pd.read_parquet(run / "samples.parquet")
+    moved = np.flatnonzero(kept["split"] == "train")[0]
+    kept.loc[moved, "split"] = "test"
+    kept.to_parquet(begun / "samples.parquet")
+    said = mien("train", begun, "--resume", check=1).stderr
+    assert "are not those it began with" in said and "choose another --out" in said
 
 
 def test_seeds_make_a_folder_of_runs(home: Path) -> None:

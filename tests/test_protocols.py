@@ -23,6 +23,7 @@ from mien.data.split import SplitSpec, assign
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.evaluation import ledger
 from mien.labels import LABEL_SETS
+from mien.recipe import parse
 
 LABELS = ("anger", "fear")
 
@@ -95,6 +96,10 @@ def test_a_protocol_without_a_digest_still_holds_a_recipe_to_its_source_options_
     same = replace(lab, options={**lab.options, "seed": 0}, split=SplitSpec("grouped-kfold", folds=3, fold=2))
     protocols.hold(str(path), same)
     assert protocols.check(str(path), rows).startswith("lab@")
+    early = {"balance": {"order": "balance-before-split", "steps": ["oversample"]}, "data": {"source": "synthetic"}}
+    assert parse({"name": "x", "chain": ["grey", {"resize": 24}], **early}).changed_rows == {
+        "balance.order": "balance-before-split"
+    }
     with pytest.raises(UsageError, match="protocol lab") as narrowed:
         protocols.hold(str(path), same, {"data.limit": 40})
     assert narrowed.value.got == ["data.limit: 40"] and narrowed.value.allowed == ["data.limit: unset"]

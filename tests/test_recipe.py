@@ -110,6 +110,24 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
             load(tmp_path / "bad.yaml")
 
 
+@pytest.mark.parametrize(
+    ("change", "owner"),
+    [
+        ("split.fold=3", "split.method: kfold"),
+        ("split.group=sequence", "split.method: grouped"),
+        ("model.freeze=0.5", "model.transfer: partial"),
+        ("fit.momentum=0.5", "fit.optimiser: sgd"),
+        ("fit.plateau_patience=2", "fit.schedule: plateau"),
+        ("fit.teacher_share=0.5", "fit.teachers"),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused(change: str, owner: str) -> None:
+    # The recipe's own optimiser is adamw, its schedule one-cycle, its split official.
+    with pytest.raises(UsageError) as caught:
+        load(Path("models/ferplus-teacher"), [change])
+    assert f"{change.partition('=')[0]} changes nothing without {owner}" in str(caught.value)
+
+
 def test_a_grid_is_every_combination() -> None:
     found = cells(Path("demo"), ["fit.epochs=1"])
     assert len({cell.recipe.name for cell in found}) == 4

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data.samples import Rows, Samples, table
-from mien.data.split import SplitSpec, assign, notes
+from mien.data.split import SplitSpec, assign, clusters, notes
 from mien.errors import DataError, UsageError
 
 LABELS = ("anger", "fear", "happiness")
@@ -35,6 +35,18 @@ def datasets(draw):
 
 def counts(samples):
     return [len(samples.rows(split)) for split in ("train", "validation", "test")]
+
+
+def test_rows_are_drawn_by_subject_even_where_some_row_names_none():
+    assert clusters(dataset([0, 1, 2]).table) is None
+    assert clusters(dataset([0, 1, 2], ["a", "a", None]).table) == ["a", "a", None]
+
+
+def test_made_rows_are_drawn_with_the_row_they_were_made_of():
+    made = dataset([0, 1, 0]).table
+    made["parent"] = made["parent"].where([True, True, False], 0)
+    assert clusters(made) == ["0", "1", "0"]
+    assert clusters(made.iloc[1:]) == ["1", "0"]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -125,12 +125,15 @@ class Killed(BaseException):
     """Ends a fit where it stands: nothing in it looks for this."""
 
 
-def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "cosine", "constant"])
+def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path, schedule: str) -> None:
     def kill(done: int, total: int) -> None:
         if done > total // 2:
             raise Killed
 
-    spec = QUICK.model_copy(update={"epochs": 6, "batch": 8})
+    # A fit this short gets no better for a while only where its rate is far too high: the plateau must matter.
+    shaken = {"learning_rate": 0.3, "plateau_patience": 1, "ema": 0.0} if schedule == "plateau" else {}
+    spec = QUICK.model_copy(update={"epochs": 6, "batch": 8, "schedule": schedule, **shaken})
     words = (stripes(96), stripes(32, 1), spec, Augment(rotation=10, mixup=0.3), HALF)
     with pytest.raises(Killed):
         fit(tiny(), *words, tmp_path / "killed", progress=kill)
@@ -138,6 +141,8 @@ def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path) -> No
     for folder in ("killed", "whole"):
         fit(tiny(), *words, tmp_path / folder)
     assert history(tmp_path / "killed") == history(tmp_path / "whole")
+    if schedule == "plateau":
+        assert len({row["lr"] for row in history(tmp_path / "whole")}) > 1
     killed, whole = (torch.load(tmp_path / f / "checkpoints/best.pt", weights_only=True) for f in ("killed", "whole"))
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 

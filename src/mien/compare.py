@@ -128,7 +128,13 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
     report = None
     if len(runs) > 1:
         done = [each for run in runs.values() for each in runs_in(run)]
-        report = write_comparison_report(done, folder / "comparison.html", _pictures(done, read_once))
+        try:
+            thumbnails = _pictures(done, read_once)
+        except MienError as gone:
+            # A report without faces is better than none: the figures stand in the runs.
+            logging.getLogger("mien").warning("comparison.html shows no pictures: %s", gone)
+            thumbnails = {}
+        report = write_comparison_report(done, folder / "comparison.html", thumbnails)
     return Compared(runs, failures, report, blocked)
 
 

@@ -26,7 +26,7 @@ from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, RunError
 from mien.evaluation import ledger, statistics
 from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
-from mien.files import replacing, write_json, write_text
+from mien.files import alone, replacing, write_json, write_text
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
 from mien.recipe import load as load_recipe
@@ -102,17 +102,29 @@ def train(
     """Carry a recipe out in a run folder, or go on with it after a kill.
 
     Several seeds, or all folds, make a folder of runs with one report over them, mean and spread.
-    Raises RunError when the folder holds another run, AuditBlocked when the audit stops it.
+    Raises RunError when the folder holds another run or another process is at work in it, when the data has changed
+    since the run began; AuditBlocked when the audit stops it.
     """
-    if recipe.repetitions:
-        _check_free(folder, recipe, resume)
-        recipe.save(folder / "recipe.yaml")
-        ledger.begin(folder.parent)
-        read = remembering(read)
-        for name, single in recipe.repetitions.items():
-            train(single, folder / name, resume, strict, stages, read)
-        write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
-        return folder
+    with alone(folder) as free:
+        if not free:
+            raise RunError(
+                f"another process is at work on the run {folder}", then="wait for it, or choose another --out"
+            )
+        return (_trained_often if recipe.repetitions else _trained)(recipe, folder, resume, strict, stages, read)
+
+
+def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
+    _check_free(folder, recipe, resume)
+    recipe.save(folder / "recipe.yaml")
+    ledger.begin(folder.parent)
+    read = remembering(read)
+    for name, single in recipe.repetitions.items():
+        train(single, folder / name, resume, strict, stages, read)
+    write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
+    return folder
+
+
+def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
     _check_free(folder, recipe, resume)
     if (folder / "metrics.json").is_file():
         if not (folder / "report.html").is_file():
@@ -123,6 +135,7 @@ def train(
         weights_file(Path(recipe.model.weights))
     gathered = gather(recipe, strict, stages, read)
     material = gathered.material
+    _check_same_rows(folder, material.samples.table)
     # A network that cannot be had must leave no folder behind that looks like a run.
     fitted = (_embedding if recipe.triplet else _classifier)(recipe, material, folder, stages)
     recipe.save(folder / "recipe.yaml")
@@ -160,7 +173,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     """
     if recipe.protocol:
         used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
-        hold(recipe.protocol, used, recipe.data.narrowed)
+        hold(recipe.protocol, used, recipe.changed_rows)
     samples = read(recipe.data)
     if recipe.fit.soft_labels and samples.votes is None:
         raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
@@ -219,6 +232,21 @@ def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
             f"{folder} holds a run on other data", got=roots[0], allowed=roots[1],
             then=f"choose another --out; of data that was only moved, change data.root in {kept}",
         )  # fmt: skip
+
+
+def _check_same_rows(folder: Path, table: pd.DataFrame) -> None:
+    """Whether a run that goes on still has the rows it began with: a row may have moved from training into test."""
+    kept = folder / "samples.parquet"
+    if not kept.is_file():
+        return
+    told = ["digest", "label", "split"]
+    before, now = (part[told].fillna("").astype(str) for part in (pd.read_parquet(kept, columns=told), table))
+    if before.to_numpy().tolist() != now.to_numpy().tolist():
+        raise RunError(
+            f"the pictures, labels or split of {folder} are not those it began with",
+            got=f"{len(now)} rows, {len(before)} then",
+            then="bring the data back as it was, or choose another --out",
+        )
 
 
 def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,30 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                     raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Whether no other process stands in such a block for `path`; a hidden file beside it says so, and goes with it."""
+    if sys.platform == "win32":  # no locks that end with their process
+        yield True
+        return
+    import fcntl
+
+    lock = path.absolute().parent / f".{path.name}.lock"
+    with told(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("a")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -39,11 +39,6 @@ class Data(_Part):
     hold_out: bool = False
     limit: Annotated[int, Field(gt=0)] | None = None
 
-    @property
-    def narrowed(self) -> dict[str, Any]:
-        """The settings that leave rows of the source out, by their keys in the recipe; only those that are set."""
-        return {f"data.{key}": value for key in ("classes", "hold_out", "limit") if (value := getattr(self, key))}
-
 
 class Split(_Part):
     """Which rows train, validate and test; `clean: train` drops training rows that have a twin in the other parts.
@@ -115,7 +110,7 @@ class Recipe(_Part):
     triplet: TripletSpec | None = None
     fit: Fit = Fit()
     evaluate: Evaluate = Evaluate()
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1)
 
     @field_validator("chain")
     @classmethod
@@ -139,6 +134,8 @@ class Recipe(_Part):
             given = [("model", self.model, Model()), ("augment", self.augment, Augment()), ("fit", self.fit, Fit())]
             if unused := [name for name, value, default in given if value != default]:
                 raise ValueError(f"triplet fits FaceNet by its own settings: leave out {', '.join(unused)}")
+        if ignored := _ignored(self.split, self.model, self.fit):
+            raise ValueError("; ".join(ignored))
         if self.split.clean == "train" and self.audit == "off":
             raise ValueError("split.clean: train needs the audit, which finds the twins: set audit: on")
         return self
@@ -148,6 +145,13 @@ class Recipe(_Part):
         """A digest of all that shapes the result: everything but the name and the place of the data."""
         content = self.model_dump(mode="json", exclude={"name": True, "data": {"root"}})
         return digest(json.dumps(content, sort_keys=True))
+
+    @property
+    def changed_rows(self) -> dict[str, Any]:
+        """The settings that leave rows of the source out, or make some before the split; no protocol has any."""
+        found = {f"data.{key}": getattr(self.data, key) for key in ("classes", "hold_out", "limit")}
+        early = self.balance.order if self.balance.steps and self.balance.order != "after-split" else None
+        return {key: value for key, value in (found | {"balance.order": early}).items() if value}
 
     @property
     def builds_on(self) -> tuple[Path, ...]:
@@ -179,6 +183,26 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
     Raises UsageError that names the key and what is allowed, with the nearest known key for a misspelt one.
     """
     return parse(changed(read_content(path), changes), str(path))
+
+
+def _ignored(split: Split, model: Model, fit: Fit) -> list[str]:
+    """The settings that would change nothing beside the others, and what they belong to."""
+    folds, usual = "kfold" in split.method, (Split(), Model(), Fit())
+    cases = [
+        ("split", "fold", folds or split.fold == "all", "split.method: kfold or grouped-kfold"),
+        ("split", "folds", folds, "split.method: kfold or grouped-kfold"),
+        ("split", "group", "grouped" in split.method, "split.method: grouped or grouped-kfold"),
+        ("model", "freeze", model.transfer == "partial", "model.transfer: partial"),
+        ("fit", "momentum", fit.optimiser in ("sgd", "rmsprop"), "fit.optimiser: sgd or rmsprop"),
+        ("fit", "plateau_patience", fit.schedule == "plateau", "fit.schedule: plateau"),
+        ("fit", "teacher_share", bool(fit.teachers), "fit.teachers"),
+    ]
+    given = dict(zip(("split", "model", "fit"), zip((split, model, fit), usual, strict=True), strict=True))
+    return [
+        f"{part}.{key} changes nothing without {owner}"
+        for part, key, used, owner in cases
+        if not used and getattr(given[part][0], key) != getattr(given[part][1], key)
+    ]
 
 
 def shipped() -> dict[str, Path]:

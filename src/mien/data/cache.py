@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from shutil import rmtree
 from typing import Any
 
@@ -34,8 +35,11 @@ def remove(found: Sequence[Kept]) -> None:
     Raises DataError where it may not be removed.
     """
     for one in found:
+        # Out of sight first: a removal that is killed must not leave half of what runs count on.
+        hidden = one.folder.with_name(f".{one.folder.name}.{token_hex(4)}")
         with told(one.folder), suppress(FileNotFoundError):
-            rmtree(one.folder)
+            one.folder.rename(hidden)
+            rmtree(hidden)
 
 
 def _kept(about: Path) -> Kept:

@@ -221,7 +221,7 @@ def _write(write: Callable, block: Image, total: int, folder: Path) -> None:
 def _load(folder: Path) -> Prepared:
     # The time of the last use, for `mien data cache`; a cache that may only be read serves all the same.
     with suppress(OSError):
-        (folder / "about.json").touch()
+        os.utime(folder / "about.json")
     rows = pd.read_parquet(folder / "rows.parquet")
     bad = rows["reason"] != ""
     return Prepared(

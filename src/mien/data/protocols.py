@@ -123,14 +123,14 @@ def check(name: str, samples: Samples) -> str:
     return said
 
 
-def hold(name: str, used: Protocol, narrowed: Mapping[str, Any] | None = None) -> None:
+def hold(name: str, used: Protocol, changed: Mapping[str, Any] | None = None) -> None:
     """Hold a recipe to its protocol: raises UsageError where source, options or split (`used`) are set otherwise.
 
-    `narrowed` are settings of the recipe that leave rows out; no protocol has any. A protocol without a digest is
-    nothing but these, so its name on other ones would say nothing.
+    `changed` are settings of the recipe that leave rows out or make some; no protocol has any. A protocol without a
+    digest is nothing but these, so its name on other ones would say nothing.
     """
     name, protocol = find(name)
-    theirs, ours = _settings(protocol), _settings(used) | dict(narrowed or {})
+    theirs, ours = _settings(protocol), _settings(used) | dict(changed or {})
     differing = [key for key in theirs | ours if key not in theirs or key not in ours or theirs[key] != ours[key]]
     if differing:
         raise UsageError(

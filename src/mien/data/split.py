@@ -234,12 +234,19 @@ def _by_group(
     return parts
 
 
-def clusters(table: pd.DataFrame) -> list[str] | None:
-    """What rows are drawn by in intervals: their subject, else their sequence; None where neither is named for all."""
+def clusters(table: pd.DataFrame) -> list[str | None] | None:
+    """What rows are drawn by in intervals: their subject, else their sequence, None for a row without one.
+
+    Where none is named, made rows are drawn with the picture that they were made of; None in all where each row is by
+    itself.
+    """
     for group in ("subject", "sequence"):
         names = group_names(table, group)
-        if len(names) and names.notna().all():
-            return list(names)
+        if names.notna().any():
+            return [None if pd.isna(name) else str(name) for name in names]
+    if "parent" in table and table["parent"].notna().any():
+        # A parent is named by its row, which is the index of the table.
+        return [str(row if pd.isna(parent) else parent) for row, parent in table["parent"].items()]
     return None
 
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from mien.data.split import clusters
 from mien.errors import DataError
-from mien.evaluation.statistics import Estimate, Pair, all_pairs, distinguishable_best, paired_difference, paired_p
+from mien.evaluation.statistics import (
+    Estimate,
+    Pair,
+    all_pairs,
+    distinguishable_best,
+    paired_difference,
+    paired_p,
+    units,
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def pooled(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def drawn_by(predictions: pd.DataFrame) -> list[str] | None:
+def drawn_by(predictions: pd.DataFrame) -> list[str | None] | None:
     """What stands together in tests and intervals: people or sequences where all are named, a picture's own answers
     where it has several; None where every row is by itself.
     """
@@ -206,10 +214,10 @@ def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
     )
 
 
-def _test(groups: Sequence[str] | None) -> str:
-    return (
-        "exact McNemar test" if groups is None else f"exact sign-flip test over {len(set(groups)):,} groups of answers"
-    )
+def _test(groups: Sequence[str | None] | None) -> str:
+    if groups is None:
+        return "exact McNemar test"
+    return f"exact sign-flip test over {units(len(groups), groups):,} groups of answers"
 
 
 def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:

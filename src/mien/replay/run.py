@@ -12,7 +12,7 @@ from mien.compare import Cell, compare, spread
 from mien.data.sources.catalog import load
 from mien.errors import DataError, UsageError
 from mien.evaluation import comparison
-from mien.evaluation.statistics import unpaired_difference
+from mien.evaluation.statistics import holm, unpaired_difference
 from mien.experiment import Stages, silent
 from mien.imaging.chain import Chain
 from mien.imaging.restoration import Restore
@@ -211,7 +211,14 @@ def _findings(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> list[dict
     if len(arms) > 3:
         return [_leader(protocol, arms)]
     (first, before), *others = arms.items()
-    return [{"protocol": protocol, "what": f"{name} against {first}", **_pair(before, after)} for name, after in others]
+    found = [
+        {"protocol": protocol, "what": f"{name} against {first}", **_pair(before, after)} for name, after in others
+    ]
+    tested = [finding for finding in found if finding["p"] is not None]
+    if len(tested) > 1:
+        for finding, p in zip(tested, holm([finding["p"] for finding in tested]), strict=True):
+            finding |= {"p": p, "test": f"{finding['test']}, Holm"}
+    return found
 
 
 def _pair(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:

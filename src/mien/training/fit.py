@@ -66,11 +66,12 @@ def fit(
     Raises RunError when the loss is no longer finite, DataError when the disk is full.
     """
     lightning.seed_everything(seed, verbose=False)
+    network = network.to(memory_format=torch.channels_last)
     last, ended = folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "ended"
     if ended.is_file():
         return _best(network, folder)
     module = Module(
-        network.to(memory_format=torch.channels_last),
+        network,
         spec,
         changes,
         torch.from_numpy(normalise.scale),
@@ -122,7 +123,7 @@ def predict(
 
 
 def _best(network: Classifier, folder: Path) -> Classifier:
-    network.load_state_dict(torch.load(folder / "checkpoints" / "best.pt", weights_only=True))
+    network.load_state_dict(torch.load(folder / "checkpoints" / "best.pt", weights_only=True, map_location="cpu"))
     return network
 
 

@@ -91,13 +91,20 @@ class Module(lightning.LightningModule):
         self.average = (
             AveragedModel(network, multi_avg_fn=_moving_average(fit.ema), use_buffers=True) if fit.ema else None
         )
-        self.teachers = nn.ModuleList(teachers).eval().requires_grad_(False)
+        # In a plain list: what never changes has no place in the checkpoint of every epoch.
+        self.teachers = [teacher.eval().requires_grad_(False) for teacher in teachers]
+        self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self.plateau_so_far: dict[str, Any] | None = None
         self.draw = torch.Generator()
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that is evaluated and kept: the average of weights when there is one."""
         return self.average.module if self.average is not None else self.network
+
+    def on_fit_start(self) -> None:
+        for teacher in self.teachers:
+            teacher.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self.seed * 100_003 + self.current_epoch)
@@ -135,6 +142,18 @@ class Module(lightning.LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.network)
 
+    def on_train_epoch_end(self) -> None:
+        # Lightning steps such a schedule after it has saved the checkpoint: a fit that goes on would have lost a step.
+        if self.plateau is not None:
+            self.plateau.step(self.trainer.callback_metrics["val_loss"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.plateau is not None:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.plateau_so_far = checkpoint.get("plateau")
+
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         pixels, targets = batch
         logits = self.evaluated(self._normalised(channels_first(pixels))).float()
@@ -167,8 +186,12 @@ class Module(lightning.LightningModule):
         if spec.schedule == "constant":
             return optimiser
         if spec.schedule == "plateau":
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.1, patience=spec.plateau_patience)
-            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
+            self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimiser, factor=0.1, patience=spec.plateau_patience
+            )
+            if self.plateau_so_far:
+                self.plateau.load_state_dict(self.plateau_so_far)
+            return optimiser
         warm = 0.25 if spec.schedule == "one-cycle" else 0.0
         curve = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rise_and_fall(step / steps, warm))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
