@@ -328,6 +328,16 @@ def test_one_digest_under_two_names_is_one_protocol(tmp_path: Path) -> None:
     assert "warning: Different protocols" in said and "@0123456789ab" in said
 
 
+def test_runs_in_different_arithmetic_are_told_apart(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", rows=200), fake_run(tmp_path / "b", rows=200, seed=2)]
+    for run in runs:
+        changed(run, precision="32-true")
+    assert command(*runs, "--out", tmp_path / "page.html")["warnings"] == []
+    changed(runs[1], precision="bf16-mixed")
+    (said,) = command(*runs, "--out", tmp_path / "page.html")["warnings"]
+    assert "different arithmetic (32-true, bf16-mixed): set fit.precision" in said
+
+
 def seeds(folder: Path, name: str, skill: float) -> list[float]:
     """Three runs of one recipe below `folder`, and their accuracies."""
     for seed in (1, 2, 3):

@@ -159,6 +159,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "test_without_twins": _without(predictions, gathered.twins),
         "opened": opened,
         "seconds": {stage: round(taken, 1) for stage, taken in seconds.items()},
+        "precision": _precision(folder),
         "notes": list(gathered.remarks),
     }
     write_json(folder / "metrics.json", figures)
@@ -212,6 +213,12 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if found:
         remarks += _said(found, _settled(recipe))
     return Gathered(material, protocol, found, twins, prepared.problems, tuple(remarks))
+
+
+def _precision(folder: Path) -> str:
+    """The arithmetic of the fit: a trial step may have chosen it."""
+    kept = folder / "checkpoints" / "precision"
+    return kept.read_text() if kept.is_file() else "32-true"
 
 
 def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:

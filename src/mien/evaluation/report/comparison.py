@@ -142,6 +142,9 @@ def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
     # Folds of one protocol have a digest each: what matters is that every arm stands on the same ones.
     distinct = {frozenset(text.rpartition("@")[2] for text in each) for each in protocols.values()}
     said = same_protocol(text for each in protocols.values() for text in each) if len(distinct) > 1 else []
+    precisions = sorted({run.metrics["precision"] for run in runs.values() if "precision" in run.metrics})
+    if len(precisions) > 1:
+        said.append(f"The runs were fitted in different arithmetic ({', '.join(precisions)}): set fit.precision.")
     if any(run.predictions is None for run in runs.values()):
         return None, [*said, "A run has no predictions, so there are no paired tests."]
     try:
