@@ -78,7 +78,7 @@ def alone(path: Path) -> Iterator[bool]:
     import fcntl
 
     lock = path.absolute().parent / f".{path.name}.lock"
-    with told(lock):
+    with told(path):
         lock.parent.mkdir(parents=True, exist_ok=True)
         stream = lock.open("a")
     with stream:
