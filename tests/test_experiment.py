@@ -440,7 +440,8 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
     (home / "grid.yaml").write_text(
         "name: grid\nbase: {"
         + "name: x, data: {source: synthetic, options: {count: 240, size: 24, seed: 3}}, "
-        + "chain: [grey, {resize: 24}], fit: {epochs: 2, batch: 32, optimiser: adamw, learning_rate: 0.003}, evaluate: {bootstrap: 50}, "
+        + "chain: [grey, {resize: 24}], evaluate: {bootstrap: 50}, "
+        + "fit: {epochs: 5, batch: 16, optimiser: adamw, learning_rate: 0.003}, "
         + "model: {backbone: mien-tiny}}\n"
         + "axes:\n  balance:\n    none: {}\n"
         + "    impossible:\n      balance.steps: [{smote: {neighbours: 500, target: 30}}]\n"
