@@ -253,6 +253,16 @@ def hq_without_column(album: Album) -> None:
     album.text("labels.csv", "path,label\na.jpg,happy\n")
 
 
+def raf_torn(album: Album) -> None:
+    rafdb_kaggle(album)
+    album.text("train_labels.csv", 'image,label\n"a.jpg,1\n')
+
+
+def hq_empty(album: Album) -> None:
+    affectnet_hq(album)
+    album.text("labels.csv", "")
+
+
 def hq_without_label(album: Album) -> None:
     affectnet_hq(album)
     album.text("labels.csv", ",pth,label,relFCs\n0,a.jpg,happy,0.1\n1,b.jpg,,0.2\n")
@@ -273,6 +283,8 @@ def jaffe_stranger(album: Album) -> None:
         ("rafdb", wrong_raf_name, "line 2: not a RAF-DB row"),
         ("rafdb", raf_without_column, "train_labels.csv lacks a column"),
         ("affectnet-hq", hq_without_column, "labels.csv lacks a column"),
+        ("rafdb", raf_torn, "train_labels.csv is not a table"),
+        ("affectnet-hq", hq_empty, "labels.csv is not a table"),
         ("affectnet-hq", hq_without_label, "labels.csv, line 3: no path or no label"),
         ("jaffe", jaffe_stranger, "KA.XX1.39.tiff"),
     ],

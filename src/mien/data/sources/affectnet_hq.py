@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import folders, tree
 from mien.errors import DataError
@@ -25,9 +23,7 @@ def load(root: Path, labels: Literal["csv", "folder"] = "csv") -> Samples:
         raise tree.absent("AffectNet-HQ", root, LAYOUT, GET)
     if labels == "folder":
         return folders.read(root, root, "affectnet-hq")
-    rows = pd.read_csv(path, dtype=str)
-    if not {"pth", "label"} <= set(rows.columns):
-        raise DataError(f"{path} lacks a column", got=list(rows.columns), allowed=["pth", "label", "relFCs"])
+    rows = tree.listing(path, ("pth", "label"))
     blank = rows[["pth", "label"]].isna().any(axis=1)
     if blank.any():
         raise DataError(f"{path}, line {int(blank.argmax()) + 2}: no path or no label")

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
 from mien.errors import DataError
@@ -62,8 +60,6 @@ def _kaggle(root: Path, base: Path, split: str) -> Iterator[tuple[Path, str, str
         for code, found in tree.by_class(base / split).items():
             yield from ((base / split / name, code, split) for name in found)
         return
-    rows = pd.read_csv(listing, dtype=str)
-    if not {"image", "label"} <= set(rows.columns):
-        raise DataError(f"{listing} lacks a column", got=list(rows.columns), allowed=["image", "label"])
+    rows = tree.listing(listing, ("image", "label"))
     for image, code in zip(rows["image"], rows["label"], strict=True):
         yield base / split / str(code) / str(image), str(code), split

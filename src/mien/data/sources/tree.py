@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from mien.errors import Absent, DataError, UsageError
 from mien.files import printable
 from mien.imaging.decode import SUFFIXES
@@ -71,6 +73,17 @@ def first(root: Path, candidates: Sequence[str]) -> Path | None:
 def absent(dataset: str, root: Path, looked: Sequence[str], get: str) -> Absent:
     """The error for a folder that holds none of a dataset's layouts."""
     return Absent(f"no {dataset} found", got=root, allowed=" | ".join(looked), then=get)
+
+
+def listing(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV file of texts with some columns at least. Raises DataError for a file that is none."""
+    try:
+        rows = pd.read_csv(path, dtype=str)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a table", got=str(error).strip()) from None
+    if not set(columns) <= set(rows.columns):
+        raise DataError(f"{path} lacks a column", got=list(rows.columns), allowed=list(columns))
+    return rows
 
 
 def _is_utf8(name: str) -> bool:
