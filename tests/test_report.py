@@ -380,6 +380,20 @@ def folds(folder: Path, name: str, skill: float) -> None:
         table.assign(image=f"{fold}/" + table["image"]).to_parquet(run / "predictions.parquet")
 
 
+def test_runs_over_other_splits_share_training_rows_and_have_wider_intervals(tmp_path: Path) -> None:
+    widths = []
+    for key in ("seeds", "split.seed"):
+        for name in ("one", "two"):
+            for seed in range(3):
+                run = fake_run(tmp_path / key / name / f"run-{seed}", rows=300, seed=seed)
+                repeated = {"seeds": [seed]} if key == "seeds" else {"split": {"method": "stratified", "seed": seed}}
+                (run / "recipe.yaml").write_text(yaml.safe_dump({"name": name, **repeated}))
+        found = command(tmp_path / key / "one", tmp_path / key / "two", "--out", tmp_path / "x.html")
+        mean = found["repeats"]["one"]["accuracy"]["mean"]
+        widths.append(mean["high"] - mean["low"])
+    assert widths[1] > 1.1 * widths[0], "Nadeau and Bengio 2003"
+
+
 @pytest.mark.parametrize("repeated", [seeds, folds])
 def test_two_recipes_over_seeds_or_folds_are_tested_as_two_arms(tmp_path: Path, repeated: Any) -> None:
     for name, skill in (("plain", 1.5), ("better", 4.0)):

@@ -154,9 +154,14 @@ def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
 
 
 def _test_to_train(family: Sequence[Run]) -> float:
-    """The size of a fold's test part against the rest, for runs that are folds of one another; else 0."""
-    splits = [run.recipe.get("split") or {} for run in family]
-    return 1 / (splits[0]["folds"] - 1) if len({split.get("fold") for split in splits}) > 1 else 0.0
+    """Test rows a training row, for runs that were split each in its own way, as folds are; else 0."""
+    splits = {(split.get("fold"), split.get("seed")) for run in family if (split := run.recipe.get("split"))}
+    if len(splits) < 2:
+        return 0.0
+    tables = [run.samples for run in family if run.samples is not None]
+    real = [table[table["parent"].isna()]["split"].value_counts() for table in tables]
+    shares = [counts["test"] / counts["train"] for counts in real if counts.get("test") and counts.get("train")]
+    return sum(shares) / len(shares) if shares else 1.0
 
 
 def _predictions(family: Sequence[Run]) -> pd.DataFrame:
