@@ -144,7 +144,7 @@ def test_a_run_is_judged_on_its_own_split_and_told_of_pictures_it_was_fitted_on(
     assert rows["all"] == sum(rows.values()) - rows["all"] == 240
     other = tuple(f"--option={option}" for option in ("count=240", "size=24", "seed=3"))
     elsewhere = json.loads(mien("evaluate", home / "own-split", "--source", "synthetic", *other, "--json").stdout)
-    assert "pictures are ones that the run was fitted on" in elsewhere["notes"][0]
+    assert "pictures are ones that the run, or one that it builds on, was fitted on" in elsewhere["notes"][0]
 
 
 def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:
@@ -361,6 +361,17 @@ def test_what_an_earlier_run_was_fitted_on_is_not_held_out_here(home: Path, run:
     other = ["--set", "split.method=stratified", "--set", "split.seed=9", "--out", home / "leaky"]
     said = mien("train", home / "small.yaml", *changes, *other, check=3).stderr
     assert "held-out-seen-by-earlier-run" in said and str(run) in said
+
+
+def test_that_an_earlier_run_keeps_no_list_of_its_pictures_is_told(home: Path, run: Path) -> None:
+    bare = home / "bare"
+    shutil.copytree(run / "checkpoints", bare / "checkpoints")
+    words = ["train", home / "small.yaml", "--set", "model.transfer=full", "--set", "fit.epochs=1"]
+    given = ["--set", f"model.weights={bare / 'checkpoints' / 'best.pt'}"]
+    mien(*words, *given, "--out", home / "on-bare")
+    assert any(note.startswith("earlier-run-without-list") for note in metrics(home / "on-bare")["notes"])
+    said = mien(*words, *given, "--set", "audit=strict", "--out", home / "strictly", check=3).stderr
+    assert "earlier-run-without-list" in said and str(bare) in said
 
 
 def test_the_name_of_a_protocol_is_not_lent_to_another_split(home: Path) -> None:

@@ -1,6 +1,6 @@
 """The FaceNet network, its mining, its batches, and a fit on pictures that are easy to tell apart."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,17 +12,23 @@ from hypothesis import strategies as st
 
 from mien.errors import DataError
 from mien.evaluation.embeddings import nearest_centroid
+from mien.imaging.steps import Normalise
 from mien.training.facenet import FaceNet, classifier
+from mien.training.fit import predict
 from mien.training.metric_learning import (
     TripletSpec,
     balanced_batches,
-    embed,
     fit_embedding,
     triplets,
     turn_and_shift,
 )
 
 SMALL = TripletSpec(dimensions=16, epochs=2, batch=12, learning_rate=1e-3, validate_every=5, validation_rows=30)
+PLAIN = Normalise()
+
+
+def embed(network: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
+    return predict(network, pixels, np.arange(len(pixels)), PLAIN)
 
 
 @pytest.mark.parametrize(("channels", "side", "dimensions"), [(1, 48, 128), (3, 48, 512), (1, 96, 128)])
@@ -116,19 +122,47 @@ def test_a_fit_separates_what_is_separable(mining, tmp_path) -> None:
     pixels, targets = blobs(84)
     val_pixels, val_targets = blobs(30, seed=1)
     seen: list[tuple[int, int]] = []
-    spec = replace(SMALL, mining=mining)
+    spec = SMALL.model_copy(update={"mining": mining})
     fit = fit_embedding(
-        pixels, targets, val_pixels, val_targets, spec, progress=lambda *at: seen.append(at), folder=tmp_path
+        pixels, targets, val_pixels, val_targets, spec, PLAIN, progress=lambda *at: seen.append(at), folder=tmp_path
     )
-    vectors = embed(fit.network, val_pixels, spec)
-    readout = nearest_centroid(embed(fit.network, pixels, spec), targets, 3)
+    vectors = embed(fit.network, val_pixels)
+    readout = nearest_centroid(embed(fit.network, pixels), targets, 3)
     assert (readout(vectors).argmax(axis=1) == val_targets).mean() > 0.95
     assert seen[-1] == (14, 14)
     assert list(fit.history["iteration"]) == [5, 10, 14]
     assert pd.read_csv(tmp_path / "history.csv").columns.tolist() == fit.history.columns.tolist()
-    kept = FaceNet(dimensions=16)
-    kept.load_state_dict(torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True))
-    np.testing.assert_allclose(embed(kept, val_pixels, spec), vectors, atol=1e-5)
+
+
+def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path) -> None:
+    pixels, targets = blobs(84)
+    spec = SMALL.model_copy(update={"epochs": 3})
+
+    def kill(done: int, total: int) -> None:
+        if done == 17:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_embedding(pixels, targets, pixels, targets, spec, PLAIN, folder=tmp_path, progress=kill)
+    seen: list[int] = []
+    resumed = fit_embedding(
+        pixels, targets, pixels, targets, spec, PLAIN, folder=tmp_path, progress=lambda done, _: seen.append(done)
+    )
+    whole = fit_embedding(pixels, targets, pixels, targets, spec, PLAIN)
+    assert seen[0] == 15, "two epochs of seven batches were whole"
+    columns = ["iteration", "epoch", "train_loss", "mined", "val_accuracy"]
+    pd.testing.assert_frame_equal(resumed.history[columns], whole.history[columns])
+    assert all(
+        torch.equal(value, whole.network.state_dict()[name]) for name, value in resumed.network.state_dict().items()
+    )
+    again = fit_embedding(pixels, targets, pixels, targets, spec, PLAIN, folder=tmp_path)
+    assert len(again.history) == len(whole.history), "a finished fit is not fitted again"
+
+
+@pytest.mark.parametrize("wrong", [{"margin": 0}, {"batch": 3}, {"epoch": 3}, {"validate_every": 0}])
+def test_settings_without_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        TripletSpec(**wrong)
 
 
 def test_one_seed_gives_one_fit_and_leaves_the_global_randomness_alone() -> None:
@@ -137,9 +171,9 @@ def test_one_seed_gives_one_fit_and_leaves_the_global_randomness_alone() -> None
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    first, second = (fit_embedding(pixels, targets, pixels, targets, spec, seed=3) for _ in range(2))
+    first, second = (fit_embedding(pixels, targets, pixels, targets, spec, PLAIN, seed=3) for _ in range(2))
     assert torch.rand(1) == expected
-    np.testing.assert_array_equal(embed(first.network, pixels, spec), embed(second.network, pixels, spec))
+    np.testing.assert_array_equal(embed(first.network, pixels), embed(second.network, pixels))
     assert first.history["iteration"].max() == 4, "24 pictures, doubled, in batches of 12"
 
 
@@ -147,14 +181,14 @@ def test_one_seed_gives_one_fit_and_leaves_the_global_randomness_alone() -> None
 def test_the_other_optimisers_of_the_paper_train(optimiser) -> None:
     pixels, targets = blobs(24)
     spec = TripletSpec(dimensions=8, epochs=1, batch=12, optimiser=optimiser)
-    history = fit_embedding(pixels, targets, pixels, targets, spec).history
+    history = fit_embedding(pixels, targets, pixels, targets, spec, PLAIN).history
     assert np.isfinite(history["train_loss"]).all()
 
 
 def test_a_classifier_answers_as_the_readout_does() -> None:
     pixels, targets = blobs(30)
-    network, spec = FaceNet(dimensions=8).eval(), TripletSpec(dimensions=8)
-    vectors = embed(network, pixels, spec)
+    network = FaceNet(dimensions=8).eval()
+    vectors = embed(network, pixels)
     readout = nearest_centroid(vectors, targets, 3)
     with torch.no_grad():
         logits = classifier(network, readout.weight, readout.bias)(torch.as_tensor(pixels).unsqueeze(1) / 255)

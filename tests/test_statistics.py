@@ -165,9 +165,14 @@ def test_one_person_gives_no_interval_and_rows_by_themselves_wilsons() -> None:
     assert statistics.proportion(right) == statistics.wilson(2, 3)
 
 
-def test_identical_arms_differ_by_nothing() -> None:
-    right = np.ones(20, bool)
-    assert statistics.paired_difference(right, right).as_dict() == {"value": 0, "low": 0, "high": 0}
+@pytest.mark.parametrize("count", [20, 2000])
+def test_arms_without_a_difference_in_few_rows_may_still_differ(count: int) -> None:
+    right, unseen = np.ones(count, bool), statistics.wilson(0, count).high
+    same = statistics.paired_difference(right, right)
+    assert (same.value, same.low, same.high) == pytest.approx((0, -unseen, unseen))
+    opposite = statistics.paired_difference(~right, right)
+    assert (opposite.value, opposite.low, opposite.high) == pytest.approx((1, 1 - 2 * unseen, 1))
+    assert statistics.unpaired_difference(right, right).high == pytest.approx(unseen)
 
 
 def test_folds_that_share_training_rows_have_a_wider_interval_than_seeds() -> None:

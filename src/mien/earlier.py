@@ -43,6 +43,6 @@ def all_below(recipe: Recipe) -> list[Path]:
     """The runs that a recipe builds on, and those that they build on."""
     found: list[Path] = []
     for run in recipe.builds_on:
-        if (run / "samples.parquet").is_file():
-            found += [run, *all_below(load_recipe(run / "recipe.yaml"))]
+        below = all_below(load_recipe(run / "recipe.yaml")) if (run / "recipe.yaml").is_file() else []
+        found += [each for each in (run, *below) if each not in found]
     return found

@@ -17,7 +17,7 @@ from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign, clusters
-from mien.earlier import restored
+from mien.earlier import all_below, restored
 from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.cross import cross_cell, restrict
@@ -132,9 +132,10 @@ def evaluate_on(
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = describe(material.samples)
     cell = _judged(run, material, rows, source, split, protocol, merge)
-    seen = int(material.samples.table["digest"].iloc[rows].isin(fitted_on(run.folder)).sum())
-    notes = [f"{seen:,} of these {len(rows):,} pictures are ones that the run was fitted on"] if seen else []
-    return cell | {"notes": [*prepared.remarks, *notes]}
+    fitted = set().union(*(fitted_on(each) or () for each in (run.folder, *all_below(run.recipe))))
+    seen = int(material.samples.table["digest"].iloc[rows].isin(fitted).sum())
+    told = f"{seen:,} of these {len(rows):,} pictures are ones that the run, or one that it builds on, was fitted on"
+    return cell | {"notes": [*prepared.remarks, *([told] if seen else [])]}
 
 
 def _judged(

@@ -57,14 +57,14 @@ def evaluate(
     count = units(len(y), groups)
 
     def estimate(name: str) -> dict[str, float | None]:
-        share = name not in ("nll", "ece")
-        return interval(float(whole[name][0]), drawn[name], count, recentre=name == "ece", share=share).as_dict()
+        within = None if name in ("nll", "ece") else (0, 1)
+        return interval(float(whole[name][0]), drawn[name], count, recentre=name == "ece", within=within).as_dict()
 
     rows = [np.flatnonzero(y == i).tolist() for i in range(classes)]
     held = [units(len(each), None if groups is None else [groups[row] for row in each]) for each in rows]
 
     def of_class(name: str, i: int) -> dict[str, float | None]:
-        return interval(float(whole[name][0, i]), drawn[name][:, i], held[i], share=True).as_dict()
+        return interval(float(whole[name][0, i]), drawn[name][:, i], held[i], within=(0, 1)).as_dict()
 
     confusion = columns[:, : classes * classes].sum(axis=0).reshape(classes, classes).astype(int)
     per_class = [

@@ -150,8 +150,8 @@ def robustness(
         "rows": len(pixels),
         "clean": clean,
         "corruptions": found,
-        "mean_accuracy": _mean(each, bootstrap, seed, groups),
-        "mean_drop": _mean(clean_right - each, bootstrap, seed, groups),
+        "mean_accuracy": _mean(each, (0, 1), bootstrap, seed, groups),
+        "mean_drop": _mean(clean_right - each, (-1, 1), bootstrap, seed, groups),
     }
 
 
@@ -176,10 +176,14 @@ def _measure(
 
 
 def _mean(
-    values: NDArray[np.float64], bootstrap: int, seed: int, groups: Sequence[Hashable | None] | None
+    values: NDArray[np.float64],
+    within: tuple[float, float],
+    bootstrap: int,
+    seed: int,
+    groups: Sequence[Hashable | None] | None,
 ) -> dict[str, float | None]:
     sums = resampled_sums(np.stack([values, np.ones_like(values)], axis=1), bootstrap, seed, groups)
-    return interval(float(values.mean()), sums[:, 0] / sums[:, 1], units(len(values), groups)).as_dict()
+    return interval(float(values.mean()), sums[:, 0] / sums[:, 1], units(len(values), groups), within=within).as_dict()
 
 
 def _bytes(values: NDArray[np.float32]) -> Pixels:

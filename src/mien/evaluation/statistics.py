@@ -86,14 +86,20 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
 
 
 def interval(
-    value: float, drawn: NDArray[np.float64], count: int, recentre: bool = False, share: bool = False
+    value: float,
+    drawn: NDArray[np.float64],
+    count: int,
+    recentre: bool = False,
+    within: tuple[float, float] | None = None,
 ) -> Estimate:
     """`value` with the 95% expanded percentile interval of its bootstrap replicates `drawn` (B,), NaN ones left out.
 
     `count` independent units were drawn. Percentiles as they are give too short an interval from few of them; they are
     moved outwards as far as Student's t and the variance's divisor ask (Hesterberg 2015, sec. 3.4.2), which is nothing
-    for thousands of pictures and much for five people. From one unit no interval can be given. Where a `share` is 0 or
-    1 in every replicate, as when all answers are right, resampling cannot see the doubt: the interval is Wilson's.
+    for thousands of pictures and much for five people. From one unit no interval can be given. Where every replicate
+    is the value itself, as when all answers are right or two arms answer alike, resampling cannot see the doubt. For
+    what lies `within` two bounds it is how far exceptions could move it, as many as Wilson's interval allows where
+    none was seen.
 
     `recentre` shifts the replicates to have `value` as their mean: for statistics such as calibration error, whose
     replicates are biased upwards because each resample adds noise inside an absolute value.
@@ -101,8 +107,9 @@ def interval(
     drawn = drawn[np.isfinite(drawn)]
     if not drawn.size or not math.isfinite(value) or count < 2:
         return Estimate(value, math.nan, math.nan)
-    if share and value in (0, 1) and (drawn == value).all():
-        return wilson(round(value * count), count)
+    if within and (drawn == value).all():
+        unseen = wilson(0, count).high
+        return Estimate(value, value - unseen * (value - within[0]), value + unseen * (within[1] - value))
     if recentre:
         drawn = np.maximum(drawn - drawn.mean() + value, 0)
     tail = stats.norm.cdf(stats.t.ppf(ALPHA / 2, count - 1) * math.sqrt(count / (count - 1)))
@@ -118,7 +125,7 @@ def proportion(
     if groups is None or not len(values):
         return wilson(int(values.sum()), len(values))
     sums = resampled_sums(np.stack([values, np.ones_like(values)], axis=1), resamples, seed, groups)
-    return interval(float(values.mean()), sums[:, 0] / sums[:, 1], units(len(values), groups), share=True)
+    return interval(float(values.mean()), sums[:, 0] / sums[:, 1], units(len(values), groups), within=(0, 1))
 
 
 def wilson(successes: int, trials: int) -> Estimate:
@@ -205,7 +212,7 @@ def paired_difference(
     """Accuracy of `b` minus accuracy of `a` (N,) bool on the same rows, with its paired bootstrap interval."""
     change = np.asarray(right_b, np.float64) - np.asarray(right_a, np.float64)
     sums = resampled_sums(np.stack([change, np.ones_like(change)], axis=1), resamples, seed, groups)
-    return interval(float(change.mean()), sums[:, 0] / sums[:, 1], units(len(change), groups))
+    return interval(float(change.mean()), sums[:, 0] / sums[:, 1], units(len(change), groups), within=(-1, 1))
 
 
 def unpaired_difference(
@@ -224,7 +231,9 @@ def unpaired_difference(
 
     a, b = np.asarray(right_a, np.float64), np.asarray(right_b, np.float64)
     count = min(units(len(a), groups_a), units(len(b), groups_b))
-    return interval(float(b.mean() - a.mean()), drawn(b, groups_b, seed + 1) - drawn(a, groups_a, seed), count)
+    return interval(
+        float(b.mean() - a.mean()), drawn(b, groups_b, seed + 1) - drawn(a, groups_a, seed), count, within=(-1, 1)
+    )
 
 
 def holm(p: Sequence[float]) -> list[float]:

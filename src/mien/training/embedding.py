@@ -1,7 +1,6 @@
 """An embedding as a classifier: FaceNet fitted with triplets, and a readout of its vectors behind it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +49,12 @@ def fit_triplets(
 ) -> nn.Sequential:
     """Fit the embedding, read it out on the training rows: the network (faces to logits), its embedding first.
 
-    Writes `history.csv` and `checkpoints/best.pt` (tensors only) below `folder`, as `mien.training.fit.fit` does.
+    Writes `history.csv`, `checkpoints/last.ckpt` and `checkpoints/best.pt` (tensors only) below `folder`, and goes on
+    from `last.ckpt`, as `mien.training.fit.fit` does.
     """
     (pixels, targets), watched = _arrays(train), _arrays(validation)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    spec = replace(spec, mean=normalise.mean, std=normalise.std)
-    fitted = fit_embedding(pixels, targets, *watched, spec, seed, progress, folder, device)
+    fitted = fit_embedding(pixels, targets, *watched, spec, normalise, seed, progress, folder, device)
     vectors = predict(fitted.network, train.pixels, train.positions, normalise)
     network = _read_out(fitted.network, vectors, targets, train.targets.shape[1], spec)
     save(network.state_dict(), folder / "checkpoints" / "best.pt")

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
@@ -19,37 +20,37 @@ from torch import Tensor
 from mien.errors import DataError
 from mien.evaluation.embeddings import nearest_centroid
 from mien.files import write_text
+from mien.imaging.steps import Normalise
 from mien.training.facenet import FaceNet
+from mien.training.fit import Progress, predict
 from mien.training.saving import save
 
-Progress = Callable[[int, int], None]
+Positive = Annotated[int, Field(gt=0)]
 Mining = Literal["batch-hard", "semi-hard"]
 Optimiser = Literal["adam", "sgd", "rmsprop"]
 Readout = Literal["centroid", "neighbours", "linear"]
 
 
-@dataclass(frozen=True)
-class TripletSpec:
+class TripletSpec(BaseModel):
     """How to train the embedding; the defaults are the best trial of Al-Ghiffary et al. 2024, Table 6.
 
-    `validation_rows` pictures, always the same, are looked at every `validate_every` iterations. `mean` and `std` are
-    the chain's normalisation in units of 0..1, one value a channel. `readout` makes answers of vectors: the nearest
-    class mean, the nearest training pictures, or a linear layer.
+    `validation_rows` pictures, always the same, are looked at every `validate_every` iterations. `readout` makes
+    answers of vectors: the nearest class mean, the nearest training pictures, or a linear layer.
     """
 
-    dimensions: int = 128
-    margin: float = 0.2
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dimensions: Positive = 128
+    margin: float = Field(0.2, gt=0)
     mining: Mining = "semi-hard"
     optimiser: Optimiser = "adam"
-    learning_rate: float = 1e-4
-    epochs: int = 8
-    batch: int = 16
+    learning_rate: float = Field(1e-4, gt=0)
+    epochs: Positive = 8
+    batch: int = Field(16, ge=4)
     doubling: bool = False
-    validate_every: int = 30
-    validation_rows: int = 500
+    validate_every: Positive = 30
+    validation_rows: Positive = 500
     readout: Readout = "centroid"
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def fit_embedding(
     val_pixels: NDArray[np.uint8],
     val_targets: NDArray[np.int64],
     spec: TripletSpec,
+    normalise: Normalise,
     seed: int = 0,
     progress: Progress | None = None,
     folder: Path | None = None,
@@ -85,36 +87,46 @@ def fit_embedding(
     """Train FaceNet on pictures uint8 (N, H, W[, C]) with class codes (N,); the best on validation is kept.
 
     Validation is the accuracy of the nearest centroid, its centroids taken from training pictures. With a `folder`,
-    the best state dict is written to `checkpoints/best.pt` and the history to `history.csv`. Raises DataError for
-    fewer than two classes or a class with a single picture, which has no positive pair.
+    the history is written to `history.csv` and each epoch to `checkpoints/last.ckpt`, from which a fit after a kill
+    goes on. Raises DataError for fewer than two classes or a class with a single picture, which has no positive pair.
     """
     rng = np.random.default_rng(seed)
     gallery_rows = _balanced_sample(targets, spec.validation_rows, rng)
     val_rows = np.sort(rng.permutation(len(val_targets))[: spec.validation_rows])
     watch = _Watch(
-        (pixels[gallery_rows], targets[gallery_rows]), (val_pixels[val_rows], val_targets[val_rows]), spec, folder
+        (pixels[gallery_rows], targets[gallery_rows]), (val_pixels[val_rows], val_targets[val_rows]), normalise
     )
     if spec.doubling:
         pixels, targets = np.concatenate([pixels, turn_and_shift(pixels)]), np.concatenate([targets, targets])
-    batches = [rows for _ in range(spec.epochs) for rows in balanced_batches(targets, spec.batch, rng)]
+    epochs = [list(balanced_batches(targets, spec.batch, rng)) for _ in range(spec.epochs)]
+    total = sum(map(len, epochs))
     faces, codes = faces_tensor(pixels).to(device), torch.as_tensor(targets).to(device)
+    scale, offset = (torch.from_numpy(v).view(1, -1, 1, 1).to(device) for v in (normalise.scale, normalise.offset))
     network = _new_network(faces.shape[1], spec, seed).to(device)
     optimiser = OPTIMISERS[spec.optimiser](network.parameters(), lr=spec.learning_rate)
     mine, loss_of = triplets(spec.mining, spec.margin)
-    for iteration, rows in enumerate(batches, start=1):
-        network.train()
-        index = torch.as_tensor(rows).to(device)
-        vectors = network(_normalised(faces[index], spec))
-        found = mine(vectors, codes[index])
-        loss = loss_of(vectors, codes[index], found)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        watch.note(loss.detach(), len(found[0]))
-        if iteration % spec.validate_every == 0 or iteration == len(batches):
-            watch.validate(network, iteration, iteration * spec.epochs / len(batches))
-        if progress:
-            progress(iteration, len(batches))
+    done = _resumed(folder, network, optimiser, watch)
+    iteration = sum(map(len, epochs[:done]))
+    for epoch in range(done, spec.epochs):
+        for rows in epochs[epoch]:
+            iteration += 1
+            network.train()
+            index = torch.as_tensor(rows).to(device)
+            vectors = network(faces[index].float() * scale + offset)
+            found = mine(vectors, codes[index])
+            loss = loss_of(vectors, codes[index], found)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.note(loss.item(), len(found[0]))
+            if iteration % spec.validate_every == 0 or iteration == total:
+                watch.validate(network, iteration, iteration * spec.epochs / total)
+            if progress:
+                progress(iteration, total)
+        if folder:
+            write_text(folder / "history.csv", watch.history().to_csv(index=False))
+            state = {"epochs": epoch + 1, "network": network.state_dict(), "optimiser": optimiser.state_dict()}
+            save(state | {"watch": watch.state()}, folder / "checkpoints" / "last.ckpt")
     network.load_state_dict(watch.best)
     return TripletFit(network.eval(), watch.history())
 
@@ -173,27 +185,10 @@ def turn_and_shift(pixels: NDArray[np.uint8], degrees: float = 45, right: int = 
     return np.stack([cv2.warpAffine(image, matrix, (width, height)) for image in pixels])
 
 
-def embed(network: FaceNet, pixels: NDArray[np.uint8], spec: TripletSpec, batch: int = 512) -> NDArray[np.float32]:
-    """Pictures uint8 (N, H, W[, C]) to unit vectors float32 (N, dimensions), on the network's own device."""
-    device = next(network.parameters()).device
-    network.eval()
-    with torch.inference_mode():
-        parts = [
-            network(_normalised(faces_tensor(pixels[start : start + batch]).to(device), spec)).cpu()
-            for start in range(0, len(pixels), batch)
-        ]
-    return torch.cat(parts).numpy()
-
-
 def faces_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """Pictures uint8 (N, H, W[, C]) as a uint8 tensor (N, C, H, W)."""
     tensor = torch.as_tensor(np.ascontiguousarray(pixels))
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-
-
-def _normalised(faces: Tensor, spec: TripletSpec) -> Tensor:
-    mean, std = (torch.tensor(values, device=faces.device).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
-    return (faces.float() / 255 - mean) / std
 
 
 @dataclass
@@ -202,33 +197,30 @@ class _Watch:
 
     gallery: tuple[NDArray[np.uint8], NDArray[np.int64]]
     watched: tuple[NDArray[np.uint8], NDArray[np.int64]]
-    spec: TripletSpec
-    folder: Path | None
+    normalise: Normalise
     best: dict[str, Tensor] = field(default_factory=dict)
     _rows: list[dict[str, float]] = field(default_factory=list)
-    _noted: list[tuple[Tensor, int]] = field(default_factory=list)
+    _noted: list[tuple[float, int]] = field(default_factory=list)
     _started: float = field(default_factory=time.perf_counter)
 
-    def note(self, loss: Tensor, mined: int) -> None:
+    def note(self, loss: float, mined: int) -> None:
         self._noted.append((loss, mined))
 
     def validate(self, network: FaceNet, iteration: int, epoch: float) -> None:
         readout = nearest_centroid(
-            embed(network, self.gallery[0], self.spec), self.gallery[1], int(self.gallery[1].max()) + 1
+            self._vectors(network, self.gallery[0]), self.gallery[1], int(self.gallery[1].max()) + 1
         )
-        answers = readout(embed(network, self.watched[0], self.spec)).argmax(axis=1)
+        answers = readout(self._vectors(network, self.watched[0])).argmax(axis=1)
         accuracy = float(np.mean(answers == self.watched[1]))
         if not self._rows or accuracy > max(row["val_accuracy"] for row in self._rows):
             self.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-            if self.folder:
-                save(self.best, self.folder / "checkpoints" / "best.pt")
         losses, mined = zip(*self._noted, strict=True)
         self._noted = []
         self._rows.append(
             {
                 "iteration": iteration,
                 "epoch": epoch,
-                "train_loss": torch.stack(losses).mean().item(),
+                "train_loss": float(np.mean(losses)),
                 "mined": float(np.mean(mined)),
                 "val_accuracy": accuracy,
                 "seconds": time.perf_counter() - self._started,
@@ -236,10 +228,31 @@ class _Watch:
         )
 
     def history(self) -> pd.DataFrame:
-        table = pd.DataFrame(self._rows)
-        if self.folder:
-            write_text(self.folder / "history.csv", table.to_csv(index=False))
-        return table
+        columns = ["iteration", "epoch", "train_loss", "mined", "val_accuracy", "seconds"]
+        return pd.DataFrame(self._rows, columns=columns)
+
+    def state(self) -> dict[str, Any]:
+        taken = time.perf_counter() - self._started
+        return {"best": self.best, "rows": self._rows, "noted": self._noted, "seconds": taken}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        self.best, self._rows, self._noted = state["best"], state["rows"], state["noted"]
+        self._started = time.perf_counter() - state["seconds"]
+
+    def _vectors(self, network: FaceNet, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return predict(network, pixels, np.arange(len(pixels)), self.normalise)
+
+
+def _resumed(folder: Path | None, network: FaceNet, optimiser: torch.optim.Optimizer, watch: _Watch) -> int:
+    """The epochs that were done before a kill, with everything brought back to where it stood after them."""
+    kept = folder and folder / "checkpoints" / "last.ckpt"
+    if not kept or not kept.is_file():
+        return 0
+    state = torch.load(kept, weights_only=True, map_location="cpu")
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    watch.go_on(state["watch"])
+    return int(state["epochs"])
 
 
 def _new_network(channels: int, spec: TripletSpec, seed: int) -> FaceNet:

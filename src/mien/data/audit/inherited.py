@@ -12,10 +12,19 @@ def inherited(samples: Samples, run: Path) -> list[Finding]:
     """Validation and test rows on which the run of folder `run` was fitted, told by the digests of their pictures.
 
     Pictures that stand among the training rows of `samples` too are twins of the data, and told as such elsewhere.
+    That a run keeps no list of its pictures is a finding of its own.
     """
-    table = samples.table
+    table, known = samples.table, fitted_on(run)
+    if known is None:
+        return [Finding(
+            "earlier-run-without-list", "warning", 1,
+            f"{run}, which this run builds on, has no samples.parquet: whether it was fitted on validation or test "
+            "pictures of this run cannot be told",
+            "bring the whole folder of that run back, or train it anew",
+            leak=True,
+        )]  # fmt: skip
     held_out = table["split"].isin(["validation", "test"]).to_numpy(bool, na_value=False)
-    fitted = fitted_on(run) - _trained(table)
+    fitted = known - _trained(table)
     seen = held_out & table["digest"].isin(fitted).to_numpy(bool, na_value=False)
     rows = tuple(seen.nonzero()[0].tolist())
     if not rows:
@@ -29,9 +38,10 @@ def inherited(samples: Samples, run: Path) -> list[Finding]:
     )]  # fmt: skip
 
 
-def fitted_on(run: Path) -> set[str]:
-    """The digests of the pictures that the run of folder `run` was fitted on."""
-    return _trained(pd.read_parquet(run / "samples.parquet", columns=["digest", "split"]))
+def fitted_on(run: Path) -> set[str] | None:
+    """The digests of the pictures that the run of folder `run` was fitted on; None where it has no list of them."""
+    kept = run / "samples.parquet"
+    return _trained(pd.read_parquet(kept, columns=["digest", "split"])) if kept.is_file() else None
 
 
 def _trained(table: pd.DataFrame) -> set[str]:
