@@ -204,11 +204,12 @@ def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
     """
     tables = list(aligned(arms).values())
     right, groups = np.stack([_right(predictions) for predictions in tables]), drawn_by(tables[0])
-    names, best = tuple(arms), distinguishable_best(right, groups)
+    names, pairs = tuple(arms), tuple(all_pairs(right, groups))
+    best = distinguishable_best(right, pairs)
     return Ranking(
         names,
         tuple(float(share) for share in right.mean(axis=1)),
-        tuple(all_pairs(right, groups)),
+        pairs,
         None if best is None else names[best],
         _test(groups),
     )

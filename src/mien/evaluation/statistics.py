@@ -263,13 +263,13 @@ def all_pairs(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None
     ]
 
 
-def distinguishable_best(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None = None) -> int | None:
+def distinguishable_best(right: NDArray[np.bool_], pairs: Sequence[Pair]) -> int | None:
     """Position of the arm that is better than every other one beyond chance, or None where there is no such arm.
 
-    `right` (arms, N) bool on the same rows. A table marks its best row only with this.
+    `right` (arms, N) bool on the same rows, and the tests between them. A table marks its best row only with this.
     """
     best = int(right.mean(axis=1).argmax())
-    rivals = [pair for pair in all_pairs(right, groups) if best in (pair.a, pair.b)]
+    rivals = [pair for pair in pairs if best in (pair.a, pair.b)]
     return best if rivals and all(pair.distinguishable for pair in rivals) else None
 
 
