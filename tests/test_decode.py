@@ -184,6 +184,12 @@ def test_errors_name_the_path_and_the_reason(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(("brand", "said"), [(b"heic", "HEIC or AVIF"), (b"avif", "HEIC or AVIF"), (b"isom", "MP4")])
+def test_what_hides_under_the_name_of_a_picture_is_told(brand: bytes, said: str) -> None:
+    with pytest.raises(UnreadableImage, match=said):
+        decode(b"\0\0\0\x18ftyp" + brand + bytes(99))
+
+
 def test_a_depth_that_cannot_be_shown_is_not_called_damage(tmp_path: Path) -> None:
     path = tmp_path / "depth.tiff"
     path.write_bytes(cv2.imencode(".tiff", np.ones((8, 8), np.float32))[1].tobytes())

@@ -114,6 +114,13 @@ print(json.dumps([[name for name in absent if util.find_spec(name)], [name for n
     assert json.loads(done.stdout) == [[], []]
 
 
+def test_nobody_is_told_of_the_use_of_a_model(base: Path, tmp_path: Path) -> None:
+    words = [base, "-c", "import mien, numpy; mien.analyze(numpy.zeros((60, 60), numpy.uint8))"]
+    unset = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_", "MIEN_"))}
+    subprocess.run(words, check=True, env=unset | {"HOME": str(tmp_path)}, cwd=tmp_path)
+    assert list(tmp_path.rglob("*")) == [], "ONNX Runtime keeps what it will send to its makers in the home folder"
+
+
 def test_importing_mien_loads_no_library_at_all_where_all_are_installed() -> None:
     heavy = ("cv2", "onnxruntime", "numpy", *NOT_IN_BASE)
     script = f"import sys, mien; print([name for name in {heavy!r} if name in sys.modules])"

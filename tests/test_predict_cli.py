@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 from mien.cli.models import models, pull
 from mien.cli.predict import predict
 from mien.errors import DataError, MienError, UnreadableImage, UsageError
+from mien.files import alone, cache_folder
 from mien.imaging.decode import decode, encode_png
+from mien.imaging.models import present
+from mien.runtime.sinks import finished
 
 DRAW = np.random.default_rng(3)
 
@@ -341,3 +344,55 @@ def test_models_are_listed_with_figures_licence_and_size(shelf):
 def test_pull_of_an_unknown_file_names_the_known(shelf):
     result = shelf("pull", "yonet")
     assert isinstance(result.exception, UsageError) and "yunet" in str(result.exception)
+
+
+def test_links_to_folders_are_followed_once(run, folder, tmp_path):
+    linked = tmp_path / "album"
+    linked.mkdir()
+    (linked / "pictures").symlink_to(folder, target_is_directory=True)
+    (folder / "back").symlink_to(linked, target_is_directory=True)
+    run(linked, "--out", tmp_path / "o.jsonl", code=1)
+    assert len(lines(tmp_path / "o.jsonl")) == 4
+
+
+def test_resume_does_not_mix_models_or_calls(run, folder, tmp_path):
+    out, picture = tmp_path / "o.jsonl", folder / "a.png"
+    run(picture, "--out", out)
+    before = out.read_text("utf-8")
+    with pytest.raises(DataError, match="the answer of another model"):
+        finished(out, ("happiness", "sadness"), lambda source: True)
+    with alone(out) as free, pytest.raises(UsageError, match="another process writes"):
+        assert free
+        run(folder / "b.png", "--out", out, "--resume")
+    assert out.read_text("utf-8") == before and sorted(each.name for each in tmp_path.glob(".o*")) == []
+
+
+@pytest.mark.parametrize("to", [["--out", "-"], ["--json"], []])
+def test_names_are_written_whatever_the_language_of_the_terminal(bundle, tmp_path, to):
+    path = tmp_path / "é日本.png"
+    path.write_bytes(encode_png(DRAW.integers(0, 256, (50, 60, 3), np.uint8)))
+    words = [sys.executable, "-c", "from mien.cli import main; main()", "predict", path, "--model", bundle, *to]
+    done = subprocess.run(
+        [*words, "--crop", "whole"], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("é日本.png" in done.stdout.decode()) if to else (b"\xe9\\u65e5\\u672c.png" in done.stdout)
+
+
+def test_a_list_without_a_standard_input_is_refused(bundle):
+    words = f"{sys.executable} -c 'from mien.cli import main; main()' predict - --model {bundle} <&-"
+    done = subprocess.run(words, shell=True, capture_output=True, text=True)
+    assert done.returncode == 2 and "no standard input" in done.stderr
+
+
+def test_a_user_without_a_home_has_answers_and_is_told_where_files_may_go(run, folder, monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("XDG_CACHE_HOME", "MIEN_CACHE", "MIEN_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert present("yunet") is None
+    run(folder / "a.png")
+    with pytest.raises(DataError, match="MIEN_CACHE"):
+        cache_folder()

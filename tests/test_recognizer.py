@@ -105,6 +105,12 @@ def test_an_array_of_another_rank_is_refused(whole, wrong):
         whole.analyze(wrong)
 
 
+def test_a_stream_of_one_picture_is_one_picture(whole):
+    assert len(list(whole.stream(np.zeros((50, 60, 3), np.uint8)))) == 1
+    (only,) = whole.stream("no such picture.png")
+    assert only.source == "no such picture.png" and only.error
+
+
 def test_floats_are_no_picture_and_the_rest_goes_on(whole):
     first, second = whole.analyze([np.zeros((48, 48)), picture(48, 48)])
     assert "float64" in first.error and not first.faces

@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -146,10 +147,11 @@ def test_the_base_answers_each_frame_alone_and_says_so_once(steady, bundle, base
     assert detector.calls == 100 and caplog.text.count("mien[video]") == 1
 
 
-def test_the_base_refuses_to_draw_on_a_video_and_names_the_extra(steady, recognizer, base, tmp_path):
+def test_the_base_answers_a_video_that_it_cannot_draw_on_and_names_the_extra(steady, recognizer, base, tmp_path):
     base()
-    (only,) = predict([Item(str(steady), "video")], recognizer, drawings=tmp_path / "drawn")
-    assert "mien[video]" in only.error and not (tmp_path / "drawn").exists()
+    *answers, last = predict([Item(str(steady), "video")], recognizer, drawings=tmp_path / "drawn")
+    assert len(answers) == 50 and all(len(answer.faces) == 1 for answer in answers)
+    assert "mien[video]" in last.error and not list((tmp_path / "drawn").glob("*.mp4"))
 
 
 @pytest.mark.parametrize("bare", [False, True])
@@ -226,9 +228,57 @@ def test_a_film_that_breaks_off_gives_what_is_there_and_says_so(tmp_path, recogn
     if bare:
         base()
     assert [found.error for found in predict([Item(str(whole), "video")], recognizer)] == [None] * 100
-    *kept, last = predict([Item(str(half), "video")], recognizer)
+    frames = []
+    with pytest.raises(DataError, match="breaks off after"):
+        frames += (frame.index for frame in read(half))
+    *kept, last = predict([Item(str(half), "video")], recognizer, VideoOptions(detect_every=30))
     assert 30 < len(kept) < 60 and not any(found.error for found in kept)
     assert "breaks off after" in last.error
+    assert [found.frame for found in kept] == list(range(len(kept))), "what was decoded is answered"
+
+
+def stretch(path, times, gop=12):
+    """A video of noise with the given time stamps, in the format that its name says."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        stream.codec_context.gop_size, stream.codec_context.time_base = gop, Fraction(1, 1000)
+        for seed, time in enumerate(times):
+            pixels = np.random.default_rng(seed).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("start", [0.5, 3.3, 8.0, 11.9])
+def test_a_start_is_found_where_there_is_no_index(tmp_path, start):
+    path = stretch(tmp_path / "transport.ts", np.arange(300) / 25, gop=250)
+    times = np.arange(300) / 25
+    assert [frame.time for frame in read(path, start=start)] == pytest.approx(times[times >= start], abs=1e-3)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_container_that_lost_its_end_is_told(tmp_path, base, bare):
+    whole, cut = stretch(tmp_path / "whole.mkv", np.arange(200) / 25), tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    if bare:
+        base()
+    assert len(list(read(whole))) == 200
+    with pytest.raises(DataError, match="breaks off after"):
+        list(read(cut))
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize(
+    "times", [np.cumsum([1 / 12] * 60 + [1 / 30] * 60 + [1 / 12] * 60), 5 + np.arange(50) / 25], ids=["uneven", "late"]
+)
+def test_a_whole_film_of_uneven_rate_or_that_begins_late_is_whole(tmp_path, base, bare, times):
+    path = stretch(tmp_path / "film.mkv", times)
+    if bare:
+        base()
+    assert [frame.time for frame in read(path)] == pytest.approx(times - times[0], abs=2e-3)
 
 
 def test_the_name_of_a_file_is_no_address(tmp_path, monkeypatch):

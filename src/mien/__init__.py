@@ -1,5 +1,6 @@
 """mien: a workbench for facial expression recognition. Importing it loads no training library."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -7,6 +8,9 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "analyze", "load"]
 __version__ = "0.1.0"
+
+# ONNX Runtime reports its use to its makers unless this is set before it is loaded. mien tells nobody anything.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

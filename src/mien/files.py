@@ -19,6 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNWRITABLE = frozenset(
     (
         errno.ENOSPC,
+        errno.ENOENT,
         errno.EDQUOT,
         errno.EROFS,
         errno.EACCES,
@@ -151,8 +152,14 @@ def sha256(path: Path) -> str:
 
 def cache_folder() -> Path:
     """Where mien keeps what it can make again: `MIEN_CACHE`, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(os.environ.get("MIEN_CACHE") or (Path(base) if base else Path.home() / ".cache") / "mien")
+    if named := os.environ.get("MIEN_CACHE"):
+        return Path(named)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "mien"
+    try:
+        return Path.home() / ".cache" / "mien"
+    except RuntimeError as error:
+        raise DataError("this user has no home folder to keep files in", then="set MIEN_CACHE to a folder") from error
 
 
 def _beside(path: Path) -> Path:

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -65,6 +66,10 @@ def main() -> None:
     """Run the command line; errors that a person can act on are printed without a traceback."""
     # A broken picture is listed by mien, with its name; OpenCV would tell of it beside that, without one.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's language cannot write is no reason to stop.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MienError as error:

@@ -4,7 +4,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from io import TextIOWrapper
 from itertools import chain, groupby
 from pathlib import Path
 from time import monotonic
@@ -45,7 +46,7 @@ def predict(
 
     Example: mien predict holiday/ clip.mp4 --out faces.jsonl --annotate drawn/
     """
-    from mien.files import printable
+    from mien.files import alone, printable
     from mien.runtime.predict import VideoOptions
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
@@ -59,6 +60,8 @@ def predict(
         raise UsageError("only an output file can be resumed", then="add --out NAME.jsonl")
     if as_json and to_stdout:
         raise UsageError("stdout is for one of both", got="--json and --out -", then="leave one of them out")
+    if to_stdout or as_json:
+        _in_utf8()
     began = monotonic()
     recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
@@ -68,11 +71,14 @@ def predict(
     else:
         sink = nullcontext((lambda result: kept.append(document(result))) if as_json else _print)
     chunks, known = _items(paths, annotate)
-    done = finished(out, _among(known)) if resume and out else {}
+    locked = ExitStack()
+    if resume and out and not locked.enter_context(alone(out)):
+        raise UsageError(f"another process writes {out}", then="wait for it, or choose another name")
+    done = finished(out, recognizer.labels, _among(known)) if resume and out else {}
     tally = Counter(skipped=len(done), broken=sum(done.values()))
     left = ([item for item in chunk if item.kind == "camera" or item.source not in done] for chunk in chunks)
     video = VideoOptions(every, start, end, detect_every, smoothing)
-    with _progress(None if known is None else len(known) - len(done)) as (step, moved, say), sink as write:
+    with locked, _progress(None if known is None else len(known) - len(done)) as (step, moved, say), sink as write:
         if known is not None and video != VideoOptions() and all(item.kind in ("picture", "broken") for item in known):
             say("note: no video is among these paths, so the options for videos change nothing")
         found = chain.from_iterable(answers(items, recognizer, video, annotate, moved) for items in left)
@@ -108,8 +114,16 @@ def _items(paths: list[str], drawings: Path | None) -> tuple["Iterator[list[Item
     return (list(collect(lot, drawings)) for lot in chain.from_iterable(lots)), None
 
 
+def _in_utf8() -> None:
+    """What programs read is UTF-8, whatever the terminal's language is."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
 def _listed() -> Iterator[list[str]]:
     """The lines of stdin, as many at once as are there."""
+    if sys.stdin is None:
+        raise UsageError("there is no standard input to read a list from", got="-")
     rest = b""
     while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]
         *lines, rest = (rest + data).split(b"\n")

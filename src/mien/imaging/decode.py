@@ -34,7 +34,14 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         raise UnreadableImage("the file is empty", name=name)
     header = read_header(data)
     if header is None:
-        kind = ", but HEIC or AVIF: convert it" if data[4:8] == b"ftyp" else ""
+        still = data[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+        kind = (
+            ""
+            if data[4:8] != b"ftyp"
+            else ", but HEIC or AVIF: convert it"
+            if still
+            else ", but an MP4 or QuickTime video"
+        )
         raise UnreadableImage(f"not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header{kind}", name=name)
     if header.height * header.width > max_pixels:
         size = f"{header.width} x {header.height} pixels, {max_pixels:,} are allowed"

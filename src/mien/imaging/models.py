@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.errors import MienError, unknown
-from mien.files import cache_folder, sha256
+from mien.errors import DataError, MienError, unknown
+from mien.files import cache_folder, sha256, told
 
 Progress = Callable[[int, int], None]
 
@@ -89,7 +90,8 @@ def model_folder() -> Path:
 def present(name: str) -> Path | None:
     """The file of a model, in `MIEN_MODELS` or the cache folder; None when it is in neither."""
     file = _model(name).file
-    return next((path for folder in _folders() if (path := folder / file).is_file()), None)
+    # os.path answers False where pathlib raises: below folders that may not be read.
+    return next((path for folder in _folders() if os.path.isfile(path := folder / file)), None)  # noqa: PTH113
 
 
 def find(name: str) -> Path:
@@ -102,7 +104,13 @@ def find(name: str) -> Path:
             allowed=f"{model.address} (sha256 {model.sha256})",
             then=f"mien models pull {name}, or put the file into {model_folder()}",
         )
-    if (found := sha256(path)) != model.sha256:
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise MienError(
+            f"{path} cannot be read: {error.strerror}", then="change its permissions, or delete it"
+        ) from error
+    if found != model.sha256:
         raise MienError(
             f"{path} is not the published file",
             got=f"sha256 {found}",
@@ -123,8 +131,9 @@ def pull(name: str, progress: Progress | None = None) -> Path:
         return find(name)
     path = model_folder() / model.file
     part = path.with_name(f"{path.name}.part")
-    try:
+    with told(part):
         part.parent.mkdir(parents=True, exist_ok=True)
+    try:
         _fetch(model, part, progress)
     except OSError as error:
         raise MienError(
@@ -170,4 +179,9 @@ def _model(name: str) -> ModelFile:
 
 
 def _folders() -> list[Path]:
-    return list(dict.fromkeys([model_folder(), cache_folder() / "models"]))
+    named = os.environ.get("MIEN_MODELS")
+    found = [Path(named)] if named else []
+    # A process without a home has no such folder, and may still look at pictures.
+    with suppress(DataError):
+        found.append(cache_folder() / "models")
+    return list(dict.fromkeys(found))

@@ -33,15 +33,17 @@ def moments(path: Path, start: float) -> Moments:
     """
     with _open(path) as video:
         rate = video.get(cv2.CAP_PROP_FPS) or 25.0
-        step, expected, read = 1 / rate, video.get(cv2.CAP_PROP_FRAME_COUNT), 0
+        step, expected, read, reached = 1 / rate, video.get(cv2.CAP_PROP_FRAME_COUNT), 0, 0.0
         time = -step
         while video.grab():
             read += 1
             # OpenCV answers 0 for a frame without a time stamp.
             time = max(time, video.get(cv2.CAP_PROP_POS_MSEC) / 1000 or time + step)
+            reached = max(reached, read, video.get(cv2.CAP_PROP_PTS))
             yield time, partial(_pixels, video)
-        # Where a header has no count, OpenCV answers length times rate, which is a little wrong.
-        if 0 < read < 0.9 * expected - rate:
+        # Where a header has no count, OpenCV answers length times rate: with files of uneven rate, and with those that
+        # begin late, only the last frame's time stamp, in frames of that rate, says how far that was.
+        if 0 < reached < 0.9 * expected - rate:
             raise DataError(f"{path} breaks off after {time:.2f} s: {read} of {expected:.0f} frames are there")
 
 

@@ -1,5 +1,6 @@
 """Video files through PyAV, of the extra `video`."""
 
+import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -33,10 +34,9 @@ def moments(path: Path, start: float) -> Moments:
         stream.thread_type = "AUTO"
         origin = stream.start_time or 0
         step = 1 / float(stream.average_rate or 25)
-        if start:
-            # Where a container cannot be sought in, frames are read from the beginning and passed over.
-            with suppress(av.error.FFmpegError):
-                container.seek(int(start / stream.time_base) + origin, stream=stream)
+        if start and not _sought(container, stream, start):
+            yield from moments(path, 0.0)
+            return
         time, whole = -step, True
         packets = container.demux(stream)
         while True:
@@ -61,6 +61,41 @@ def moments(path: Path, start: float) -> Moments:
                 yield time, partial(_upright, frame)
         if not whole:
             raise _broken_off(path, time, "its last packet is damaged")
+        # Headers are a little wrong, so only a good part that is missing counts.
+        if (length := _length(container, stream)) and time < 0.9 * length - 1:
+            raise _broken_off(path, time, f"its header speaks of {length:.2f} s")
+
+
+def _sought(container: Any, stream: Any, start: float) -> bool:
+    """Whether the container stands at a key frame at or before `start` now.
+
+    Without an index, as in transport streams, a search ends at any packet, and frames come from the next key frame on:
+    then it begins further back.
+    """
+    import av
+
+    origin = stream.start_time or 0
+    for back in dict.fromkeys((0.0, 10.0, 60.0, start)):
+        place = int(max(0.0, start - back) / stream.time_base) + origin
+        with suppress(av.error.FFmpegError, StopIteration):
+            container.seek(place, stream=stream)
+            first = next(container.decode(stream))
+            if first.pts is not None and (first.pts - origin) * stream.time_base <= start:
+                container.seek(place, stream=stream)
+                return True
+    return False
+
+
+def _length(container: Any, stream: Any) -> float | None:
+    """The seconds that the header of a Matroska, WebM or AVI file tells; others cannot lose their end unseen."""
+    if not {"matroska", "avi"} & set(container.format.name.split(",")):
+        return None
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if told := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, told.groups())
+        return hours * 3600 + minutes * 60 + seconds - (stream.start_time or 0) * float(stream.time_base)
+    return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
 
 
 def _open(path: Path) -> Any:

@@ -26,7 +26,8 @@ class Item:
 
 
 def collect(paths: Iterable[str], drawings: Path | None = None) -> Iterator[Item]:
-    """An item for every path, and for every picture and video in a folder, at any depth and in order of their names.
+    """An item for every path, and for every picture and video in a folder, at any depth and in order of their names;
+    links are followed, into each folder once.
 
     A number that is no file's name is a camera. Hidden files, and files in folders that are neither pictures nor
     videos by their suffix, are passed over, and so is the folder of `drawings` inside of another; a file named itself
@@ -46,7 +47,13 @@ def collect(paths: Iterable[str], drawings: Path | None = None) -> Iterator[Item
 
 def _folder(top: str, drawings: Path | None) -> Iterator[Item]:
     failures: list[OSError] = []
-    for folder, folders, files in os.walk(top, onerror=failures.append):
+    seen: set[Path] = set()
+    for folder, folders, files in os.walk(top, onerror=failures.append, followlinks=True):
+        # A link may lead back to where it stands.
+        if (real := Path(folder).resolve()) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         inner = (name for name in folders if not name.startswith("."))
         folders[:] = sorted(name for name in inner if drawings is None or not _same(Path(folder, name), drawings))
         for name in sorted(files):

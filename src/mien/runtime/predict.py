@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, MienError
+from mien.errors import DataError, MienError, MissingExtra
 from mien.files import digest, replacing, write_text
 from mien.imaging.decode import decode, encode_jpeg
 from mien.imaging.operations import resize
@@ -88,6 +88,7 @@ def _video(
 ) -> Iterator[FrameResult]:
     source = int(item.source) if item.kind == "camera" else Path(item.source)
     last = FrameResult(item.source, -1, options.start)
+    failure: Exception | None = None
     try:
         header = about(source)
         end = min(options.end or float("inf"), header.duration or float("inf"))
@@ -96,20 +97,28 @@ def _video(
         with ExitStack() as stack:
             stack.enter_context(closing(moments))
             ended = stack.enter_context(_interrupted(item.kind == "camera"))
-            draw = _drawer(drawings, item.source, header.rate / options.every, recognizer.labels, stack)
-            for frame, last in moments:
-                timeline.add(last)
-                draw(last, frame.pixels)
-                moved(item.source, min(1.0, (frame.time - options.start) / max(end - options.start, 1e-9)))
-                yield last
-                if ended.is_set():
-                    break
-        if last.frame < 0:
+            try:
+                draw = _drawer(drawings, item.source, header.rate / options.every, recognizer.labels, stack)
+            except MissingExtra as missing:
+                draw, failure = _drawer(None, item.source, 0, (), stack), missing
+            try:
+                for frame, last in moments:
+                    timeline.add(last)
+                    draw(last, frame.pixels)
+                    moved(item.source, min(1.0, (frame.time - options.start) / max(end - options.start, 1e-9)))
+                    yield last
+                    if ended.is_set():
+                        break
+            except (MienError, cv2.error) as error:
+                failure = error
+        if last.frame < 0 and not failure:
             raise DataError(f"{item.source} gives no frame after {options.start:g} s", got=f"--start {options.start:g}")
-        if drawings:
+        if drawings and last.frame >= 0:
             write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
     except (MienError, cv2.error) as error:
-        yield FrameResult(item.source, last.frame + 1, last.time, error=reason(error, item.source))
+        failure = failure or error
+    if failure:
+        yield FrameResult(item.source, last.frame + 1, last.time, error=reason(failure, item.source))
 
 
 @contextmanager

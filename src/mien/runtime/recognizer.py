@@ -62,12 +62,12 @@ class Recognizer:
         """One result a picture, in order: a path, an array (H, W) grey or (H, W, 3) RGB, several of them, or a batch
         (N, H, W[, 3]); uint8. A picture that cannot be read has its reason in `error`, and the rest goes on.
         """
-        return list(self.stream(_several(pictures)))
+        return list(self.stream(pictures))
 
-    def stream(self, pictures: Iterable[Picture]) -> Iterator[PictureResult]:
+    def stream(self, pictures: Picture | Iterable[Picture]) -> Iterator[PictureResult]:
         """Like `analyze` for any number of pictures: holds one batch of faces in memory, and no picture."""
         waiting: list[_Found] = []
-        for place, picture in enumerate(pictures):
+        for place, picture in enumerate(_several(pictures)):
             waiting.append(self._find(picture, place))
             if sum(len(found.crops) for found in waiting) >= self.batch or len(waiting) >= self.batch:
                 yield from self._answer(waiting)

@@ -13,6 +13,7 @@ from mien.files import replacing, told
 from mien.runtime.results import Result, columns, document, json_line, rows
 
 Write = Callable[[Result], None]
+_BEGIN = b'{"source":'
 _GROUP = 8192  # rows held before a Parquet row group is written
 
 
@@ -35,12 +36,12 @@ def open_sink(path: Path | None, labels: Sequence[str], resume: bool = False) ->
     return opened(path, labels)
 
 
-def finished(path: Path, again: Callable[[str], bool]) -> dict[str, bool]:
+def finished(path: Path, labels: Sequence[str], again: Callable[[str], bool]) -> dict[str, bool]:
     """The sources whose results are complete in a JSON lines file, and whether they ended in an error.
 
     Results stand in order, so only the last video may have been left half done. Its lines are cut off the file where
     `again(source)` says that it is to be read now; nothing else is ever cut but a line that is not whole.
-    Raises DataError when the file holds something else, or cannot be written.
+    Raises DataError when the file holds something else, answers with other `labels`, or cannot be written.
     """
     if not path.exists():
         return {}
@@ -49,8 +50,10 @@ def finished(path: Path, again: Callable[[str], bool]) -> dict[str, bool]:
     with told(path), path.open("r+b") as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
+                if not (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
+                    raise _foreign(path, number)
                 break
-            source, moving, broken = _read_line(line, path, number)
+            source, moving, broken = _read_line(line, labels, path, number)
             if source != last:
                 last, start = source, end
             done[source] = broken
@@ -61,13 +64,24 @@ def finished(path: Path, again: Callable[[str], bool]) -> dict[str, bool]:
     return done
 
 
-def _read_line(line: bytes, path: Path, number: int) -> tuple[str, bool, bool]:
+def _read_line(line: bytes, labels: Sequence[str], path: Path, number: int) -> tuple[str, bool, bool]:
     """What a line says: its source, whether that is a video, whether it ended in an error."""
     try:
         result = json.loads(line)
-        return str(result["source"]), "frame" in result, result["error"] is not None
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} line {number} is not a result of mien predict", then="choose another name") from error
+        theirs = next((list(face["probabilities"]) for face in result["faces"]), None)
+        said = str(result["source"]), "frame" in result, result["error"] is not None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _foreign(path, number) from error
+    if theirs is not None and sorted(theirs) != sorted(labels):
+        raise DataError(
+            f"{path} line {number} is the answer of another model", got=theirs, allowed=list(labels),
+            then="go on with that model, or choose another name",
+        )  # fmt: skip
+    return said
+
+
+def _foreign(path: Path, number: int) -> DataError:
+    return DataError(f"{path} line {number} is not a result of mien predict", then="choose another name")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from math import ceil, exp
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MissingExtra
+from mien.errors import DataError, MissingExtra
 from mien.imaging.faces import Face
 
 _REMEMBERED = 2.0  # seconds for which a face that is out of sight keeps its identity
@@ -26,6 +26,10 @@ class Tracker:
             import supervision
         except ImportError as error:
             raise MissingExtra("tracking faces", "video") from error
+        except OSError as error:
+            raise DataError(
+                f"the tracker cannot be loaded: {error}", then="set TMPDIR to a folder to write in"
+            ) from error
         self._detections = supervision.Detections
         with warnings.catch_warnings():
             # ByteTrack moves to the package `trackers`, which installs a second OpenCV over the headless one.

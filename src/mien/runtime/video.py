@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import MissingExtra, UsageError
+from mien.errors import DataError, MissingExtra, UsageError
 from mien.files import replacing
 from mien.imaging.faces import Face, overlap
 from mien.imaging.operations import Image, resize
@@ -62,23 +62,29 @@ def _tracked(
     """Frames with their faces, in groups that end before a detection."""
     group: list[Frame] = []
     before: list[Tracked] = []
+    broken: DataError | None = None
 
     def detect(frame: Frame) -> list[Tracked]:
         faces = recognizer.detect(frame.pixels)
         return list(zip(faces, tracker.update(faces) if tracker else [None] * len(faces), strict=True))
 
     try:
-        for frame in frames:
-            if len(group) == detect_every or not group:
-                found = detect(frame)
-                yield _carried(group, before, found, frame.time, recognizer)
-                group, before = [], found
-            group.append(frame)
+        try:
+            for frame in frames:
+                if len(group) == detect_every or not group:
+                    found = detect(frame)
+                    yield _carried(group, before, found, frame.time, recognizer)
+                    group, before = [], found
+                group.append(frame)
+        except DataError as error:
+            broken = error
         if len(group) > 1:
             found = detect(group[-1])
             yield [*_carried(group[:-1], before, found, group[-1].time, recognizer), (group[-1], found)]
         elif group:
             yield [(group[0], before)]
+        if broken:
+            raise broken
     finally:
         frames.close()
 
