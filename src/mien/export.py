@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mien.evaluation.calibration import softmax
 from mien.evaluation.metrics import evaluate
 from mien.experiment import Stages, silent
 from mien.files import read_json, replacing
+from mien.imaging.faces import FER2013
 from mien.judging import Finished, rows_of
 from mien.recipe import Recipe
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
@@ -163,6 +164,7 @@ def _info(run: Finished, name: str, licence: str | None, int8: bool, judged: dic
         temperature=run.temperature,
         uncertain_below=figures["uncertain_below"],
         flip=run.recipe.evaluate.flip,
+        framing=asdict(FER2013),
         licence=licence or LICENCES.get(source, "as the training data allows"),
         origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.model.backbone}",
         training_data=f"{source}, training rows of its {run.recipe.split.method} split"

@@ -39,14 +39,20 @@ class Detector(Protocol):
 
 
 class HaarDetector:
-    """The cascade of Viola and Jones (2001), `haarcascade_frontalface_default`, which OpenCV brings. Scores are 1."""
+    """The cascade of Viola and Jones (2001), `haarcascade_frontalface_default`, which OpenCV brings. Scores are 1.
+
+    A picture is searched with its longer side at most `max_side`, for faces of a sixteenth of its shorter side and
+    more, and of 36 pixels and more where it has at least four times as many.
+    """
 
     def __init__(self, max_side: int = 640, neighbours: int = 5) -> None:
         self.max_side, self.neighbours = max_side, neighbours
 
     def __call__(self, image: Image) -> list[Face]:
         small, scale = _shrunk(operations.grey(image), self.max_side)
-        least = max(20, min(small.shape) // 16)
+        short = min(small.shape)
+        # The smallest faces take most of the time, and from so few pixels no expression is read well.
+        least = max(24, short // 16, min(round(36 / scale), short // 4))
         found = cascade("frontalface_default").detectMultiScale(
             small, scaleFactor=1.1, minNeighbors=self.neighbours, minSize=(least, least)
         )
