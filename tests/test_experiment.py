@@ -370,7 +370,7 @@ def test_that_an_earlier_run_keeps_no_list_of_its_pictures_is_told(home: Path, r
     given = ["--set", f"model.weights={bare / 'checkpoints' / 'best.pt'}"]
     mien(*words, *given, "--out", home / "on-bare")
     assert any(note.startswith("earlier-run-without-list") for note in metrics(home / "on-bare")["notes"])
-    said = mien(*words, *given, "--set", "audit=strict", "--out", home / "strictly", check=3).stderr
+    said = mien(*words, *given, "--set", "audit=strict", "--out", home / "strictly-on-bare", check=3).stderr
     assert "earlier-run-without-list" in said and str(bare) in said
 
 
