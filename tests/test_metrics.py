@@ -95,6 +95,13 @@ def test_no_mistake_among_few_pictures_is_not_certainty() -> None:
     assert found["per_class"][0]["recall"] == pytest.approx(wilson(10, 10).as_dict())
 
 
+@pytest.mark.parametrize("each", [4, 16])
+def test_one_answer_to_everything_is_no_certainty_about_the_mean_over_classes(each: int) -> None:
+    p = np.tile(np.float64([0.7, 0.1, 0.1, 0.1]), (4 * each, 1))
+    found = evaluate(p, np.repeat(np.arange(4), each), EXPRESSIONS[:4])["metrics"]["balanced_accuracy"]
+    assert found["low"] < found["value"] == 0.25 < found["high"]
+
+
 def test_one_person_gives_figures_without_intervals() -> None:
     p, y = case(40, 3, 3)
     found = evaluate(p, y, EXPRESSIONS[:3], groups=["she"] * 40)

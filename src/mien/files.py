@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = _beside(path)
+        beside = hidden(path)
         beside.touch(exist_ok=False)
         try:
             yield beside
@@ -57,7 +57,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = _beside(path)
+        beside = hidden(path)
         beside.mkdir()
         try:
             yield beside
@@ -162,6 +162,6 @@ def cache_folder() -> Path:
         raise DataError("this user has no home folder to keep files in", then="set MIEN_CACHE to a folder") from error
 
 
-def _beside(path: Path) -> Path:
+def hidden(path: Path) -> Path:
     """A hidden name in the same folder that nobody else has."""
     return path.parent / f".{path.name}.{token_hex(4)}"

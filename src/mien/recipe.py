@@ -187,21 +187,20 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
 def _ignored(split: Split, model: Model, fit: Fit) -> list[str]:
     """The settings that would change nothing beside the others, and what they belong to."""
-    folds, usual = "kfold" in split.method, (Split(), Model(), Fit())
+    folds = "kfold" in split.method
     cases = [
-        ("split", "fold", folds or split.fold == "all", "split.method: kfold or grouped-kfold"),
-        ("split", "folds", folds, "split.method: kfold or grouped-kfold"),
-        ("split", "group", "grouped" in split.method, "split.method: grouped or grouped-kfold"),
-        ("model", "freeze", model.transfer == "partial", "model.transfer: partial"),
-        ("fit", "momentum", fit.optimiser in ("sgd", "rmsprop"), "fit.optimiser: sgd or rmsprop"),
-        ("fit", "plateau_patience", fit.schedule == "plateau", "fit.schedule: plateau"),
-        ("fit", "teacher_share", bool(fit.teachers), "fit.teachers"),
+        ("split", split, "fold", folds or split.fold == "all", "split.method: kfold or grouped-kfold"),
+        ("split", split, "folds", folds, "split.method: kfold or grouped-kfold"),
+        ("split", split, "group", "grouped" in split.method, "split.method: grouped or grouped-kfold"),
+        ("model", model, "freeze", model.transfer == "partial", "model.transfer: partial"),
+        ("fit", fit, "momentum", fit.optimiser in ("sgd", "rmsprop"), "fit.optimiser: sgd or rmsprop"),
+        ("fit", fit, "plateau_patience", fit.schedule == "plateau", "fit.schedule: plateau"),
+        ("fit", fit, "teacher_share", bool(fit.teachers), "fit.teachers"),
     ]
-    given = dict(zip(("split", "model", "fit"), zip((split, model, fit), usual, strict=True), strict=True))
     return [
-        f"{part}.{key} changes nothing without {owner}"
-        for part, key, used, owner in cases
-        if not used and getattr(given[part][0], key) != getattr(given[part][1], key)
+        f"{name}.{key} changes nothing without {owner}"
+        for name, part, key, used, owner in cases
+        if not used and getattr(part, key) != type(part).model_fields[key].default
     ]
 
 

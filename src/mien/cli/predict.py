@@ -71,14 +71,15 @@ def predict(
     else:
         sink = nullcontext((lambda result: kept.append(document(result))) if as_json else _print)
     chunks, known = _items(paths, annotate)
-    locked = ExitStack()
-    if resume and out and not locked.enter_context(alone(out)):
-        raise UsageError(f"another process writes {out}", then="wait for it, or choose another name")
-    done = finished(out, recognizer.labels, _among(known)) if resume and out else {}
-    tally = Counter(skipped=len(done), broken=sum(done.values()))
-    left = ([item for item in chunk if item.kind == "camera" or item.source not in done] for chunk in chunks)
     video = VideoOptions(every, start, end, detect_every, smoothing)
-    with locked, _progress(None if known is None else len(known) - len(done)) as (step, moved, say), sink as write:
+    with ExitStack() as opened:
+        if resume and out and not opened.enter_context(alone(out)):
+            raise UsageError(f"another process writes {out}", then="wait for it, or choose another name")
+        done = finished(out, recognizer.labels, _among(known)) if resume and out else {}
+        tally = Counter(skipped=len(done), broken=sum(done.values()))
+        left = ([item for item in chunk if item.kind == "camera" or item.source not in done] for chunk in chunks)
+        step, moved, say = opened.enter_context(_progress(None if known is None else len(known) - len(done)))
+        write = opened.enter_context(sink)
         if known is not None and video != VideoOptions() and all(item.kind in ("picture", "broken") for item in known):
             say("note: no video is among these paths, so the options for videos change nothing")
         found = chain.from_iterable(answers(items, recognizer, video, annotate, moved) for items in left)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from shutil import rmtree
 from typing import Any
 
-from mien.files import cache_folder, read_json, told
+from mien.files import cache_folder, hidden, read_json, told
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ def remove(found: Sequence[Kept]) -> None:
     """
     for one in found:
         # Out of sight first: a removal that is killed must not leave half of what runs count on.
-        hidden = one.folder.with_name(f".{one.folder.name}.{token_hex(4)}")
+        gone = hidden(one.folder)
         with told(one.folder), suppress(FileNotFoundError):
-            one.folder.rename(hidden)
-            rmtree(hidden)
+            one.folder.rename(gone)
+            rmtree(gone)
 
 
 def _kept(about: Path) -> Kept:

@@ -110,7 +110,7 @@ def pooled(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def drawn_by(predictions: pd.DataFrame) -> list[str | None] | None:
-    """What stands together in tests and intervals: people or sequences where all are named, a picture's own answers
+    """What stands together in tests and intervals: people or sequences where any are named, a picture's own answers
     where it has several; None where every row is by itself.
     """
     named = clusters(predictions.reindex(columns=["subject", "sequence"]))

@@ -96,10 +96,10 @@ def interval(
 
     `count` independent units were drawn. Percentiles as they are give too short an interval from few of them; they are
     moved outwards as far as Student's t and the variance's divisor ask (Hesterberg 2015, sec. 3.4.2), which is nothing
-    for thousands of pictures and much for five people. From one unit no interval can be given. Where every replicate
-    is the value itself, as when all answers are right or two arms answer alike, resampling cannot see the doubt. For
-    what lies `within` two bounds it is how far exceptions could move it, as many as Wilson's interval allows where
-    none was seen.
+    for thousands of pictures and much for five people. From one unit no interval can be given. Where a
+    percentile is the value itself, as when all answers are right or two arms answer alike, resampling cannot see the
+    doubt on that side. For what lies `within` two bounds it is how far exceptions could move it, as many as Wilson's
+    interval allows where none was seen.
 
     `recentre` shifts the replicates to have `value` as their mean: for statistics such as calibration error, whose
     replicates are biased upwards because each resample adds noise inside an absolute value.
@@ -107,13 +107,14 @@ def interval(
     drawn = drawn[np.isfinite(drawn)]
     if not drawn.size or not math.isfinite(value) or count < 2:
         return Estimate(value, math.nan, math.nan)
-    if within and (drawn == value).all():
-        unseen = wilson(0, count).high
-        return Estimate(value, value - unseen * (value - within[0]), value + unseen * (within[1] - value))
     if recentre:
         drawn = np.maximum(drawn - drawn.mean() + value, 0)
     tail = stats.norm.cdf(stats.t.ppf(ALPHA / 2, count - 1) * math.sqrt(count / (count - 1)))
     low, high = np.quantile(drawn, [tail, 1 - tail])
+    if within:
+        unseen = wilson(0, count).high
+        low = value - unseen * (value - within[0]) if math.isclose(low, value, abs_tol=1e-9) else low
+        high = value + unseen * (within[1] - value) if math.isclose(high, value, abs_tol=1e-9) else high
     return Estimate(value, float(low), float(high))
 
 

@@ -17,6 +17,8 @@ SUFFIXES = frozenset(
 )
 """How names of pictures end. The last three cannot be decoded here: such files are told as unreadable, not left out."""
 
+# The brands of ISO base media files that hold pictures.
+_STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
 
@@ -34,15 +36,7 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         raise UnreadableImage("the file is empty", name=name)
     header = read_header(data)
     if header is None:
-        still = data[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
-        kind = (
-            ""
-            if data[4:8] != b"ftyp"
-            else ", but HEIC or AVIF: convert it"
-            if still
-            else ", but an MP4 or QuickTime video"
-        )
-        raise UnreadableImage(f"not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header{kind}", name=name)
+        raise UnreadableImage(f"not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header{_instead(data)}", name=name)
     if header.height * header.width > max_pixels:
         size = f"{header.width} x {header.height} pixels, {max_pixels:,} are allowed"
         raise UnreadableImage(f"too large to decode: {size}", name=name)
@@ -64,6 +58,13 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
     if not 0 <= quality <= 100:
         raise UsageError("JPEG quality out of range", got=quality, allowed="0..100")
     return _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _instead(data: bytes) -> str:
+    """What a file that is no picture is, where it says so."""
+    if data[4:8] != b"ftyp":
+        return ""
+    return ", but HEIC or AVIF: convert it" if data[8:12] in _STILL else ", but an MP4 or QuickTime video"
 
 
 def _bytes(path: Path, limit: int) -> bytes:

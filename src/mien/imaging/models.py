@@ -179,9 +179,9 @@ def _model(name: str) -> ModelFile:
 
 
 def _folders() -> list[Path]:
-    named = os.environ.get("MIEN_MODELS")
-    found = [Path(named)] if named else []
-    # A process without a home has no such folder, and may still look at pictures.
-    with suppress(DataError):
-        found.append(cache_folder() / "models")
+    found = []
+    for place in (model_folder, lambda: cache_folder() / "models"):
+        # A process without a home has no cache folder, and may still look at pictures.
+        with suppress(DataError):
+            found.append(place())
     return list(dict.fromkeys(found))

@@ -23,6 +23,7 @@ from mien.files import write_text
 from mien.imaging.steps import Normalise
 from mien.training.facenet import FaceNet
 from mien.training.fit import Progress, predict
+from mien.training.module import channels_first
 from mien.training.saving import save
 
 Positive = Annotated[int, Field(gt=0)]
@@ -100,9 +101,10 @@ def fit_embedding(
         pixels, targets = np.concatenate([pixels, turn_and_shift(pixels)]), np.concatenate([targets, targets])
     epochs = [list(balanced_batches(targets, spec.batch, rng)) for _ in range(spec.epochs)]
     total = sum(map(len, epochs))
-    faces, codes = faces_tensor(pixels).to(device), torch.as_tensor(targets).to(device)
+    faces = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    codes = torch.as_tensor(targets).to(device)
     scale, offset = (torch.from_numpy(v).view(1, -1, 1, 1).to(device) for v in (normalise.scale, normalise.offset))
-    network = _new_network(faces.shape[1], spec, seed).to(device)
+    network = _new_network(1 if faces.ndim == 3 else faces.shape[3], spec, seed).to(device)
     optimiser = OPTIMISERS[spec.optimiser](network.parameters(), lr=spec.learning_rate)
     mine, loss_of = triplets(spec.mining, spec.margin)
     done = _resumed(folder, network, optimiser, watch)
@@ -112,13 +114,13 @@ def fit_embedding(
             iteration += 1
             network.train()
             index = torch.as_tensor(rows).to(device)
-            vectors = network(faces[index].float() * scale + offset)
+            vectors = network(channels_first(faces[index]) * scale + offset)
             found = mine(vectors, codes[index])
             loss = loss_of(vectors, codes[index], found)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            watch.note(loss.item(), len(found[0]))
+            watch.note(loss.detach(), len(found[0]))
             if iteration % spec.validate_every == 0 or iteration == total:
                 watch.validate(network, iteration, iteration * spec.epochs / total)
             if progress:
@@ -185,12 +187,6 @@ def turn_and_shift(pixels: NDArray[np.uint8], degrees: float = 45, right: int = 
     return np.stack([cv2.warpAffine(image, matrix, (width, height)) for image in pixels])
 
 
-def faces_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """Pictures uint8 (N, H, W[, C]) as a uint8 tensor (N, C, H, W)."""
-    tensor = torch.as_tensor(np.ascontiguousarray(pixels))
-    return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-
-
 @dataclass
 class _Watch:
     """Looks at the same validation pictures again and again, and keeps the weights of the best look."""
@@ -200,10 +196,10 @@ class _Watch:
     normalise: Normalise
     best: dict[str, Tensor] = field(default_factory=dict)
     _rows: list[dict[str, float]] = field(default_factory=list)
-    _noted: list[tuple[float, int]] = field(default_factory=list)
+    _noted: list[tuple[Tensor, int]] = field(default_factory=list)
     _started: float = field(default_factory=time.perf_counter)
 
-    def note(self, loss: float, mined: int) -> None:
+    def note(self, loss: Tensor, mined: int) -> None:
         self._noted.append((loss, mined))
 
     def validate(self, network: FaceNet, iteration: int, epoch: float) -> None:
@@ -220,7 +216,7 @@ class _Watch:
             {
                 "iteration": iteration,
                 "epoch": epoch,
-                "train_loss": float(np.mean(losses)),
+                "train_loss": torch.stack(losses).mean().item(),
                 "mined": float(np.mean(mined)),
                 "val_accuracy": accuracy,
                 "seconds": time.perf_counter() - self._started,
