@@ -274,6 +274,7 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     again = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--resume").stdout
     assert "2 runs" in again and "deviation" in again
     assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
+    assert "seeds/seed-0" in mien("evaluate", home / "seeds", check=1).stderr
 
 
 def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> None:
@@ -411,7 +412,9 @@ def test_smote_children_never_leave_the_training_part(home: Path) -> None:
     assert (samples.loc[made["parent"].astype(int), "label"].to_numpy() == made["label"].to_numpy()).all()
 
 
-def test_the_published_order_is_let_through_and_says_so_everywhere(home: Path) -> None:
+def test_the_published_order_is_let_through_and_says_so_everywhere(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     done = mien(
         "train", home / "small.yaml", "--set", "fit.epochs=1", "--set", "split.method=stratified",
         "--set", "balance={order: balance-before-split, steps: [{smote: {neighbours: 2, target: 60}}]}",
@@ -419,6 +422,9 @@ def test_the_published_order_is_let_through_and_says_so_everywhere(home: Path) -
     )  # fmt: skip
     assert "balanced before the split" in done.stdout
     assert "balanced before the split" in (home / "before" / "report.html").read_text()
+    judged, kept = json.loads(mien("evaluate", home / "before", "--json").stdout), metrics(home / "before")
+    assert "made rows of" in caplog.text and judged["figures"]["rows"] < kept["test"]["rows"]
+    assert kept["protocol"]["digest"][:12] not in judged["protocol"], "other rows are another protocol"
     codes = {finding["code"] for finding in json.loads((home / "before" / "audit.json").read_text())["findings"]}
     assert any("child" in code for code in codes), codes
     refused = mien(
@@ -468,6 +474,26 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
     kept = (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns
     mien("compare", home / "grid.yaml", "--out", home / "grid", check=1)
     assert (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns == kept
+
+
+def test_what_no_network_can_learn_is_said(home: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part, labels in (("train", ("happy", "sad")), ("test", ("happy", "sad", "disgust"))):
+        for label in labels:
+            (home / "parts" / part / label).mkdir(parents=True)
+            for i in range(12):
+                picture = rng.integers(0, 255, (24, 24), dtype=np.uint8)
+                cv2.imwrite(str(home / "parts" / part / label / f"{i}.png"), picture)
+    changes = ["--set", f"data={{source: folders, root: {home / 'parts'}}}", "--set", "split.method=official"]
+    said = mien("train", home / "small.yaml", *changes, "--set", "fit.epochs=1", "--out", home / "lost").stdout
+    assert "no training row shows disgust: the 12 test rows" in said.replace("\n", " ")
+
+
+def test_a_grid_is_no_recipe_and_a_folder_of_runs_no_run(home: Path) -> None:
+    assert "mien compare habits" in mien("train", "habits", check=2).stderr
+    assert "mien replay smote-vgg19" in mien("train", "studies/smote-vgg19", check=2).stderr
+    (home / "a-file").touch()
+    assert "cannot write" in mien("compare", home / "small.yaml", "--out", home / "a-file", check=1).stderr
 
 
 def test_a_comparison_says_what_spoils_it_under_its_table(home: Path) -> None:

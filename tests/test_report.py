@@ -21,6 +21,7 @@ from mien.errors import RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
+from mien.evaluation.report.comparison import read_arms, repeats
 from mien.evaluation.report.figures import curves
 from mien.evaluation.report.gallery import stored
 from mien.labels import LABEL_SETS
@@ -336,6 +337,21 @@ def test_runs_in_different_arithmetic_are_told_apart(tmp_path: Path) -> None:
     changed(runs[1], precision="bf16-mixed")
     (said,) = command(*runs, "--out", tmp_path / "page.html")["warnings"]
     assert "different arithmetic (32-true, bf16-mixed): set fit.precision" in said
+
+
+def test_seeds_in_different_arithmetic_are_told_apart_too(tmp_path: Path) -> None:
+    seeds(tmp_path / "mine", "mine", 0.7)
+    for seed, precision in ((1, "32-true"), (2, "bf16-mixed"), (3, "bf16-mixed")):
+        changed(tmp_path / "mine" / f"seed-{seed}", precision=precision)
+    (said,) = command(tmp_path / "mine", "--out", tmp_path / "page.html")["warnings"]
+    assert "different arithmetic" in said and "different arithmetic" in (tmp_path / "page.html").read_text()
+
+
+def test_copies_of_a_run_are_no_repetitions(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / name, rows=200) for name in ("a", "b")]
+    for run in runs:
+        (run / "recipe.yaml").write_text(yaml.safe_dump({"name": "one", "seeds": [0]}))
+    assert repeats(read_arms(runs)) == {}
 
 
 def seeds(folder: Path, name: str, skill: float) -> list[float]:

@@ -141,6 +141,16 @@ def test_an_unknown_class_lists_what_was_found_and_what_is_known(tmp_path: Path)
     assert "happiness (" in str(caught.value)
 
 
+def test_linked_folders_are_read_once(tmp_path: Path) -> None:
+    album = Album(tmp_path / "faces")
+    folders_plain(album)
+    before = len(load("folders", tmp_path / "faces"))
+    Album(tmp_path / "more").write("x.png", 1)
+    (tmp_path / "faces" / "HAPPY" / "more").symlink_to(tmp_path / "more", target_is_directory=True)
+    (tmp_path / "more" / "back").symlink_to(tmp_path / "faces" / "HAPPY", target_is_directory=True)
+    assert len(load("folders", tmp_path / "faces")) == before + 1
+
+
 def test_class_folders_beside_split_folders_are_refused(tmp_path: Path) -> None:
     album = Album(tmp_path)
     folders_split(album)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data.samples import Rows, Samples, table
-from mien.data.split import SplitSpec, assign, clusters, notes
+from mien.data.split import SplitSpec, assign, clusters, notes, unlearnable
 from mien.errors import DataError, UsageError
 
 LABELS = ("anger", "fear", "happiness")
@@ -137,6 +137,15 @@ def test_missing_validation_is_carved_out_of_train_and_said():
     assert split.rows("test").tolist() == list(range(240, 300))
     assert np.bincount(split.targets[split.rows("validation")]).tolist() == [20, 20, 20]
     assert "no validation part: 25% of the official training rows" in notes(samples, spec)[0]
+
+
+def test_rows_in_no_part_and_classes_in_no_training_row_are_said():
+    samples = dataset([0, 1, 2] * 30, split=["train"] * 45 + ["validation"] * 20 + ["test"] * 15 + [None] * 10)
+    assert "10 rows" in notes(samples, SplitSpec())[0]
+    assert unlearnable(assign(samples, SplitSpec())) == ()
+    lost = dataset([0, 1] * 10 + [0, 1] * 5 + [0, 2, 2], split=["train"] * 20 + ["validation"] * 10 + ["test"] * 3)
+    (said,) = unlearnable(lost)
+    assert "happiness" in said and "the 2 test rows" in said
 
 
 def test_carved_validation_keeps_subjects_whole_where_they_are_named():

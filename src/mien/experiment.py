@@ -21,7 +21,7 @@ from mien.data.prepare import prepare
 from mien.data.protocols import Protocol, check, describe, hold
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
-from mien.data.split import clusters, notes
+from mien.data.split import clusters, notes, unlearnable
 from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, RunError
 from mien.evaluation import ledger, statistics
@@ -192,6 +192,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             f"a run needs rows to train on, to choose on and to be judged on: none for {', '.join(empty)}",
             then="give every part a share with split.method and split.fractions",
         )
+    remarks += unlearnable(material.samples)
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
     found = _audited(recipe, material, early)
     twins: frozenset[str] = frozenset()

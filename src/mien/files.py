@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -68,6 +68,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                     raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def walk(
+    top: Path | str, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk` that follows links, but into each folder once: a link may lead back to where it stands."""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(top, onerror=onerror, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield folder, folders, files
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A finished run on other rows: another split, another dataset, corrupted pictures, and where the network looks."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ class Finished:
 def finished(folder: Path) -> Finished:
     """Open a finished run. Raises RunError when it is not one, saying how to finish it."""
     if not (folder / "metrics.json").is_file():
+        if several := sorted(str(path.parent) for path in folder.glob("*/metrics.json")):
+            raise RunError(
+                f"{folder} is not a finished run but a folder of them", allowed=several, then="name one of them"
+            )
         begun = (folder / "recipe.yaml").is_file()
         raise RunError(
             f"{folder} is not a finished run",
@@ -74,6 +78,11 @@ def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Materia
     material = _prepared(read(run.recipe.data), run.chain, stages)
     kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "parent", "digest"])
     chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
+    if split != "train" and (made := int((chosen & kept["parent"].notna() & (kept["split"] != "train")).sum())):
+        logging.getLogger("mien").warning(
+            "%s made rows of %s are left out: their pictures were not kept, so figures differ from the run's own",
+            f"{made:,}", run.folder,
+        )  # fmt: skip
     wanted = kept[chosen & kept["parent"].isna()].drop_duplicates("image").set_index("image")["digest"]
     table = material.samples.table
     if gone := int((~wanted.index.isin(table["image"])).sum()):
@@ -101,7 +110,17 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
         kept = set(pd.read_parquet(run.folder / "samples.parquet", columns=["split"])["split"])
         there = [name for name in SPLITS if name in kept]
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
-    return _judged(run, material, rows, run.recipe.data.source, split, run.protocol, None)
+    protocol = _without_made(run, material.samples)
+    return _judged(run, material, rows, run.recipe.data.source, split, protocol, None)[0]
+
+
+def _without_made(run: Finished, samples: Samples) -> str:
+    """The run's protocol; where a balance before the split made rows of its test part, that of the real rows alone."""
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["split", "label", "digest", "parent", "source"])
+    made = kept["parent"].notna()
+    if not (made & kept["split"].isin(["validation", "test"])).any():
+        return run.protocol
+    return describe(replace(samples, table=kept[~made]))
 
 
 def evaluate_on(
@@ -131,10 +150,10 @@ def evaluate_on(
         there = [name for name in SPLITS if len(material.samples.rows(name))]
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = describe(material.samples)
-    cell = _judged(run, material, rows, source, split, protocol, merge)
+    cell, judged = _judged(run, material, rows, source, split, protocol, merge)
     fitted = set().union(*(fitted_on(each) or () for each in (run.folder, *all_below(run.recipe))))
-    seen = int(material.samples.table["digest"].iloc[rows].isin(fitted).sum())
-    told = f"{seen:,} of these {len(rows):,} pictures are ones that the run, or one that it builds on, was fitted on"
+    seen = int(material.samples.table["digest"].iloc[judged].isin(fitted).sum())
+    told = f"{seen:,} of these {len(judged):,} pictures are ones that the run, or one that it builds on, was fitted on"
     return cell | {"notes": [*prepared.remarks, *([told] if seen else [])]}
 
 
@@ -146,16 +165,18 @@ def _judged(
     split: str,
     protocol: str,
     merge: dict[str, str] | None,
-) -> dict[str, Any]:
-    opened = ledger.record(run.folder.parent, protocol, run.folder.name) if split in ("test", "all") else None
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """The cell of a table of runs and sources, and those of the rows that carry a label the run knows."""
     chosen = material.samples.table.iloc[rows]
     seen = restrict(
         run.probabilities(material.pixels, material.place[rows]), run.labels, list(chosen["label"]),
         material.samples.labels, merge,
     )  # fmt: skip
+    # What cannot be judged has opened nothing.
+    opened = ledger.record(run.folder.parent, protocol, run.folder.name) if split in ("test", "all") else None
     groups = clusters(chosen)
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
-    return cell | {"protocol": protocol, "opened": opened, "notes": []}
+    return cell | {"protocol": protocol, "opened": opened, "notes": []}, rows[seen.kept]
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:

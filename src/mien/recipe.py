@@ -182,7 +182,12 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
     Raises UsageError that names the key and what is allowed, with the nearest known key for a misspelt one.
     """
-    return parse(changed(read_content(path), changes), str(path))
+    content = read_content(path)
+    if "axes" in content or "protocols" in content:
+        study = str(path).startswith("studies/")
+        then = f"mien replay {path.stem}" if study else f"mien compare {path}"
+        raise UsageError(f"{path} is a grid of recipes, not one", got=sorted(content), then=then)
+    return parse(changed(content, changes), str(path))
 
 
 def _ignored(split: Split, model: Model, fit: Fit) -> list[str]:

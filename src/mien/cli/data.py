@@ -69,7 +69,8 @@ def preview(
         str | None, typer.Option(metavar="DETECTOR", help="Box faces, eyes, noses, mouths: viola-jones or yunet.")
     ] = None,
     chain: Annotated[
-        str | None, typer.Option(metavar="STEPS", help="Show what a chain makes of them, as '[grey, equalise, canny]'.")
+        str | None,
+        typer.Option(metavar="STEPS", help="Show what a chain makes of them: '\\[grey, equalise, canny]'."),
     ] = None,
     as_json: _Json = False,
 ) -> None:
@@ -131,8 +132,9 @@ def cache(
         return
     for one in found:
         _print_kept(one)
-    count = counted(len(found), "prepared dataset")
-    typer.echo(f"{count} {'removed' if remove else 'kept'}, {total / 1e6:,.1f} MB, in {cache_folder()}")
+    count, asked = counted(len(found), "prepared dataset"), f" that nobody asked for in {older_than} days"
+    state = f"{'removed' if remove else 'kept'}{asked if older_than else ''}"
+    typer.echo(f"{count} {state}, {total / 1e6:,.1f} MB, in {cache_folder()}")
 
 
 def _print_kept(one: "Kept") -> None:

@@ -11,10 +11,12 @@ def pairs(texts: Sequence[str] | None, what: str) -> dict[str, str]:
     >>> pairs(["mode=votes"], "a source option")
     {'mode': 'votes'}
     """
-    found = {}
+    found: dict[str, str] = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"{what} is written KEY=VALUE", got=text)
+        if key.strip() in found:
+            raise UsageError(f"{what} is given once for each KEY", got=texts)
         found[key.strip()] = value.strip()
     return found

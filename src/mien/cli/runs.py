@@ -173,7 +173,8 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
     best, warnings = verdict(compared)
     if as_json:
         told = {"runs": rows, "repeats": repeated, "best": best, "warnings": warnings, "notes": noted}
-        typer.echo(json.dumps(told | {"failures": dict(compared.failures), "report": str(compared.report)}))
+        report = str(compared.report) if compared.report else None
+        typer.echo(json.dumps(told | {"failures": dict(compared.failures), "report": report}))
     else:
         _print_table(rows, best)
         for name, found in repeated.items():
@@ -186,7 +187,8 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
             typer.echo(f"warning: {warning}")
         for text, who in whose({row["run"]: noted.get(row["run"], []) for row in rows}).items():
             typer.echo(f"note: {who}: {text}")
-        typer.echo(f"{len(rows)} runs in {time.perf_counter() - begun:.0f} s; report: {compared.report}")
+        where = f"; report: {compared.report}" if compared.report else ""
+        typer.echo(f"{len(rows)} runs in {time.perf_counter() - begun:.0f} s{where}")
     if compared.failures:
         raise (AuditBlocked if compared.blocked else RunError)(
             f"{len(compared.failures)} of {len(wanted)} cells failed",

@@ -72,7 +72,26 @@ def assign(samples: Samples, spec: SplitSpec) -> Samples:
 
 def notes(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
     """What a reader of results must know about `assign(samples, spec)`; `samples` as they were before it."""
-    if spec.method != "official" or (len(samples.rows("validation")) and len(samples.rows("test"))):
+    if spec.method != "official":
+        return ()
+    if without := int(samples.table["split"].isna().sum()):
+        left = f"{without:,} rows that the dataset puts into no part are left out"
+        return (left, *_about_parts(samples, spec))
+    return _about_parts(samples, spec)
+
+
+def unlearnable(samples: Samples) -> tuple[str, ...]:
+    """A remark where test rows show a class that no training row shows: none of them can be answered right."""
+    shown = set(samples.targets[samples.rows("train")].tolist())
+    lost = [target for target in samples.targets[samples.rows("test")].tolist() if target not in shown]
+    if not lost:
+        return ()
+    names = ", ".join(samples.labels[target] for target in sorted(set(lost)))
+    return (f"no training row shows {names}: the {len(lost):,} test rows that do cannot be answered right",)
+
+
+def _about_parts(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
+    if len(samples.rows("validation")) and len(samples.rows("test")):
         return ()
     share = f"{_validation_share(spec):.0%} of the official training rows (seed {spec.seed}) serve as validation"
     if len(samples.rows("validation")):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mien.errors import RunError
+from mien.files import told
 
 NAME = "ledger.jsonl"
 
@@ -39,8 +40,9 @@ def record(runs: Path, protocol: str, run: str) -> int:
 def begin(runs: Path) -> None:
     """Let runs in folders below `runs` share one ledger: an empty one there, unless there is one above already."""
     path = _nearest(runs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def openings(runs: Path) -> list[Opening]:

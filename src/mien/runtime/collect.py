@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mien.files import walk
 from mien.imaging.decode import SUFFIXES
 
 VIDEOS = frozenset(
@@ -47,13 +48,7 @@ def collect(paths: Iterable[str], drawings: Path | None = None) -> Iterator[Item
 
 def _folder(top: str, drawings: Path | None) -> Iterator[Item]:
     failures: list[OSError] = []
-    seen: set[Path] = set()
-    for folder, folders, files in os.walk(top, onerror=failures.append, followlinks=True):
-        # A link may lead back to where it stands.
-        if (real := Path(folder).resolve()) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
+    for folder, folders, files in walk(top, failures.append):
         inner = (name for name in folders if not name.startswith("."))
         folders[:] = sorted(name for name in inner if drawings is None or not _same(Path(folder, name), drawings))
         for name in sorted(files):

@@ -1,13 +1,12 @@
 """Walking the folders that datasets come in, and saying what is not there."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mien.errors import Absent, DataError, UsageError
-from mien.files import printable
+from mien.files import printable, walk
 from mien.imaging.decode import SUFFIXES
 from mien.labels import canonical_all
 
@@ -31,7 +30,7 @@ def pictures(folder: Path) -> list[str]:
     Raises DataError for names that are not UTF-8: no table could hold them.
     """
     found = []
-    for base, inner, names in os.walk(folder):
+    for base, inner, names in walk(folder):
         inner[:] = [name for name in inner if not name.startswith((".", "__"))]
         below = Path(base).relative_to(folder)
         found += [(below / n).as_posix() for n in names if _is_picture(n)]

@@ -108,17 +108,25 @@ def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
 
 
 def arms(runs: dict[str, Run]) -> dict[str, list[Run]]:
-    """What is compared: a recipe with all its seeds or folds, or a run by itself, each under a name of its own."""
+    """What is compared: a recipe with all its seeds or folds, or a run by itself, each under a name of its own.
+
+    Copies of one run, the same seed and fold, are no repetitions: each stands by itself.
+    """
     families: dict[str, list[str]] = {}
     for name, run in runs.items():
         same = {key: value for key, value in flat(run.recipe) if key not in _REPEATED}
         families.setdefault(json.dumps(same) if same else name, []).append(name)
     found: dict[str, list[Run]] = {}
-    for names in families.values():
+    for names in (each for family in families.values() for each in _repetitions(family, runs)):
         family = [runs[name] for name in names]
         name = names[0] if len(names) == 1 else family[0].name
         found[f"{name} ({family[0].folder.resolve().parent.name})" if name in found else name] = family
     return found
+
+
+def _repetitions(names: list[str], runs: dict[str, Run]) -> list[list[str]]:
+    seen = [tuple(value for key, value in flat(runs[name].recipe) if key in _REPEATED) for name in names]
+    return [names] if len(set(seen)) == len(seen) else [[name] for name in names]
 
 
 def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
@@ -135,22 +143,27 @@ def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
 
 def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
     """The tests between all arms, None where they cannot or need not be made; and what a reader must be told."""
-    compared = arms(runs)
+    compared, unlike = arms(runs), _arithmetic(runs)
     if len(compared) == 1:
-        return None, []
+        return None, unlike
     protocols = {name: {run.protocol or "no protocol" for run in family} for name, family in compared.items()}
     # Folds of one protocol have a digest each: what matters is that every arm stands on the same ones.
     distinct = {frozenset(text.rpartition("@")[2] for text in each) for each in protocols.values()}
     said = same_protocol(text for each in protocols.values() for text in each) if len(distinct) > 1 else []
-    precisions = sorted({run.metrics["precision"] for run in runs.values() if "precision" in run.metrics})
-    if len(precisions) > 1:
-        said.append(f"The runs were fitted in different arithmetic ({', '.join(precisions)}): set fit.precision.")
+    said += unlike
     if any(run.predictions is None for run in runs.values()):
         return None, [*said, "A run has no predictions, so there are no paired tests."]
     try:
         return rank({name: _predictions(family) for name, family in compared.items()}), said
     except DataError as error:
         return None, [*said, f"No paired tests: {error.what} ({error.got})."]
+
+
+def _arithmetic(runs: dict[str, Run]) -> list[str]:
+    """A warning where runs were fitted in different arithmetic, which changes figures like another seed."""
+    found = sorted({run.metrics["precision"] for run in runs.values() if "precision" in run.metrics})
+    said = f"The runs were fitted in different arithmetic ({', '.join(found)}): set fit.precision."
+    return [said] if len(found) > 1 else []
 
 
 def _test_to_train(family: Sequence[Run]) -> float:
