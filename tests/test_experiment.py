@@ -471,6 +471,8 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
     assert "grid-oversampled" in (home / "grid" / "comparison.html").read_text()
     shown = json.loads((home / "grid" / "comparison-figures" / "gallery.json").read_text())["tiles"]
     assert shown, "the pictures whose answers changed are in the page"
+    mien("report", home / "grid" / "grid-none", home / "grid" / "grid-oversampled", "--out", home / "by-hand.html")
+    assert json.loads((home / "by-hand-figures" / "gallery.json").read_text())["tiles"] == shown
     kept = (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns
     mien("compare", home / "grid.yaml", "--out", home / "grid", check=1)
     assert (home / "grid" / "grid-none" / "metrics.json").stat().st_mtime_ns == kept
@@ -487,6 +489,21 @@ def test_what_no_network_can_learn_is_said(home: Path) -> None:
     changes = ["--set", f"data={{source: folders, root: {home / 'parts'}}}", "--set", "split.method=official"]
     said = mien("train", home / "small.yaml", *changes, "--set", "fit.epochs=1", "--out", home / "lost").stdout
     assert "no training row shows disgust: the 12 test rows" in said.replace("\n", " ")
+
+
+def test_training_pictures_that_all_have_a_twin_leave_nothing_to_train_on(home: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("happy", "sad"):
+        for part in ("train", "valid", "test"):
+            (home / "all-twins" / part / label).mkdir(parents=True)
+        for i in range(12):
+            picture = rng.integers(0, 255, (24, 24), dtype=np.uint8)
+            for part in ("train", "valid" if i % 2 else "test"):
+                cv2.imwrite(str(home / "all-twins" / part / label / f"{i}.png"), picture)
+    changes = ["--set", f"data={{source: folders, root: {home / 'all-twins'}}}", "--set", "split.method=official"]
+    words = ["train", home / "small.yaml", *changes, "--set", "split.clean=train", "--out", home / "no-rows"]
+    assert "every training picture, 24 of them, has a twin" in mien(*words, check=1).stderr
+    assert not (home / "no-rows").exists()
 
 
 def test_a_grid_is_no_recipe_and_a_folder_of_runs_no_run(home: Path) -> None:

@@ -128,13 +128,7 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
     report = None
     if len(runs) > 1:
         done = [each for run in runs.values() for each in runs_in(run)]
-        try:
-            thumbnails = _pictures(done, read_once)
-        except MienError as gone:
-            # A report without faces is better than none: the figures stand in the runs.
-            logging.getLogger("mien").warning("comparison.html shows no pictures: %s", gone)
-            thumbnails = {}
-        report = write_comparison_report(done, folder / "comparison.html", thumbnails)
+        report = write_comparison_report(done, folder / "comparison.html", pictures(done, stages, read_once))
     return Compared(runs, failures, report, blocked)
 
 
@@ -179,14 +173,21 @@ def _figures(compared: Compared) -> dict[str, dict[str, Any]]:
     }
 
 
-def _pictures(runs: Sequence[Path], read: Read) -> dict[int, NDArray[np.uint8]]:
-    """The pictures of the comparison's galleries as the first run saw them; rows that a balance made have none."""
+def pictures(runs: Sequence[Path], stages: Stages = silent, read: Read = read) -> dict[int, NDArray[np.uint8]]:
+    """The pictures of a comparison's galleries, by row, as the first run saw them; rows that a balance made have none.
+
+    Where the data is gone there are none at all, and a warning says why: a page without faces is better than no page.
+    """
     rows, predictions = changed_rows(runs), read_run(runs[0]).predictions
     if not rows or predictions is None:
         return {}
-    recipe = load(runs[0] / "recipe.yaml")
-    samples = read(recipe.data)
-    prepared = prepare(samples, Chain.parse(recipe.chain))
+    try:
+        recipe = load(runs[0] / "recipe.yaml")
+        samples = read(recipe.data)
+        prepared = prepare(samples, Chain.parse(recipe.chain), progress=stages("prepare"))
+    except MienError as gone:
+        logging.getLogger("mien").warning("the page shows the names of pictures only: %s", gone)
+        return {}
     place = {image: position for position, image in enumerate(samples.table["image"])}
     named = {row: predictions["image"].iloc[row] for row in rows}
     return {row: np.asarray(prepared.pixels[place[image]]) for row, image in named.items() if image in place}

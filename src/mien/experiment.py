@@ -192,7 +192,6 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             f"a run needs rows to train on, to choose on and to be judged on: none for {', '.join(empty)}",
             then="give every part a share with split.method and split.fractions",
         )
-    remarks += unlearnable(material.samples)
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
     found = _audited(recipe, material, early)
     twins: frozenset[str] = frozenset()
@@ -202,11 +201,17 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             dropped = clean_train(material.samples, found)
             remarks.append(f"{len(dropped)} training rows with a twin in validation or test were dropped")
             material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
+            if not len(material.samples.rows("train")):
+                raise DataError(
+                    f"every training picture, {len(dropped)} of them, has a twin in validation or test",
+                    then="take those twins out of the data, or set split.method: stratified for a split of its own",
+                )
         taken_over = [finding for run in earlier.all_below(recipe) for finding in inherited(material.samples, run)]
         found = found.found(taken_over)
         refuse([each for each in taken_over if each.severity == "block" or recipe.audit == "strict"])
     else:
         remarks.append("the audit was off: nobody looked for leaks")
+    remarks += unlearnable(material.samples)
     if steps and not early:
         material = balanced(material, steps, seed)
         if found:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.cli.progress import stages as shown
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders that hold runs.")],
@@ -25,7 +27,11 @@ def report(
     if len(folders) == 1:
         page, document = write_run_report(folders[0], out), _one(folders[0])
     else:
-        page, document = write_comparison_report(folders, out or Path("comparison.html")), _several(folders)
+        from mien.compare import pictures
+
+        document = _several(folders)
+        with shown() as stages:
+            page = write_comparison_report(folders, out or Path("comparison.html"), pictures(folders, stages))
     if as_json:
         typer.echo(json.dumps({"report": str(page)} | document, ensure_ascii=False))
         return
