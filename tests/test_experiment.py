@@ -491,6 +491,15 @@ def test_what_no_network_can_learn_is_said(home: Path) -> None:
     assert "no training row shows disgust: the 12 test rows" in said.replace("\n", " ")
 
 
+def test_what_cannot_be_judged_opens_nothing_and_a_source_is_given_once(home: Path, run: Path) -> None:
+    noted = (run.parent / ledger.NAME).read_text()
+    words = ["evaluate", run, "--source", "synthetic", "--option", "count=60", "--option", "size=24", "--split", "all"]
+    assert mien(*words, "--merge", "foo=anger", check=2).stderr
+    assert (run.parent / ledger.NAME).read_text() == noted
+    twice = ["--on", f"folders={home / 'a'}", "--on", f"folders={home / 'b'}"]
+    assert "given once" in mien("cross", run, *twice, check=2).stderr
+
+
 def test_training_pictures_that_all_have_a_twin_leave_nothing_to_train_on(home: Path) -> None:
     rng = np.random.default_rng(0)
     for label in ("happy", "sad"):
