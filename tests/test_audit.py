@@ -16,10 +16,11 @@ from mien.data.audit import (
     check_before_training,
     children,
     clean_train,
+    inherited,
     look,
     looks_of,
 )
-from mien.data.audit.near import near_pairs
+from mien.data.audit.near import near_pairs, near_twin_among
 from mien.data.audit.page import write_page
 from mien.data.audit.planted import TRANSFORMATIONS
 from mien.data.audit.twins import figures, liken
@@ -106,6 +107,18 @@ def test_a_near_twin_is_found_whatever_was_done_to_it(name: str, count: int) -> 
     assert not got - planted
 
 
+@pytest.mark.parametrize("count", [20, 200], ids=["all pairs", "descriptor"])
+def test_the_near_twins_of_one_set_in_another_are_found(count: int) -> None:
+    rng = np.random.default_rng(5)
+    originals = list(pictures(count))
+    copies = [TRANSFORMATIONS[name](originals[i], rng) for i, name in enumerate(TRANSFORMATIONS)]
+    strangers = pictures(30, seed=1)
+    found = near_twin_among(looks_of([*copies, *strangers]).miniatures, looks_of(originals).miniatures)
+    assert found[: len(copies)].sum() >= len(copies) - 1
+    assert not found[len(copies) :].any()
+    assert not near_twin_among(looks_of(strangers).miniatures, np.empty((0, 48, 48), np.uint8)).any()
+
+
 def test_the_index_finds_what_all_pairs_find() -> None:
     originals = pictures(1500)
     copies = originals[:100, :, ::-1] // 2 + 40
@@ -125,6 +138,42 @@ def test_a_near_twin_across_the_split_is_named_and_blocks_only_when_strict() -> 
         check_before_training(result, "strict")
     assert refused.value.exit_code == 3
     assert check_before_training(result, "off").findings == result.findings
+
+
+def earlier_run(folder: Path, pixels: np.ndarray) -> Path:
+    """A run folder as far as the audit reads it: the list of the pictures that it was fitted on."""
+    kept = samples_of(pixels).table.assign(digest=looks_of(pixels).digests)
+    kept.to_parquet(folder / "samples.parquet")
+    return folder
+
+
+def test_what_is_held_out_is_compared_with_what_an_earlier_run_was_fitted_on(tmp_path: Path) -> None:
+    pixels, theirs = pictures(40), pictures(60, seed=1)
+    pixels[3] = theirs[7]
+    pixels[7] = np.clip(theirs[8][:, ::-1].astype(int) + 20, 0, 255)
+    run, samples, looks = earlier_run(tmp_path, theirs), samples_of(pixels, in_three_parts(40)), looks_of(pixels)
+    none = np.empty(0, np.int64)
+    at_hand = {finding.code: finding for finding in inherited(samples, looks, none, run, lambda _: looks_of(theirs))}
+    assert {code: (one.severity, one.rows) for code, one in at_hand.items()} == {
+        "held-out-seen-by-earlier-run": ("block", (3,)),
+        "held-out-like-those-of-earlier-run": ("warning", (7,)),
+    }
+    absent = {finding.code: finding for finding in inherited(samples, looks, none, run, lambda _: None)}
+    assert set(absent) == {"held-out-seen-by-earlier-run", "earlier-run-without-pictures"}
+    assert absent["earlier-run-without-pictures"].count == 59
+
+
+def test_a_training_picture_dropped_here_is_no_excuse_for_an_earlier_run_that_kept_it(tmp_path: Path) -> None:
+    pixels = pictures(40)
+    pixels[3] = np.clip(pixels[0][:, ::-1].astype(int) + 20, 0, 255)
+    samples, looks = samples_of(pixels, in_three_parts(40)), looks_of(pixels)
+    run = earlier_run(tmp_path, pixels[samples.rows("train")])
+    dropped = clean_train(samples, audit(samples, looks))
+    assert dropped.tolist() == [0]
+    assert not inherited(samples, looks, dropped[:0], run, lambda _: None)
+    assert [(one.code, one.rows) for one in inherited(samples, looks, dropped, run, lambda _: None)] == [
+        ("held-out-like-those-of-earlier-run", (3,))
+    ]
 
 
 def test_two_labels_of_near_twins_are_not_called_beyond_every_model() -> None:

@@ -21,6 +21,7 @@ from mien import experiment
 from mien.cli import app
 from mien.errors import MienError
 from mien.evaluation import ledger
+from mien.experiment import read
 from mien.files import alone
 from mien.judging import finished, rows_of
 from mien.recipe import Data
@@ -145,6 +146,19 @@ def test_a_run_is_judged_on_its_own_split_and_told_of_pictures_it_was_fitted_on(
     other = tuple(f"--option={option}" for option in ("count=240", "size=24", "seed=3"))
     elsewhere = json.loads(mien("evaluate", home / "own-split", "--source", "synthetic", *other, "--json").stdout)
     assert "pictures are ones that the run, or one that it builds on, was fitted on" in elsewhere["notes"][0]
+
+
+def test_a_run_is_told_of_near_twins_of_its_training_pictures_elsewhere(home: Path, tmp_path: Path) -> None:
+    mien("train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "own-pictures")
+    kept = pd.read_parquet(home / "own-pictures" / "samples.parquet")
+    samples = read(Data(source="synthetic", options={"count": 240, "size": 24, "seed": 3}))
+    for image, label in kept[kept["split"] == "train"][["image", "label"]].head(20).to_numpy():
+        (tmp_path / label).mkdir(exist_ok=True)
+        shown = cv2.resize(samples.reader.read(image), (60, 60), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / label / f"{image.rpartition('#')[2]}.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    words = ["evaluate", home / "own-pictures", "--source", "folders", "--root", tmp_path, "--split", "all", "--json"]
+    (told,) = json.loads(mien(*words).stdout)["notes"]
+    assert told == "20 more are near twins of such pictures"
 
 
 def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:

@@ -23,7 +23,7 @@ def card(bundle: Bundle, run: Run) -> str:
     sections = [
         ("Figures", _figures(bundle, run)),
         ("Robustness", _robustness(run.robustness)),
-        ("Training", _training(bundle)),
+        ("Training", _training(bundle, run.metrics["notes"])),
         ("Known failures", _failures(run.metrics["test"], run.robustness)),
         ("Intended use", _INTENDED),
     ]
@@ -75,15 +75,18 @@ def _robustness(found: Mapping[str, Any] | None) -> str:
     )
 
 
-def _training(bundle: Bundle) -> str:
+def _training(bundle: Bundle, notes: Sequence[str]) -> str:
     info = bundle.info
+    noted = "".join(f"\n- {note}" for note in notes)
     if info.uncertain_below:
         uncertain = f"Answers below a probability of {info.uncertain_below:.2f} are marked uncertain"
     else:
         uncertain = "No answer is marked uncertain, since no threshold reached the accuracy that the recipe asks for"
     return (
         f"{info.training_data}. {info.origin}, recipe digest `{info.recipe_digest[:12]}`. Temperature "
-        f"{info.temperature:.2f}, fitted on validation. {uncertain}.\n\nLicence: {info.licence}."
+        f"{info.temperature:.2f}, fitted on validation. {uncertain}."
+        + (f"\n\nNotes of the run:\n{noted}" if noted else "")
+        + f"\n\nLicence: {info.licence}."
     )
 
 

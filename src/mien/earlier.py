@@ -4,7 +4,9 @@ from pathlib import Path
 
 from torch import nn
 
-from mien.errors import RunError
+from mien.data.audit import Looks, look
+from mien.data.sources.catalog import load
+from mien.errors import MienError, RunError
 from mien.files import read_json
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe
@@ -46,3 +48,14 @@ def all_below(recipe: Recipe) -> list[Path]:
         below = all_below(load_recipe(run / "recipe.yaml")) if (run / "recipe.yaml").is_file() else []
         found += [each for each in (run, *below) if each not in found]
     return found
+
+
+def looks_of_data(run: Path) -> Looks | None:
+    """A look at every picture of the data that a run was made on; None where it is not at hand any more."""
+    if not (run / "recipe.yaml").is_file():
+        return None
+    data = load_recipe(run / "recipe.yaml").data
+    try:
+        return look(load(data.source, data.root, **data.options))
+    except MienError:
+        return None

@@ -197,8 +197,16 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     twins: frozenset[str] = frozenset()
     if found:
         twins = _with_twin_in_training(material.samples, found)
+        dropped = clean_train(material.samples, found) if recipe.split.clean == "train" else np.empty(0, np.int64)
+        assert material.looks is not None
+        taken_over = [
+            finding
+            for run in earlier.all_below(recipe)
+            for finding in inherited(material.samples, material.looks, dropped, run, earlier.looks_of_data)
+        ]
+        found = found.found(taken_over)
+        refuse([each for each in taken_over if each.severity == "block" or (each.leak and recipe.audit == "strict")])
         if recipe.split.clean == "train":
-            dropped = clean_train(material.samples, found)
             remarks.append(f"{len(dropped)} training rows with a twin in validation or test were dropped")
             material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
             if not len(material.samples.rows("train")):
@@ -206,9 +214,6 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
                     f"every training picture, {len(dropped)} of them, has a twin in validation or test",
                     then="take those twins out of the data, or set split.method: stratified for a split of its own",
                 )
-        taken_over = [finding for run in earlier.all_below(recipe) for finding in inherited(material.samples, run)]
-        found = found.found(taken_over)
-        refuse([each for each in taken_over if each.severity == "block" or recipe.audit == "strict"])
     else:
         remarks.append("the audit was off: nobody looked for leaks")
     remarks += unlearnable(material.samples)

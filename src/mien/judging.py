@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from mien.data.audit import fitted_on
+from mien.data.audit import Looks, fitted_on, look, seen_before
 from mien.data.material import Material, readable
 from mien.data.prepare import prepare
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign, clusters
-from mien.earlier import all_below, restored
+from mien.earlier import all_below, looks_of_data, restored
 from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.cross import cross_cell, restrict
@@ -141,7 +141,7 @@ def evaluate_on(
     if split != "all" and samples.table["split"].notna().any():
         samples = assign(samples, SplitSpec())
     prepared = prepare(samples, run.chain, progress=stages("prepare"))
-    material = readable(samples, prepared)
+    material = readable(samples, prepared, look(samples, progress=stages("look")))
     wanted = material.samples.targets >= 0
     if split != "all":
         wanted &= (material.samples.table["split"] == split).to_numpy(bool, na_value=False)
@@ -151,10 +151,32 @@ def evaluate_on(
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = describe(material.samples)
     cell, judged = _judged(run, material, rows, source, split, protocol, merge)
-    fitted = set().union(*(fitted_on(each) or () for each in (run.folder, *all_below(run.recipe))))
-    seen = int(material.samples.table["digest"].iloc[judged].isin(fitted).sum())
-    told = f"{seen:,} of these {len(judged):,} pictures are ones that the run, or one that it builds on, was fitted on"
-    return cell | {"notes": [*prepared.remarks, *([told] if seen else [])]}
+    assert material.looks is not None
+    return cell | {"notes": [*prepared.remarks, *_seen(run, material.looks, judged)]}
+
+
+def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
+    """What must be said of pictures on which the run, or one that it builds on, was fitted, and of near twins."""
+    same, alike = np.zeros((2, len(rows)), bool)
+    untold = 0
+    for each in (run.folder, *all_below(run.recipe)):
+        seen = seen_before(looks, rows, fitted_on(each) or set(), each, looks_of_data)
+        same, alike, untold = same | seen.same, alike | seen.alike, untold + seen.untold
+    alike &= ~same
+    said = []
+    if same.any():
+        said.append(
+            f"{same.sum():,} of these {len(rows):,} pictures are ones that the run, or one that it builds on, "
+            "was fitted on"
+        )
+    if alike.any():
+        said.append(f"{alike.sum():,} more are near twins of such pictures")
+    if untold:
+        said.append(
+            f"{untold:,} pictures that the run, or one that it builds on, was fitted on are not at hand: whether these "
+            "pictures are near twins of them cannot be told"
+        )
+    return said
 
 
 def _judged(

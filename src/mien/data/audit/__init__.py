@@ -3,7 +3,7 @@
 from mien.data.audit.check import Audit, audit, clean_train
 from mien.data.audit.findings import Finding
 from mien.data.audit.gate import Policy, check_before_training, refuse
-from mien.data.audit.inherited import fitted_on, inherited
+from mien.data.audit.inherited import fitted_on, inherited, seen_before
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
 
@@ -21,4 +21,5 @@ __all__ = [
     "look",
     "looks_of",
     "refuse",
+    "seen_before",
 ]

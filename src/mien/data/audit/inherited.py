@@ -1,20 +1,43 @@
 """What a run takes over from earlier ones: weights or teachers that were fitted on pictures which it holds out."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mien.data.audit.findings import Finding, counted
+from mien.data.audit.looks import Looks
+from mien.data.audit.near import near_twin_among
+from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import Samples
 
+Bring = Callable[[Path], Looks | None]
+"""Gives the looks of the data of an earlier run, None where it is not at hand any more."""
 
-def inherited(samples: Samples, run: Path) -> list[Finding]:
-    """Validation and test rows on which the run of folder `run` was fitted, told by the digests of their pictures.
 
-    Pictures that stand among the training rows of `samples` too are twins of the data, and told as such elsewhere.
-    That a run keeps no list of its pictures is a finding of its own.
+@dataclass(frozen=True)
+class Seen:
+    """Which of some pictures an earlier run was fitted on: `same` pixels (N,) bool, `alike` (N,) near twins of such.
+
+    `untold` counts the pictures of that run whose pixels are not at hand, so that nothing is known to be like them.
     """
-    table, known = samples.table, fitted_on(run)
+
+    same: NDArray[np.bool_]
+    alike: NDArray[np.bool_]
+    untold: int
+
+
+def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: Path, bring: Bring) -> list[Finding]:
+    """Validation and test rows on which the run of folder `run` was fitted, or near twins of such pictures.
+
+    `looks` has one look a row; `dropped` are the training rows (k,) that are left out of training. Pictures that stand
+    among the other training rows too are twins of the data, and told as such elsewhere. That a run keeps no list of its
+    pictures, or that they are not at hand any more, is a finding of its own.
+    """
+    known = fitted_on(run)
     if known is None:
         return [Finding(
             "earlier-run-without-list", "warning", 1,
@@ -23,26 +46,62 @@ def inherited(samples: Samples, run: Path) -> list[Finding]:
             "bring the whole folder of that run back, or train it anew",
             leak=True,
         )]  # fmt: skip
-    held_out = table["split"].isin(["validation", "test"]).to_numpy(bool, na_value=False)
-    fitted = known - _trained(table)
-    seen = held_out & table["digest"].isin(fitted).to_numpy(bool, na_value=False)
-    rows = tuple(seen.nonzero()[0].tolist())
-    if not rows:
-        return []
-    return [Finding(
-        "held-out-seen-by-earlier-run", "block", len(rows),
-        f"{counted(len(rows), 'validation or test picture')} among the training pictures of {run}, "
-        "which this run builds on",
-        "train both runs under the same split and the same split.clean",
-        rows, leak=True,
-    )]  # fmt: skip
+    held_out = np.concatenate([samples.rows("validation"), samples.rows("test")])
+    trained = np.setdiff1d(samples.rows("train"), dropped)
+    seen = seen_before(looks, held_out, known.difference(looks.digests[trained].tolist()), run, bring)
+    found = []
+    if seen.same.any():
+        found.append(Finding(
+            "held-out-seen-by-earlier-run", "block", int(seen.same.sum()),
+            f"{counted(int(seen.same.sum()), 'validation or test picture')} among the training pictures of {run}, "
+            "which this run builds on",
+            "train both runs under the same split and the same split.clean",
+            tuple(held_out[seen.same].tolist()), leak=True,
+        ))  # fmt: skip
+    if seen.alike.any():
+        found.append(Finding(
+            "held-out-like-those-of-earlier-run", "warning", int(seen.alike.sum()),
+            f"{counted(int(seen.alike.sum()), 'validation or test picture')} with a near twin among the training "
+            f"pictures of {run}, which this run builds on",
+            "train both runs under the same split and the same split.clean",
+            tuple(held_out[seen.alike].tolist()), leak=True,
+        ))  # fmt: skip
+    if seen.untold:
+        found.append(Finding(
+            "earlier-run-without-pictures", "info", seen.untold,
+            f"{counted(seen.untold, 'training picture')} of {run}, which this run builds on, not at hand: whether "
+            "validation or test pictures are near twins of them cannot be told",
+            f"bring its data back, or set data.root in {run / 'recipe.yaml'} to where it is now",
+        ))  # fmt: skip
+    return found
+
+
+def seen_before(looks: Looks, rows: NDArray[np.int64], fitted: set[str], run: Path, bring: Bring) -> Seen:
+    """Which of the rows (N,) of `looks` are among the pictures that `run` was fitted on, or near twins of one.
+
+    `fitted` has the digests of those pictures. Their pixels come from `looks` where it has them, else from what
+    `bring` gives.
+    """
+    here = np.isin(looks.digests, list(fitted))
+    same = here[rows]
+    pool = looks.miniatures[here]
+    missing = fitted.difference(looks.digests[here].tolist())
+    if missing and (brought := bring(run)):
+        there = np.isin(brought.digests, list(missing))
+        pool = np.concatenate([pool, brought.miniatures[there]])
+        missing.difference_update(brought.digests[there].tolist())
+    alike = np.zeros(len(rows), bool)
+    asked = np.flatnonzero(~same & (spread(looks.miniatures, rows) >= BLANK))
+    shown = pool[spread(pool, np.arange(len(pool))) >= BLANK]
+    alike[asked] = near_twin_among(looks.miniatures[rows[asked]], shown)
+    return Seen(same, alike, len(missing))
 
 
 def fitted_on(run: Path) -> set[str] | None:
-    """The digests of the pictures that the run of folder `run` was fitted on; None where it has no list of them."""
+    """The digests of the pictures that the run of folder `run` was fitted on, made ones aside; None without a list."""
     kept = run / "samples.parquet"
-    return _trained(pd.read_parquet(kept, columns=["digest", "split"])) if kept.is_file() else None
-
-
-def _trained(table: pd.DataFrame) -> set[str]:
-    return set(table["digest"][(table["split"] == "train").to_numpy(bool, na_value=False)].dropna())
+    if not kept.is_file():
+        return None
+    table = pd.read_parquet(kept, columns=["digest", "split", "parent"])
+    chosen = (table["split"] == "train").to_numpy(bool, na_value=False) & table["parent"].isna().to_numpy(bool)
+    return set(table["digest"][chosen].dropna())

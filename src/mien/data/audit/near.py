@@ -58,6 +58,21 @@ def near_pairs(miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: 
     return Pairs(left[order], right[order], alike[order], mirrored[order])
 
 
+def near_twin_among(
+    miniatures: NDArray[np.uint8], others: NDArray[np.uint8], threshold: float = NEAR
+) -> NDArray[np.bool_]:
+    """Which of the miniatures (N, S, S) uint8 have a near twin among others (M, S, S); none of either is blank."""
+    found = np.zeros(len(miniatures), bool)
+    if threshold > 1 or not len(miniatures) or not len(others):
+        return found
+    everything = np.concatenate([miniatures, others])
+    with threadpool_limits(1, "blas"):
+        left, right, mirrored = _candidates_among(miniatures, others, everything)
+        alike = similarity(everything, left, right + len(miniatures), mirrored)
+    found[left[alike >= threshold]] = True
+    return found
+
+
 def candidates(
     miniatures: NDArray[np.uint8], indexed: int = INDEXED
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
@@ -75,6 +90,31 @@ def candidates(
     turned_from = sum(len(part[0]) for part in found[0])
     mirrored = np.arange(len(left)) >= turned_from
     return left, right, mirrored
+
+
+def _candidates_among(
+    miniatures: NDArray[np.uint8], others: NDArray[np.uint8], everything: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Pairs of one of the miniatures and one of the others, under a descriptor learnt from both."""
+    if len(everything) <= EXHAUSTIVE:
+        left, right = np.divmod(np.arange(len(miniatures) * len(others)), len(others))
+        return np.tile(left, 2), np.tile(right, 2), np.repeat([False, True], len(left))
+    descriptor = learn(everything)
+    targets = descriptor.describe(others)
+    turns = [_close(descriptor.describe(miniatures, mirrored=turned), targets) for turned in (False, True)]
+    left, right = (np.concatenate([turn[side] for turn in turns]) for side in (0, 1))
+    return left, right, np.repeat([False, True], [len(turn[0]) for turn in turns])
+
+
+def _close(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Found:
+    # As many queries at once as keep their products with all targets within 200 MB.
+    rows = max(1, 50_000_000 // len(targets))
+    left, right = [], []
+    for start in range(0, len(queries), rows):
+        row, column = np.nonzero(queries[start : start + rows] @ targets.T > CANDIDATE)
+        left.append(row + start)
+        right.append(column)
+    return np.concatenate(left), np.concatenate(right)
 
 
 def _through_all(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Iterator[Found]:
