@@ -42,10 +42,13 @@ class HaarDetector:
     """The cascade of Viola and Jones (2001), `haarcascade_frontalface_default`, which OpenCV brings. Scores are 1.
 
     A picture is searched with its longer side at most `max_side`, for faces of a sixteenth of its shorter side and
-    more, and of 36 pixels and more where it has at least four times as many.
+    more, and of 36 pixels and more where it has at least four times as many. Sizes grow by a fifth, and a face is where
+    `neighbours` windows agree.
     """
 
-    def __init__(self, max_side: int = 640, neighbours: int = 5) -> None:
+    # On 351 portraits, growth by a fifth and three neighbours find 272 faces in 12 ms each, and 28 in 300 pictures
+    # without one; the usual tenth and five find 274 and 33 in 22 ms.
+    def __init__(self, max_side: int = 640, neighbours: int = 3) -> None:
         self.max_side, self.neighbours = max_side, neighbours
 
     def __call__(self, image: Image) -> list[Face]:
@@ -54,7 +57,7 @@ class HaarDetector:
         # The smallest faces take most of the time, and from so few pixels no expression is read well.
         least = max(24, short // 16, min(round(36 / scale), short // 4))
         found = cascade("frontalface_default").detectMultiScale(
-            small, scaleFactor=1.1, minNeighbors=self.neighbours, minSize=(least, least)
+            small, scaleFactor=1.2, minNeighbors=self.neighbours, minSize=(least, least)
         )
         return [Face(_scaled(box, scale)) for box in found]
 
@@ -142,7 +145,7 @@ class Framing:
     # Measured on 2,000 training pictures, enlarged three times inside a border as wide as themselves (1,821 faces):
     # YuNet's box is 0.75 frames wide (quartiles 0.69 to 0.80), the eyes lie 0.39 below the top edge (0.36 to 0.42) and
     # 0.35 apart, and 95% of the faces roll by less than 12 degrees. Haar answers there with the edges of the frame, so
-    # its box is measured on 274 whole portraits: YuNet's box is 0.95 of it wide, the eyes are 0.43 of it apart and
+    # its box is measured on 270 whole portraits: YuNet's box is 0.94 of it wide, the eyes are 0.42 of it apart and
     # 0.38 below its top edge, which makes a frame 1.25 Haar boxes wide.
     scale: float = 1.34
     eyes: float = 0.39
