@@ -23,6 +23,11 @@ from mien.errors import MienError
 from mien.evaluation import ledger
 from mien.experiment import read
 from mien.files import alone
+from mien.imaging import operations
+from mien.imaging.decode import decode
+from mien.imaging.faces import YuNetDetector, largest
+from mien.imaging.framing import Framing, frame
+from mien.imaging.models import find
 from mien.judging import finished, rows_of
 from mien.recipe import Data
 from mien.runtime.bundle import load as load_bundle
@@ -308,6 +313,7 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     bundle = load_bundle(home / "small.onnx")
     assert bundle.info.labels == tuple(metrics(run)["test"]["labels"])
     assert bundle.info.recipe_digest and bundle.info.figures["test"]["accuracy"]["value"] > 0
+    assert made["framing"].startswith("faces are framed as FER2013 frames them")
     card = ["--card", home / "small.md"]
     eight = json.loads(mien("export", run, "--out", home / "small-int8.onnx", "--int8", *card, "--json").stdout)
     assert eight["bytes"] < made["bytes"] and eight["accuracy_of_run"] == made["accuracy_of_run"]
@@ -317,6 +323,29 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     )
     assert f"| accuracy | {found['value']:.1%} | {found['low']:.1%} to {found['high']:.1%} |" in said
     assert "| contempt |" in said and "no measurement of what a person feels" in said
+
+
+def test_a_bundle_frames_faces_as_its_training_pictures_show_them(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_MODELS", str(shared / "models"))
+    known, yunet = Framing(scale=2.0, eyes=0.45, upright=180), YuNetDetector(find("yunet"))
+    for number, path in enumerate(sorted((shared / "data" / "portraits" / "images").iterdir())[:60]):
+        image = decode(path)
+        folder = (
+            tmp_path / "roomy" / ("train", "train", "validation", "test")[number % 4] / ("happy", "sad")[number % 3 % 2]
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = cv2.cvtColor(operations.colour(frame(image, largest(yunet(image)), known)), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(shown, (96, 96)))
+    (tmp_path / "roomy.yaml").write_text(
+        RECIPE.replace("synthetic\n  options: {count: 240, size: 24, seed: 3}", "folders")
+    )
+    words = ["--set", f"data.root={tmp_path / 'roomy'}", "--set", "fit.epochs=1", "--out", tmp_path / "roomy-run"]
+    mien("train", tmp_path / "roomy.yaml", *words)
+    made = json.loads(mien("export", tmp_path / "roomy-run", "--out", tmp_path / "roomy.onnx", "--json").stdout)
+    assert "of 30 training pictures show theirs" in made["framing"]
+    assert load_bundle(tmp_path / "roomy.onnx").framing.scale == pytest.approx(known.scale, rel=0.1)
 
 
 @pytest.mark.parametrize("flip", ["false", "true"])

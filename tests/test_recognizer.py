@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as shapes
 
 import mien
 from mien.errors import BundleError, UnreadableImage, UsageError
-from mien.imaging.decode import encode_png
+from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face, YuNetDetector
 from mien.runtime import bundle as bundles
 from mien.runtime.recognizer import Recognizer
@@ -259,6 +259,23 @@ assert not {{"cv2", "onnxruntime"}} & set(sys.modules)
 assert result.faces
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("missing", ["keep", "drop"])
+def test_a_chain_that_finds_the_face_sees_what_it_saw_in_training(tmp_path, shared, missing):
+    chain = ["grey", {"detect-face": {"detector": "viola-jones", "missing": missing, "margin": 0.1}}, {"resize": 48}]
+    recognizer = Recognizer(tiny.bundle(tmp_path / "finds.onnx", chain=chain))
+    compared = 0
+    for path in sorted((shared / "data" / "portraits" / "images").iterdir())[:20]:
+        image = decode(path)
+        found = recognizer.detect(image)
+        if found:
+            compared += 1
+            np.testing.assert_array_equal(
+                recognizer.prepare(image, found[0]), recognizer.bundle.chain.run(image).pixels
+            )
+        assert len(recognizer.analyze(image)[0].faces) == len(found)
+    assert compared >= 15
 
 
 @pytest.mark.parametrize(("detector", "least"), [("yunet", 38), ("haar", 34)])

@@ -32,7 +32,9 @@ from mien.training.fit import predict
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run, ready to answer: its recipe, network, labels, chain, temperature and protocol (`name@digest`)."""
+    """A finished run, ready to answer: its recipe, network, labels, chain, temperature, the confidence below which it
+    is uncertain, and protocol (`name@digest`).
+    """
 
     folder: Path
     recipe: Recipe
@@ -40,6 +42,7 @@ class Finished:
     labels: tuple[str, ...]
     chain: Chain
     temperature: float
+    uncertain_below: float | None
     protocol: str
 
     def probabilities(
@@ -67,7 +70,10 @@ def finished(folder: Path) -> Finished:
     labels = tuple(figures["test"]["labels"])
     recipe, network = restored(folder, len(labels))
     protocol = f"{figures['protocol']['name']}@{figures['protocol']['digest']}"
-    return Finished(folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"], protocol)
+    return Finished(
+        folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"], figures["uncertain_below"],
+        protocol,
+    )  # fmt: skip
 
 
 def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:

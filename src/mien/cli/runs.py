@@ -156,7 +156,7 @@ def export(
     typer.echo(
         f"{made.path}: {made.bytes / 2**20:.2f} MiB; on {made.rows} validation rows the largest difference "
         f"in probability is {made.largest_difference:.1e}, {made.changed_decisions} decisions differ, "
-        f"accuracy {made.accuracy:.2%} (the run: {made.accuracy_of_run:.2%})"
+        f"accuracy {made.accuracy:.2%} (the run: {made.accuracy_of_run:.2%}); {made.framing}"
     )
 
 

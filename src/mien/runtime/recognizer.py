@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from mien import weights
 from mien.errors import DataError, MienError, UnreadableImage, UsageError
+from mien.imaging.chain import Chain
 from mien.imaging.decode import decode
-from mien.imaging.faces import Detector, Face, detector_named, frame
+from mien.imaging.faces import Detector, Face, detector_named
+from mien.imaging.framing import frame
 from mien.imaging.operations import Image, check
 from mien.runtime import bundle as bundles
 from mien.runtime.bundle import OUTPUT, Bundle
@@ -26,8 +28,9 @@ class Recognizer:
     """Finds the faces of pictures and names their expressions.
 
     `crop="whole"` takes each picture as one face that is already cut out; `crop="face"` finds faces with `detector`
-    (`auto`: YuNet when its file is there, else OpenCV's Haar cascade). Faces of all pictures go through the network
-    `batch` at a time. Threads may share an instance.
+    (`auto`: YuNet when its file is there, else OpenCV's Haar cascade; a bundle whose chain looks for the face finds
+    faces as that chain does). Faces of all pictures go through the network `batch` at a time. Threads may share an
+    instance.
     """
 
     def __init__(
@@ -50,8 +53,7 @@ class Recognizer:
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
         self.crop = crop
         self.batch = batch
-        named = detector_named(detector) if isinstance(detector, str) and crop == "face" else None
-        self._detector = named if isinstance(detector, str) or crop == "whole" else detector
+        self._detector = None if crop == "whole" else _detector(detector, self.bundle.chain)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -83,8 +85,13 @@ class Recognizer:
 
     def prepare(self, image: Image, face: Face) -> Image:
         """The pixels of one face as the network was trained on them: framed, then through the bundle's chain."""
-        cut = image if self.crop == "whole" else frame(image, face, self.bundle.framing)
-        outcome = self.bundle.chain.run(cut)
+        chain = self.bundle.chain
+        if self.crop == "whole":
+            outcome = chain.run(image)
+        elif chain.finder:
+            outcome = chain.run(image, face)
+        else:
+            outcome = chain.run(frame(image, face, self.bundle.framing))
         if outcome.pixels is None:
             raise UnreadableImage(f"the bundle's chain finds nothing here: {', '.join(outcome.notes)}")
         return outcome.pixels
@@ -158,6 +165,12 @@ class Recognizer:
                 found.picture.source, found.picture.width, found.picture.height, tuple(answers), found.picture.error
             )
             start = stop
+
+
+def _detector(detector: str | Detector, chain: Chain) -> Detector:
+    if chain.finder and detector == "auto":
+        return chain.faces
+    return detector_named(detector) if isinstance(detector, str) else detector
 
 
 @dataclass(frozen=True)
