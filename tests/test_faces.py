@@ -188,14 +188,14 @@ def test_framing_reproduces_fer2013_on_its_own_pictures(shared, yunet):
     assert len(sides) >= 20 and np.median(sides) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize(("scale", "eyes", "roomy"), [(1.4, 0.39, True), (2.0, 0.45, True), (1.25, 0.39, False)])
-def test_the_framing_of_pictures_is_measured_back(portraits, yunet, scale, eyes, roomy):
+@pytest.mark.parametrize(("scale", "eyes"), [(1.6, 0.39), (2.0, 0.45)])
+def test_the_framing_of_pictures_is_measured_back(portraits, yunet, scale, eyes):
     known = Framing(scale=scale, eyes=eyes, upright=180)
     framed = [frame(image, face, known) for image in portraits if (face := largest(yunet(image)))]
     found, seen = measured(framed, yunet)
     assert seen >= 0.9 * len(framed)
-    assert found.scale == pytest.approx(scale, rel=0.15) and found.eyes == pytest.approx(eyes, abs=0.04)
-    assert (found.haar_scale > Framing().haar_scale) == roomy
+    assert found.scale == pytest.approx(scale, rel=0.1) and found.eyes == pytest.approx(eyes, abs=0.04)
+    assert found.haar_scale > Framing().haar_scale
 
 
 def test_the_framing_of_a_few_or_faceless_pictures_is_not_guessed(portraits, yunet):

@@ -105,9 +105,11 @@ def predict(
 ) -> NDArray[np.float32]:
     """Logits (n, classes) of the pictures at `positions` (n,) of pixels (N, H, W[, C]) uint8.
 
-    With `flip`, the mean over each picture and its mirror image.
+    With `flip`, the mean over each picture and its mirror image. The network visits the GPU where there is one.
     """
-    device = next(network.parameters()).device
+    home = next(network.parameters()).device
+    device = torch.device("cuda") if torch.cuda.is_available() else home
+    network.to(device)
     scale = torch.from_numpy(normalise.scale).view(1, -1, 1, 1).to(device)
     offset = torch.from_numpy(normalise.offset).view(1, -1, 1, 1).to(device)
     network.eval()
@@ -119,6 +121,7 @@ def predict(
         if flip:
             logits = (logits + network(inputs.flip(-1))) / 2
         parts.append(logits.float().cpu().numpy())
+    network.to(home)
     return np.concatenate(parts)
 
 
