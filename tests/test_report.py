@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from mien.cli.report import report
-from mien.errors import RunError, UsageError
+from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
@@ -255,6 +255,12 @@ def test_reports_say_how_often_the_test_rows_were_opened_by_now(tmp_path: Path) 
     assert "41 times" in write_run_report(runs[0]).read_text(encoding="utf-8")
     page = write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
     assert page.count("<td>41</td>") == 2
+
+
+def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"cannot write .*ledger\.jsonl"):
+        ledger.record(tmp_path, "mine@00", "a")
 
 
 def test_an_audit_that_was_off_is_no_clean_audit(tmp_path: Path) -> None:
