@@ -197,6 +197,18 @@ def test_headline_and_confusion_show_the_figures_of_the_run(tmp_path: Path) -> N
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("monitor", "said"), [("accuracy", "highest validation accuracy"), ("loss", "lowest validation loss")]
+)
+def test_the_marked_epoch_is_named_by_what_was_monitored(tmp_path: Path, monitor: str, said: str) -> None:
+    run = fake_run(tmp_path / "run")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["fit"]["monitor"] = monitor
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    text = write_run_report(run).read_text(encoding="utf-8")
+    assert [words for words in ("highest validation accuracy", "lowest validation loss") if words in text] == [said]
+
+
 def test_pictures_are_kept_so_that_the_report_can_be_written_again(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run")
     rows = select_gallery(pd.read_parquet(run / "predictions.parquet"), limit=5)
