@@ -312,6 +312,21 @@ def test_two_runs_are_compared_with_the_pictures_that_changed(tmp_path: Path) ->
     assert write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize("alone", ["a class of one picture", "one person"])
+def test_where_no_interval_can_be_given_none_is_printed(tmp_path: Path, alone: str) -> None:
+    runs = [fake_run(tmp_path / "a", seed=1, rows=60), fake_run(tmp_path / "b", seed=2, rows=60)]
+    for run in runs:
+        table = pd.read_parquet(run / "predictions.parquet")
+        if alone == "one person":
+            table["subject"] = "anna"
+        else:
+            table = table[(table["label"] != "happiness") | ~table["label"].duplicated()]
+        table.to_parquet(run / "predictions.parquet")
+    text = write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "nan" not in text.lower()
+    assert ("too few people or pictures for an interval" in text) == (alone == "one person")
+
+
 def test_the_best_of_several_is_marked_only_beyond_chance(tmp_path: Path) -> None:
     weak, strong = fake_run(tmp_path / "a", seed=1, skill=1.5), fake_run(tmp_path / "b", seed=2, skill=4)
     other = fake_run(tmp_path / "c", seed=3, skill=4)
