@@ -102,7 +102,8 @@ def test_seeds_are_pooled_over_pictures_and_folds_one_after_another() -> None:
 
 
 def test_arms_over_other_pictures_or_other_truths_are_refused() -> None:
-    with pytest.raises(DataError, match="5 shared"):
+    with pytest.raises(DataError, match="5 shared") as caught:
         compare(WITHOUT, WITH.iloc[:5])
+    assert "mien evaluate" not in str(caught.value), "which keeps no predictions"
     with pytest.raises(DataError, match="different true labels"):
         compare(WITHOUT, WITH.assign(label="fear"))

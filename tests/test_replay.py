@@ -164,7 +164,7 @@ def test_a_restorer_whose_file_is_absent_is_told_before_anything_is_trained(
 def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     document = {
         "title": "A & B 2024: 50% of {x}", "question": "Does a_b help?", "scale": "small", "protocols": list(PROTOCOLS),
-        "arms": [], "findings": [], "differs": ["Changed on request: chain=[{resize: 48}]."], "doubts": [],
+        "arms": [], "findings": [], "differs": ["Changed on request: chain=[{resize: 48}]."], "doubts": ["50% > all?"],
         "elsewhere": [
             {"what": "vgg16 on FERPlus", "published": {"f1": 0.44}, "replayed": {
                 "leak-free": None, "as-published": {"f1": {"value": 0.41, "low": 0.38, "high": 0.43}}}}
@@ -177,7 +177,18 @@ def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureF
     assert r"vgg16 on FERPlus & F1 & 44.00\% & 41.0\% [38.0, 43.0] & -- &  \\" in lines
     assert r"\item Changed on request: chain=[\{resize: 48\}]." in lines, "what differs is set in type"
     escaped = r"a\_b \textbar{} c next: \textasciitilde{}/x \textless{} 3\textasciicircum{}2"
+    assert r"\item 50\% \textgreater{} all?" in lines, "and what to doubt"
     assert rf"\item cell failed: UsageError: wrong given: {escaped}" in lines
+
+
+def test_a_corrected_p_is_called_so() -> None:
+    finding = {"protocol": "leak-free", "what": "b against a", "difference": None, "rows": "on the same 9 test rows"}
+    document = {"title": "", "question": "", "scale": "full", "protocols": list(PROTOCOLS), "arms": [], "differs": [],
+                "doubts": [], "elsewhere": [], "failures": {}}  # fmt: skip
+    tests = ("exact McNemar test", "exact McNemar test, Holm")
+    made = tables.table(document | {"findings": [finding | {"p": 0.04, "test": test} for test in tests]})
+    plain, corrected = made.lines
+    assert plain.endswith("McNemar p = 0.04") and corrected.endswith("McNemar p = 0.04, Holm-corrected")
 
 
 def test_in_a_narrow_terminal_an_interval_stands_under_its_value(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from mien.cli.report import report
-from mien.errors import RunError, UsageError
+from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
@@ -197,6 +197,18 @@ def test_headline_and_confusion_show_the_figures_of_the_run(tmp_path: Path) -> N
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("monitor", "said"), [("accuracy", "highest validation accuracy"), ("loss", "lowest validation loss")]
+)
+def test_the_marked_epoch_is_named_by_what_was_monitored(tmp_path: Path, monitor: str, said: str) -> None:
+    run = fake_run(tmp_path / "run")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["fit"]["monitor"] = monitor
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    text = write_run_report(run).read_text(encoding="utf-8")
+    assert [words for words in ("highest validation accuracy", "lowest validation loss") if words in text] == [said]
+
+
 def test_pictures_are_kept_so_that_the_report_can_be_written_again(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run")
     rows = select_gallery(pd.read_parquet(run / "predictions.parquet"), limit=5)
@@ -257,6 +269,12 @@ def test_reports_say_how_often_the_test_rows_were_opened_by_now(tmp_path: Path) 
     assert page.count("<td>41</td>") == 2
 
 
+def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"cannot write .*ledger\.jsonl"):
+        ledger.record(tmp_path, "mine@00", "a")
+
+
 def test_an_audit_that_was_off_is_no_clean_audit(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", rows=120)
     (run / "audit.json").write_text('{"audit": "off"}')
@@ -292,6 +310,21 @@ def test_two_runs_are_compared_with_the_pictures_that_changed(tmp_path: Path) ->
     assert sum(address.startswith("data:") for address in page.addresses) == len(changed_rows(runs))
     assert "fit.rate" in text
     assert write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("alone", ["a class of one picture", "one person"])
+def test_where_no_interval_can_be_given_none_is_printed(tmp_path: Path, alone: str) -> None:
+    runs = [fake_run(tmp_path / "a", seed=1, rows=60), fake_run(tmp_path / "b", seed=2, rows=60)]
+    for run in runs:
+        table = pd.read_parquet(run / "predictions.parquet")
+        if alone == "one person":
+            table["subject"] = "anna"
+        else:
+            table = table[(table["label"] != "happiness") | ~table["label"].duplicated()]
+        table.to_parquet(run / "predictions.parquet")
+    text = write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "nan" not in text.lower()
+    assert ("too few people or pictures for an interval" in text) == (alone == "one person")
 
 
 def test_the_best_of_several_is_marked_only_beyond_chance(tmp_path: Path) -> None:

@@ -326,6 +326,13 @@ def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Pa
     assert words in str(caught.value)
 
 
+def test_an_empty_list_does_not_send_to_a_command_that_says_the_same(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\n")
+    with pytest.raises(DataError) as caught:
+        load("manifest", tmp_path / "list.csv")
+    assert "an empty list" in str(caught.value) and "data stats" not in str(caught.value)
+
+
 def test_people_called_na_and_none_are_people(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("path,label,subject\na.png,happy,NA\nb.png,sad,None\nc.png,sad,\n")

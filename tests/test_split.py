@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mien.data.samples import Rows, Samples, table
 from mien.data.split import SplitSpec, assign, clusters, notes, unlearnable
+from mien.data.subset import without_official_test
 from mien.errors import DataError, UsageError
 
 LABELS = ("anger", "fear", "happiness")
@@ -153,12 +154,18 @@ def test_carved_validation_keeps_subjects_whole_where_they_are_named():
     assert (assign(samples, SplitSpec()).table.groupby("subject")["split"].nunique() == 1).all()
 
 
+def test_a_part_that_is_held_out_was_published_all_the_same():
+    samples = dataset([0, 1, 2] * 100, split=["train"] * 200 + ["validation"] * 40 + ["test"] * 60)
+    (said,) = notes(without_official_test(samples), SplitSpec())
+    assert "no official test part is among the rows" in said and "publish" not in said
+
+
 def test_two_part_dataset_is_tested_on_its_second_part_whatever_its_name():
     samples = dataset([0, 1, 2] * 100, split=["train"] * 240 + ["validation"] * 60)
     split = assign(samples, SplitSpec())
     assert split.rows("test").tolist() == list(range(240, 300))
     assert len(split.rows("validation")) == 27
-    assert "its validation part is the test here" in notes(samples, SplitSpec())[0]
+    assert "the validation part is the test here" in notes(samples, SplitSpec())[0]
 
 
 @pytest.mark.parametrize(

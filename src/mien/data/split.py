@@ -95,7 +95,7 @@ def _about_parts(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
         return ()
     share = f"{_validation_share(spec):.0%} of the official training rows (seed {spec.seed}) serve as validation"
     if len(samples.rows("validation")):
-        return (f"the dataset publishes no third part: its validation part is the test here, and {share}",)
+        return (f"no official test part is among the rows: the validation part is the test here, and {share}",)
     return (f"the dataset publishes no validation part: {share}",)
 
 

@@ -133,7 +133,7 @@ def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
             raise DataError(
                 "a paired comparison needs the same test pictures in every arm",
                 got=f"{first_name}: {len(order)} rows, {name}: {len(predictions)} rows, {shared} shared",
-                then="evaluate both runs on one protocol: mien evaluate RUN --source S --root R --split test",
+                then="train both on one protocol: the same data under the same split",
             )
         if predictions["image"].tolist() != order:
             predictions = predictions.set_index("image").loc[order].reset_index()

@@ -23,17 +23,18 @@ class Opening(NamedTuple):
 def record(runs: Path, protocol: str, run: str) -> int:
     """Note that `run` opened the test split of `protocol` (`name@digest`); how often that has now happened.
 
-    One line is appended in one write, so that runs side by side lose none.
+    One line is appended in one write, so that runs side by side lose none. Raises DataError where it cannot be written.
     """
     path = _nearest(runs)
-    path.parent.mkdir(parents=True, exist_ok=True)
     opening = Opening(protocol, run, datetime.now(UTC).isoformat(timespec="seconds"))
     line = json.dumps(opening._asdict(), ensure_ascii=False) + "\n"
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        os.write(handle, line.encode())
-    finally:
-        os.close(handle)
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
     return count(runs, protocol)
 
 

@@ -130,14 +130,14 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
         found.append(Finding(
             f"{kind}-twins-validation-test", "info", len(apart),
             f"{counted(len(apart), 'group')} of {kind} twins in both validation and test",
-            "what is chosen on validation knows these test pictures; see the pairs on the audit page",
+            f"what is chosen on validation knows these test pictures; {_PAIRS}",
             tuple(np.concatenate(apart).tolist()),
         ))  # fmt: skip
     if conflicts:
         found.append(Finding(
             f"{kind}-twins-conflicting-labels", "warning", len(conflicts),
             f"{counted(len(conflicts), 'group')} of {kind} twins with two labels or more: {_CONFLICT[kind]}",
-            "relabel them, or leave them out; see the pairs on the audit page",
+            f"relabel them, or leave them out; {_PAIRS}",
             tuple(np.concatenate(conflicts).tolist()),
         ))  # fmt: skip
     redundant = sum(map(len, groups)) - len(groups)
@@ -151,6 +151,7 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     return found
 
 
+_PAIRS = "see the pairs with: mien audit SOURCE ROOT --out DIR"
 _ARTICLE = {"exact": "an exact", "near": "a near"}
 _WITH = {"exact": "", "near": ", with the exact twins of their pictures"}
 _CONFLICT = {"exact": "no model can be right on all", "near": "one face, judged twice and not alike"}
