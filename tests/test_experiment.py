@@ -23,7 +23,7 @@ from mien.errors import MienError
 from mien.evaluation import ledger
 from mien.files import alone
 from mien.judging import finished, rows_of
-from mien.recipe import Data
+from mien.recipe import Data, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 
@@ -121,6 +121,12 @@ def test_rows_are_read_once_by_runs_that_share_them() -> None:
     for data in (whole, whole, few, few, whole):
         read(data)
     assert asked == [whole, few, whole]
+
+
+def test_settings_that_the_data_makes_idle_are_remarked() -> None:
+    idle = {"split": {"seed": 5}, "balance": {"steps": [{"undersample": {"target": 240}}]}}
+    remarks = " ".join(experiment.gather(parse(yaml.safe_load(RECIPE) | idle)).remarks)
+    assert "split.seed changed nothing" in remarks and "undersample changes nothing" in remarks
 
 
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:

@@ -126,6 +126,8 @@ def test_official_split_is_kept_as_it_is():
     samples = dataset([0, 1, 2] * 10, split=official)
     assert assign(samples, SplitSpec()).table["split"].tolist() == official
     assert notes(samples, SplitSpec()) == ()
+    (said,) = notes(samples, SplitSpec(seed=3))
+    assert "all three parts: split.seed changed nothing" in said
 
 
 def test_missing_validation_is_carved_out_of_train_and_said():

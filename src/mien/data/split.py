@@ -98,7 +98,8 @@ def unlearnable(samples: Samples) -> tuple[str, ...]:
 
 def _about_parts(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
     if len(samples.rows("validation")) and len(samples.rows("test")):
-        return ()
+        unused = [f"split.{key}" for key in ("fractions", "seed") if getattr(spec, key) != getattr(SplitSpec, key)]
+        return (f"the dataset publishes all three parts: {' and '.join(unused)} changed nothing",) if unused else ()
     share = f"{_validation_share(spec):.0%} of the official training rows (seed {spec.seed}) serve as validation"
     if len(samples.rows("validation")):
         return (f"the dataset publishes no third part: its validation part is the test here, and {share}",)
