@@ -284,7 +284,8 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
 
 
 def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> None:
-    changes = ["split={method: grouped-kfold, folds: 3, fold: all}", "fit.epochs=1"]
+    # By trial steps of its own, each fold may choose another arithmetic, which the report says.
+    changes = ["split={method: grouped-kfold, folds: 3, fold: all}", "fit.epochs=1", "fit.precision=float32"]
     words = [word for change in changes for word in ("--set", change)]
     done = json.loads(mien("train", home / "small.yaml", *words, "--out", home / "folds", "--json").stdout)
     assert [Path(run["run"]).name for run in done["runs"]] == ["fold-0", "fold-1", "fold-2"]
