@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn import over_sampling
 
-from mien.data.balance import balance, class_weights, parse
+from mien.data.balance import balance, class_weights, idle, parse
 from mien.errors import DataError, UsageError
 
 LABELS = ("anger", "disgust", "fear")
@@ -24,6 +24,29 @@ def faces(counts, side=6, seed=0):
 
 def resulting_counts(made, targets):
     return np.bincount(np.append(targets[made.keep], made.targets)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([{"smote": {"target": 12}}], "smote changes nothing, no class has fewer"),
+        ([{"undersample": {"target": 40}}], "undersample changes nothing, no class has more"),
+        ([{"oversample": {"target": {"disgust": 20}}}], "oversample changes nothing"),
+        (["oversample", "adasyn"], "adasyn changes nothing"),
+    ],
+)
+def test_a_step_that_changes_nothing_is_said(steps, words):
+    pixels, targets = faces([40, 25, 12])
+    (said,) = idle(targets, parse(steps), LABELS)
+    assert words in said
+    before = balance(pixels, targets, parse(steps[:-1]), labels=LABELS)
+    after = balance(pixels, targets, parse(steps), labels=LABELS)
+    assert resulting_counts(after, targets) == resulting_counts(before, targets)
+
+
+def test_steps_that_change_something_are_not_remarked():
+    _, targets = faces([40, 25, 12])
+    assert idle(targets, parse([{"smote": {"target": 30}}, {"undersample": {"target": 30}}]), LABELS) == ()
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -16,7 +16,7 @@ from torch import nn
 from mien import earlier, environment
 from mien.data.audit import Audit, audit, check_before_training, children, clean_train, inherited, look, refuse
 from mien.data.balance import parse
-from mien.data.material import Material, balanced, readable, resplit
+from mien.data.material import Material, balanced, idle_steps, readable, resplit
 from mien.data.prepare import prepare
 from mien.data.protocols import Protocol, check, describe, hold
 from mien.data.samples import SPLITS, Samples
@@ -182,9 +182,9 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     material = readable(samples, prepared, look(samples, progress=stages("look")))
     remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
-    if early := bool(steps) and recipe.balance.order == "balance-before-split":
+    if early := recipe.balance.order == "balance-before-split":
+        remarks += [*idle_steps(material.samples, steps, split=None), BEFORE_SPLIT]
         material = balanced(material, steps, seed, split=None)
-        remarks.append(BEFORE_SPLIT)
     remarks += notes(material.samples, recipe.split.spec)
     material = resplit(material, recipe.split.spec)
     if empty := [split for split in SPLITS if not len(material.samples.rows(split))]:
@@ -218,6 +218,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         remarks.append("the audit was off: nobody looked for leaks")
     remarks += unlearnable(material.samples)
     if steps and not early:
+        remarks += idle_steps(material.samples, steps)
         material = balanced(material, steps, seed)
         if found:
             found = found.found(children(material.samples, material.parents))

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien.data.audit import Looks, looks_of
-from mien.data.balance import Balanced, Step, balance
+from mien.data.balance import Balanced, Step, balance, idle
 from mien.data.prepare import Prepared
 from mien.data.samples import Samples, table
 from mien.data.split import SplitSpec, assign
@@ -57,17 +57,26 @@ def readable(samples: Samples, prepared: Prepared, looks: Looks | None = None) -
 def balanced(material: Material, steps: Sequence[Step], seed: int, split: str | None = "train") -> Material:
     """The material with the rows of one split balanced (None: all rows); made rows join that split."""
     samples = material.samples
-    rows = np.arange(len(samples)) if split is None else samples.rows(split)
-    rows = rows[samples.targets[rows] >= 0]
+    rows = _labelled(samples, split)
     made = balance(material.pixels[material.place[rows]], samples.targets[rows], steps, seed, samples.labels)
     dropped = np.setdiff1d(rows, rows[made.keep])
     grown = _appended(material, rows, made)
     return grown.take(np.setdiff1d(np.arange(len(grown.samples)), dropped))
 
 
+def idle_steps(samples: Samples, steps: Sequence[Step], split: str | None = "train") -> tuple[str, ...]:
+    """What a reader of results must know about `balanced`: the steps that change nothing."""
+    return idle(samples.targets[_labelled(samples, split)], steps, samples.labels)
+
+
 def resplit(material: Material, spec: SplitSpec) -> Material:
     """The same rows, made ones included, under another split: each row on its own, parents notwithstanding."""
     return replace(material, samples=assign(material.samples, spec))
+
+
+def _labelled(samples: Samples, split: str | None) -> NDArray[np.int64]:
+    rows = np.arange(len(samples)) if split is None else samples.rows(split)
+    return rows[samples.targets[rows] >= 0]
 
 
 def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Material:

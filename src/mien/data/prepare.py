@@ -23,7 +23,7 @@ from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
 
 CHUNK = 32
-FORMAT = "2"
+FORMAT = "3"
 """Part of every key: raised when a picture is decoded, a step is computed or a row is kept otherwise than before."""
 DROPPED = "dropped by the chain: "
 HALF_BUILT_AFTER = 3600.0

@@ -62,7 +62,10 @@ class Recognizer:
 
     def analyze(self, pictures: Picture | Iterable[Picture]) -> list[PictureResult]:
         """One result a picture, in order: a path, an array (H, W) grey or (H, W, 3) RGB, several of them, or a batch
-        (N, H, W[, 3]); uint8. A picture that cannot be read has its reason in `error`, and the rest goes on.
+        (N, H, W[, 3]); uint8.
+
+        A file that cannot be read, and one of several that is no picture, has its reason in `error`, and the rest goes
+        on. Raises UsageError where what is given is itself neither a picture nor several, as an RGBA or float array.
         """
         return list(self.stream(pictures))
 
@@ -200,7 +203,9 @@ def analyze(
 ) -> list[PictureResult]:
     """The faces of pictures and their expressions: `Recognizer.analyze` with a model that stays loaded.
 
-    Takes a path, an array (H, W) grey or (H, W, 3) RGB, uint8, several of them, or a batch (N, H, W[, 3]).
+    Takes a path, an array (H, W) grey or (H, W, 3) RGB, uint8, several of them, or a batch (N, H, W[, 3]). A file that
+    cannot be read, and one of several that is no picture, has its reason in `error`. Raises UsageError where what is
+    given is itself neither a picture nor several, as an RGBA or float array.
     """
     return _loaded(model, crop).analyze(pictures)
 
@@ -211,7 +216,7 @@ def _loaded(model: str | Path, crop: Literal["face", "whole"]) -> Recognizer:
 
 
 def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
-    """Pictures as an iterable of single ones. Raises UsageError on an array that holds no picture."""
+    """Pictures as an iterable of single ones. Raises UsageError on what is neither a picture nor several."""
     if isinstance(pictures, str | Path):
         return [pictures]
     if not isinstance(pictures, np.ndarray):
@@ -219,16 +224,12 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
         if isinstance(pictures, bytes) or not isinstance(pictures, Iterable):
             raise _no_picture(pictures)
         return pictures
-    single = pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[2] == 3)
     # (H, W, 4) and (H, W, 1) are pictures with alpha or an idle axis, and no batch of slivers.
-    if not single and (pictures.ndim not in (3, 4) or pictures.shape[-1] in (1, 4)):
-        raise UsageError(
-            "not a picture",
-            got=f"array of shape {pictures.shape}",
-            allowed="(H, W), (H, W, 3), (N, H, W), (N, H, W, 3)",
-            then="leave out an alpha channel with image[..., :3], an idle axis with image[..., 0]",
-        )
-    return [pictures] if single else list(pictures)
+    batch = pictures.ndim == 4 or (pictures.ndim == 3 and pictures.shape[2] not in (1, 3, 4))
+    several = list(pictures) if batch else [pictures]
+    for first in several[:1]:
+        check(first)
+    return several
 
 
 def _pixels(picture: Picture) -> Image:

@@ -13,7 +13,7 @@ from mien.data.balance.steps import STEPS, Augment, Smote, Step, Undersample, pa
 from mien.errors import DataError, UsageError, unknown
 from mien.labels import canonical
 
-__all__ = ["Balanced", "Step", "balance", "class_weights", "parse"]
+__all__ = ["Balanced", "Step", "balance", "class_weights", "idle", "parse"]
 
 Positions = NDArray[np.int64]
 
@@ -90,6 +90,26 @@ def balance(
         kind=pool.kind[count:][stays],
         keep=np.flatnonzero(pool.alive[:count]),
     )
+
+
+def idle(targets: Positions, spec: Sequence[Step], labels: Sequence[str]) -> tuple[str, ...]:
+    """A remark on each step of `balance` that makes and drops nothing.
+
+    >>> idle(np.array([0, 0, 0, 1]), parse([{"smote": {"target": 1}}]), ("happiness", "disgust"))
+    ('balance.steps: smote changes nothing, no class has fewer rows than it asks for',)
+    """
+    remarks = []
+    counts = np.bincount(targets, minlength=len(labels))
+    for step in spec:
+        fewer = isinstance(step, Undersample)
+        after = counts.copy()
+        for target, count in _wished(step, counts, list(labels)).items():
+            after[target] = min(counts[target], count) if fewer else max(counts[target], count)
+        if (after == counts).all():
+            rows = "more rows" if fewer else "fewer rows"
+            remarks.append(f"balance.steps: {_word(step)} changes nothing, no class has {rows} than it asks for")
+        counts = after
+    return tuple(remarks)
 
 
 def class_weights(targets: Positions, classes: int) -> NDArray[np.float32]:
@@ -171,15 +191,18 @@ def _grow(
         made = pool.gather(parents[:, 0])
         if isinstance(step, Augment):
             made = moved(made, step, rng)
-    kind = next(word for word, form in STEPS.items() if type(step) is form)
     return replace(
         pool,
         made=np.concatenate([pool.made, made]),
         targets=np.append(pool.targets, np.full(missing, target)),
         parents=_below(pool.parents, _roots(pool.parents, parents)),
-        kind=np.append(pool.kind, np.full(missing, kind)),
+        kind=np.append(pool.kind, np.full(missing, _word(step))),
         alive=np.append(pool.alive, np.ones(missing, bool)),
     )
+
+
+def _word(step: Step) -> str:
+    return next(word for word, form in STEPS.items() if type(step) is form)
 
 
 def _repeated(members: Positions, count: int, rng: np.random.Generator) -> Positions:
