@@ -384,6 +384,15 @@ def test_two_recipes_over_seeds_have_a_mean_each_and_every_run_a_row(tmp_path: P
     assert "better (seed-2)" in text
 
 
+def test_no_interval_over_seeds_leaves_the_range_of_its_quantity(tmp_path: Path) -> None:
+    for seed, skill in ((1, 9.0), (2, 9.0), (3, 2.0)):
+        run = fake_run(tmp_path / "one" / f"seed-{seed}", rows=60, seed=seed, skill=skill)
+        (run / "recipe.yaml").write_text(yaml.safe_dump({"name": "one", "seeds": [seed]}))
+    (found,) = repeats(read_arms([tmp_path / "one"])).values()
+    assert found["accuracy"].mean.high == 1 and found["ece"].mean.low == 0
+    assert all(0 <= each.mean.low <= each.mean.value <= each.mean.high for each in found.values())
+
+
 def folds(folder: Path, name: str, skill: float) -> None:
     """Three folds of one recipe below `folder`, each on test pictures and under a digest of its own."""
     for fold in range(3):

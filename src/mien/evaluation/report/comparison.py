@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mien.data.protocols import same_protocol
 from mien.errors import DataError, UsageError
 from mien.evaluation.comparison import Comparison, Ranking, compare, pooled, rank
-from mien.evaluation.metrics import METRICS
+from mien.evaluation.metrics import METRICS, limits
 from mien.evaluation.report import figures, gallery
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
 from mien.evaluation.report.page import write_page
@@ -133,7 +133,9 @@ def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
     """Mean, spread and interval of every metric for each recipe that was run over several seeds or folds."""
     return {
         arm: {
-            name: over_seeds([run.metrics["test"]["metrics"][name]["value"] for run in family], _test_to_train(family))
+            name: over_seeds(
+                [run.metrics["test"]["metrics"][name]["value"] for run in family], _test_to_train(family), limits(name)
+            )
             for name in METRICS
         }
         for arm, family in arms(runs).items()
