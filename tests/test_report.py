@@ -273,6 +273,12 @@ def test_the_accuracy_without_twins_stands_beside_the_one_with_them(tmp_path: Pa
     assert "with a twin in the training part" not in write_run_report(run).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("kept", "said"), [("bf16-mixed", "bf16"), ("32-true", "float32")])
+def test_a_run_names_the_arithmetic_it_was_fitted_in(tmp_path: Path, kept: str, said: str) -> None:
+    run = changed(fake_run(tmp_path / "run", rows=120), precision=kept)
+    assert re.search(rf"arithmetic</dt>\s*<dd>{said}<", write_run_report(run).read_text(encoding="utf-8"))
+
+
 def test_a_folder_without_test_figures_is_refused_with_the_next_step(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="name the folder of a run"):
         write_run_report(tmp_path)
@@ -336,7 +342,7 @@ def test_runs_in_different_arithmetic_are_told_apart(tmp_path: Path) -> None:
     assert command(*runs, "--out", tmp_path / "page.html")["warnings"] == []
     changed(runs[1], precision="bf16-mixed")
     (said,) = command(*runs, "--out", tmp_path / "page.html")["warnings"]
-    assert "different arithmetic (32-true, bf16-mixed): set fit.precision" in said
+    assert "different arithmetic (bf16, float32): set fit.precision" in said
 
 
 def test_seeds_in_different_arithmetic_are_told_apart_too(tmp_path: Path) -> None:

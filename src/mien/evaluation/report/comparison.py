@@ -163,7 +163,7 @@ def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
 
 def _arithmetic(runs: dict[str, Run]) -> list[str]:
     """A warning where runs were fitted in different arithmetic, which changes figures like another seed."""
-    found = sorted({run.metrics["precision"] for run in runs.values() if "precision" in run.metrics})
+    found = sorted({run.arithmetic for run in runs.values() if run.arithmetic})
     said = f"The runs were fitted in different arithmetic ({', '.join(found)}): set fit.precision."
     return [said] if len(found) > 1 else []
 
