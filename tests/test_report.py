@@ -439,6 +439,25 @@ def test_two_recipes_over_seeds_or_folds_are_tested_as_two_arms(tmp_path: Path, 
     assert ("over 300 groups of answers" in text) == (repeated is seeds)
 
 
+def test_seeds_are_tested_against_a_single_run_whose_spread_nobody_knows(tmp_path: Path) -> None:
+    seeds(tmp_path / "better", "better", 4.0)
+    single = fake_run(tmp_path / "plain", rows=300, skill=1.5)
+    (single / "recipe.yaml").write_text(yaml.safe_dump({"name": "plain", "seeds": [1]}))
+    arms = [single, tmp_path / "better"]
+    document = command(*arms, "--out", tmp_path / "x.html")
+    assert document["tests"]["best"] == "better" and "over 300 groups" in document["tests"]["test"]
+    assert document["warnings"] == [
+        "Run once beside recipes that were repeated: plain. How far another seed moves it is not known."
+    ]
+    text = write_comparison_report(arms, tmp_path / "x.html", faces(changed_rows(arms))).read_text(encoding="utf-8")
+    assert document["warnings"][0] in text
+    counts = re.findall(rf"<tr><th>(?:{'|'.join(LABELS)})</th><td>(\d+)</td>", text)
+    assert sum(map(int, counts)) == 300, "of pictures, not of answers"
+    shown = re.findall(r'<div class="verdict">', text)
+    assert len(shown) >= len(set(changed_rows(arms))) == len(changed_rows(arms)) > 0
+    assert text.count("data:image/png") == len(shown), "a picture is shown once on each side, and none by name only"
+
+
 def test_two_recipes_of_one_name_over_seeds_stay_two(tmp_path: Path) -> None:
     for folder, rate in (("a", 0.1), ("b", 0.2)):
         seeds(tmp_path / folder, "same", 2.0)

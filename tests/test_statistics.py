@@ -145,6 +145,7 @@ def test_the_best_is_named_only_when_it_is_distinguishable() -> None:
 def test_sign_flips_counts_the_sums_of_all_signs(changes: list[int]) -> None:
     sums = np.array(list(product((-1, 1), repeat=len(changes)))) @ np.array(changes)
     assert statistics.sign_flips(changes) == pytest.approx((np.abs(sums) >= abs(sum(changes))).mean())
+    assert statistics.sign_flips([3 * change for change in changes]) == statistics.sign_flips(changes)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

@@ -187,6 +187,8 @@ def sign_flips(changes: ArrayLike) -> float:
     (0.0386, 1.0)
     """
     given = np.asarray(changes, np.int64)
+    # The scale does not matter to the test, but it does to the length of the distribution.
+    given = given // max(1, np.gcd.reduce(given))
     sizes, counts = np.unique(np.abs(given[given != 0]), return_counts=True)
     chances = np.ones(1)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
