@@ -111,7 +111,7 @@ def pooled(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def evenly(arms: Mapping[str, Sequence[pd.DataFrame]]) -> dict[str, pd.DataFrame]:
-    """Every arm's predictions, a table for each of its runs, as one table with as many answers to a picture as others.
+    """The tables of every arm's runs as one table an arm, with as many answers to a picture in each.
 
     Of three seeds against one run, each of the three answers to a picture is set against the one. The answers to a
     picture are drawn as one in tests and intervals, which so stand on the mean of each arm's answers to it.

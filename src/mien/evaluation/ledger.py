@@ -13,7 +13,7 @@ NAME = "ledger.jsonl"
 
 
 class Opening(NamedTuple):
-    """One evaluation on a test split; `time` is UTC in ISO 8601."""
+    """One evaluation on a test split; `run` is a path from the ledger's folder, `time` is UTC in ISO 8601."""
 
     protocol: str
     run: str
@@ -21,13 +21,15 @@ class Opening(NamedTuple):
 
 
 def record(runs: Path, protocol: str, run: str) -> int:
-    """Note that `run` opened the test split of `protocol` (`name@digest`); how often that has now happened.
+    """Note that `run`, in the folder `runs`, opened the test split of `protocol` (`name@digest`); how often by now.
 
-    One line is appended in one write, so that runs side by side lose none.
+    Seeds of all recipes are called alike, so the line has the folder of theirs too. It is appended in one write, so
+    that runs side by side lose none.
     """
     path = _nearest(runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    opening = Opening(protocol, run, datetime.now(UTC).isoformat(timespec="seconds"))
+    where = (runs.resolve() / run).relative_to(path.parent).as_posix()
+    opening = Opening(protocol, where, datetime.now(UTC).isoformat(timespec="seconds"))
     line = json.dumps(opening._asdict(), ensure_ascii=False) + "\n"
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
