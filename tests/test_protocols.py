@@ -235,6 +235,14 @@ def test_recipes_over_seeds_share_a_ledger_from_the_first_run_on(runs: Path) -> 
     assert [path.parent for path in runs.rglob(ledger.NAME)] == [runs]
 
 
+@pytest.mark.parametrize("far", ["comparison", "deep/comparison", "far/deep/comparison"])
+def test_the_cells_of_a_comparison_share_a_ledger_however_far_another_one_is(runs: Path, far: str) -> None:
+    ledger.record(runs, "p@12", "first")
+    ledger.begin(runs / far)
+    seeds = [ledger.record(runs / far / "repeated", "p@12", f"seed-{seed}") for seed in (0, 1)]
+    assert ledger.record(runs / far, "p@12", "once") == seeds[-1] + 1
+
+
 def test_runs_side_by_side_lose_no_entry(runs: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda run: ledger.record(runs, "p@12", f"run-{run}"), range(80)))

@@ -40,8 +40,8 @@ def record(runs: Path, protocol: str, run: str) -> int:
 
 
 def begin(runs: Path) -> None:
-    """Let runs in folders below `runs` share one ledger: an empty one there, unless there is one above already."""
-    path = _nearest(runs)
+    """Let runs in folders below `runs` share one ledger: an empty one there, unless there is one in their reach."""
+    path = _nearest(runs, 1)
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -71,10 +71,10 @@ def count(runs: Path, protocol: str) -> int:
     return sum(opening.protocol.rpartition("@")[2] == wanted for opening in openings(runs))
 
 
-def _nearest(runs: Path) -> Path:
-    """The ledger in `runs`, else in one of the two folders above it, else a new one in `runs`.
+def _nearest(runs: Path, above: int = 2) -> Path:
+    """The ledger in `runs`, else in one of the folders `above` it, else a new one in `runs`.
 
     Seeds, folds and the cells of a comparison are in a folder of their own below the other runs, and share their count.
     """
     runs = runs.resolve()
-    return next((folder / NAME for folder in (runs, *runs.parents[:2]) if (folder / NAME).is_file()), runs / NAME)
+    return next((folder / NAME for folder in (runs, *runs.parents[:above]) if (folder / NAME).is_file()), runs / NAME)
