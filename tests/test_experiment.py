@@ -300,6 +300,7 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     assert "2 runs" in again and "deviation" in again
     assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
     assert "seeds/seed-0" in mien("evaluate", home / "seeds", check=1).stderr
+    assert {"seeds/seed-0", "seeds/seed-1"} <= {opening.run for opening in ledger.openings(home)}
 
 
 def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> None:
@@ -513,12 +514,15 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
         + "model: {backbone: mien-tiny}}\n"
         + "axes:\n  balance:\n    none: {}\n"
         + "    impossible:\n      balance.steps: [{smote: {neighbours: 500, target: 30}}]\n"
+        + "    unheard:\n      balance.steps: [{smote: {neighbours: 400, target: 30}}]\n"
         + "    oversampled:\n      balance.steps: [{oversample: {target: 30}}]\n"
     )
     failed = mien("compare", home / "grid.yaml", "--out", home / "grid", "--json", check=1)
     document = json.loads(failed.stdout)
     assert [row["run"] for row in document["runs"]] == ["grid-none", "grid-oversampled"]
-    assert list(document["failures"]) == ["grid-impossible"] and "grid-impossible" in failed.stderr
+    assert list(document["failures"]) == ["grid-impossible", "grid-unheard"]
+    said = [line.strip() for line in failed.stderr.splitlines() if ": DataError: " in line]
+    assert [line.removeprefix("given:").split(":")[0].strip() for line in said] == ["grid-impossible", "grid-unheard"]
     assert "grid-oversampled" in (home / "grid" / "comparison.html").read_text()
     shown = json.loads((home / "grid" / "comparison-figures" / "gallery.json").read_text())["tiles"]
     assert shown, "the pictures whose answers changed are in the page"

@@ -22,7 +22,8 @@ from mien.recipe import parse
 from mien.replay import tables
 from mien.replay.data import find, fitted_to
 from mien.replay.published import STUDIES
-from mien.replay.run import plan, replay
+from mien.replay.run import differs, plan, replay
+from mien.replay.settings import otherwise
 from mien.replay.studies import PROTOCOLS, SCALES, grid, patched, published_arm
 
 TINY = ("data.limit=96", "fit.epochs=1", "chain=[grey, {resize: 32}]", "evaluate.bootstrap=20")
@@ -137,6 +138,27 @@ def test_where_the_data_names_no_subjects_twins_are_cleaned_out_instead(tmp_path
     assert fitted_to(recipe, find("ckplus", None, "small")).split.method == "grouped"
     split = fitted_to(recipe, find("ckplus", fer_tree(tmp_path), "small")).split
     assert (split.method, split.clean) == ("stratified", "train")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_what_differs_is_told_from_the_settings_themselves(study: str) -> None:
+    part = "triplet" if study == "facenet-triplet" else "fit"
+    printed = grid(study, "leak-free", "full")["base"][part]["epochs"]
+    for changes, epochs in (
+        ((), grid(study, "leak-free", "small")["base"][part]["epochs"]),
+        ((f"{part}.epochs=5",), 5),
+    ):
+        made = plan(study, None, PROTOCOLS, "small", changes)
+        assert f"{part}.epochs {epochs} for {printed}" in " ".join(differs(study, "small", made, changes))
+
+
+def test_settings_that_differ_are_told_with_all_their_values_and_equal_ones_are_not() -> None:
+    plain = parse({"name": "a", "data": {"source": "synthetic"}, "chain": ["grey", {"resize": 32}]})
+    wide, wider = (parse(plain.model_dump() | {"chain": ["grey", {"resize": side}, "clahe"]}) for side in (48, 64))
+    assert otherwise([(plain, plain)]) == ""
+    said = otherwise([(plain, wide), (plain, wider)])
+    assert said.startswith("chain.resize.size [48, 48] for [32, 32], [64, 64] for [32, 32]; chain.clahe.")
+    assert " for unset" in said
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -228,7 +228,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
 
 
 def _precision(folder: Path) -> str:
-    """The arithmetic of the fit: a trial step may have chosen it."""
+    """The arithmetic of the fit, which `fit.precision: auto` leaves to machine and network."""
     kept = folder / "checkpoints" / "precision"
     return kept.read_text() if kept.is_file() else "32-true"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import RunError, UsageError
+from mien.errors import RunError, UsageError, line_by_line
 
 if TYPE_CHECKING:
     from mien.replay.tables import Table
@@ -66,7 +66,7 @@ def replay(
     if document["failures"]:
         raise RunError(
             f"{len(document['failures'])} cells failed",
-            got=[f"{name}: {reason}" for name, reason in document["failures"].items()],
+            got=line_by_line(document["failures"]),
             then="mend them and run the same command again: finished cells are kept",
         )
 

@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
-from mien.errors import AuditBlocked, RunError, UsageError
+from mien.errors import AuditBlocked, RunError, UsageError, line_by_line
 
 RUNS = Path("runs")
 
@@ -192,7 +192,7 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
     if compared.failures:
         raise (AuditBlocked if compared.blocked else RunError)(
             f"{len(compared.failures)} of {len(wanted)} cells failed",
-            got=[f"{name}: {reason}" for name, reason in compared.failures.items()],
+            got=line_by_line(compared.failures),
             then="mend them and run the same command again: finished cells are kept",
         )
 

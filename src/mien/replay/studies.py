@@ -19,47 +19,45 @@ DIFFERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "restoration-vgg19": {
         "full": ("Optimiser, learning rate, batch and amounts of augmentation are not in the paper; they are ours.",),
         "small": (
-            "The restored arm is Lanczos upscaling to 192 pixels: GFPGAN takes seconds a face on a processor. "
-            "It says nothing about GFPGAN.",
-            "mien-tiny for VGG19, 48 pixels for 224, 12 epochs for 50.",
+            "The restored arm is Lanczos upscaling: GFPGAN takes seconds a face on a processor. It says nothing about "
+            "GFPGAN.",
         ),
     },
     "smote-vgg19": {
         "full": (
-            "The official test part (PrivateTest) is kept out of both orders, so that both can be judged on it: the "
-            "replay stands on the other 32,298 pictures of 35,887.",
+            "The official test part is kept out of both orders, so that both can be judged on it: of the 35,887 "
+            "pictures of the paper, 32,298 are left at full scale.",
             "Training pictures that have a twin in that part stay in both orders: its figures lie a little high for "
             "both.",
         ),
         "small": (
-            "mien-small for VGG19, which does not begin to learn in the steps that two cores can take; 10 epochs for "
-            "100; 7 x 370 balanced rows for 7 x 4,000.",
+            "A small network stands in for VGG19, which does not begin to learn in the steps that two cores can take.",
         ),
     },
     "facenet-triplet": {
         "full": (
-            "Margin, mining and the way from a vector to an answer (nearest class mean) are not in the paper; they "
+            "Margin, mining and the way from a vector to an answer are not in the paper; they "
             "are ours.",
-            "The best state is chosen on a tenth of the training rows, not on the rows that are reported.",
+            "The best state is chosen on rows kept back from training, not on the rows that are reported.",
         ),
-        "small": ("3 epochs for 8, batch 32 for 16.",),
+        "small": (),
     },
     "resnet50-transfer": {
         "full": (
             "The network sees the equalised face; edges and regions, which the paper shows, are not fed to it.",
-            "A tenth of the rows is taken from training to choose the epoch.",
+            "Rows are taken from training to choose the epoch.",
         ),
-        "small": ("4 epochs for 8, batch 16 for 8.",),
+        "small": (),
     },
     "preprocessing-grid": {
         "full": (
-            "Learning rate and batch were tuned in the paper and are not printed; 1e-4 and 64 are ours.",
+            "Learning rate and batch were tuned in the paper and are not printed; they are ours.",
             "FERPlus, where it is given, is judged by its test part; the paper's 7,099 are its validation and test.",
         ),
-        "small": ("32 pixels for 96, 2 epochs for 100, and no cells that are fine-tuned in full.",),
+        "small": ("There are no cells that are fine-tuned in full.",),
     },
 }  # fmt: skip
-"""What a replay does not do as the paper did, whatever the data; `small` adds to `full`."""
+"""What a replay does not do as the paper did, whatever the data and settings; `small` adds to `full`."""
 
 
 def grid(study: str, protocol: Protocol, scale: Scale) -> dict[str, Any]:
