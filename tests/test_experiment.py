@@ -24,7 +24,7 @@ from mien.evaluation import ledger
 from mien.experiment import read
 from mien.files import alone
 from mien.judging import finished, rows_of
-from mien.recipe import Data
+from mien.recipe import Data, load
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 
@@ -122,6 +122,15 @@ def test_rows_are_read_once_by_runs_that_share_them() -> None:
     for data in (whole, whole, few, few, whole):
         read(data)
     assert asked == [whole, few, whole]
+
+
+def test_pictures_are_looked_at_only_for_an_audit(home: Path) -> None:
+    asked: dict[str, list[str]] = {"on": [], "off": []}
+    for audit, stages in asked.items():
+        recipe = load(home / "small.yaml", ["data.options={count: 48, size: 16}", f"audit={audit}"])
+        gathered = experiment.gather(recipe, stages=stages.append)  # type: ignore[arg-type]
+        assert (gathered.audit is None) == (audit == "off")
+    assert asked == {"on": ["prepare", "look"], "off": ["prepare"]}
 
 
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:

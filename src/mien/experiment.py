@@ -179,7 +179,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if recipe.fit.soft_labels and samples.votes is None:
         raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
-    material = readable(samples, prepared, look(samples, progress=stages("look")))
+    looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
+    material = readable(samples, prepared, looks)
     remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
     if early := bool(steps) and recipe.balance.order == "balance-before-split":
