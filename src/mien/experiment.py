@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -219,7 +219,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         remarks.append("the audit was off: nobody looked for leaks")
     remarks += unlearnable(material.samples)
     if steps and not early:
-        material = balanced(material, steps, seed)
+        material = balanced(replace(material, looks=None), steps, seed)
         if found:
             found = found.found(children(material.samples, material.parents))
     if found:
@@ -345,7 +345,8 @@ def _rows(material: Material, split: str, soft: bool = False) -> Rows:
 
 def _pictures(material: Material, predictions: pd.DataFrame) -> dict[int, NDArray[np.uint8]]:
     rows = material.samples.rows("test")
-    return {row: material.pixels[material.place[rows[row]]] for row in select_gallery(predictions)}
+    chosen = select_gallery(predictions)
+    return dict(zip(chosen, material.pixels[material.place[rows[chosen]]], strict=True))
 
 
 def _save_table(path: Path, table: pd.DataFrame) -> None:
