@@ -29,7 +29,7 @@ from mien.imaging.faces import YuNetDetector, largest
 from mien.imaging.framing import Framing, frame
 from mien.imaging.models import find
 from mien.judging import finished, rows_of
-from mien.recipe import Data, parse
+from mien.recipe import Data, load, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 
@@ -133,6 +133,15 @@ def test_settings_that_the_data_makes_idle_are_remarked() -> None:
     idle = {"split": {"seed": 5}, "balance": {"steps": [{"undersample": {"target": 240}}]}}
     remarks = " ".join(experiment.gather(parse(yaml.safe_load(RECIPE) | idle)).remarks)
     assert "split.seed changed nothing" in remarks and "undersample changes nothing" in remarks
+
+
+def test_pictures_are_looked_at_only_for_an_audit(home: Path) -> None:
+    asked: dict[str, list[str]] = {"on": [], "off": []}
+    for audit, stages in asked.items():
+        recipe = load(home / "small.yaml", ["data.options={count: 48, size: 16}", f"audit={audit}"])
+        gathered = experiment.gather(recipe, stages=stages.append)  # type: ignore[arg-type]
+        assert (gathered.audit is None) == (audit == "off")
+    assert asked == {"on": ["prepare", "look"], "off": ["prepare"]}
 
 
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if recipe.fit.soft_labels and samples.votes is None:
         raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
-    material = readable(samples, prepared, look(samples, progress=stages("look")))
+    looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
+    material = readable(samples, prepared, looks)
     remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
     if early := recipe.balance.order == "balance-before-split":
@@ -219,7 +220,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     remarks += unlearnable(material.samples)
     if steps and not early:
         remarks += idle_steps(material.samples, steps)
-        material = balanced(material, steps, seed)
+        material = balanced(replace(material, looks=None), steps, seed)
         if found:
             found = found.found(children(material.samples, material.parents))
     if found:
@@ -345,7 +346,8 @@ def _rows(material: Material, split: str, soft: bool = False) -> Rows:
 
 def _pictures(material: Material, predictions: pd.DataFrame) -> dict[int, NDArray[np.uint8]]:
     rows = material.samples.rows("test")
-    return {row: material.pixels[material.place[rows[row]]] for row in select_gallery(predictions)}
+    chosen = select_gallery(predictions)
+    return dict(zip(chosen, material.pixels[material.place[rows[chosen]]], strict=True))
 
 
 def _save_table(path: Path, table: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from mien.data.audit import Looks, fitted_on, look, seen_before
 from mien.data.material import Material, readable
+from mien.data.pictures import Pictures
 from mien.data.prepare import prepare
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
@@ -45,9 +46,7 @@ class Finished:
     uncertain_below: float | None
     protocol: str
 
-    def probabilities(
-        self, pixels: NDArray[np.uint8], positions: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
+    def probabilities(self, pixels: Pictures, positions: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Calibrated probabilities (n, classes) of prepared pixels, or of some positions of them."""
         rows = np.arange(len(pixels)) if positions is None else positions
         logits = predict(self.network, pixels, rows, self.chain.normalise, self.recipe.evaluate.flip)

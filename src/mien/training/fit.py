@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from mien.data.balance import class_weights
+from mien.data.pictures import Pictures
 from mien.errors import RunError
 from mien.files import replacing, write_text
 from mien.imaging.steps import Normalise
@@ -46,7 +47,7 @@ class Rows:
     `targets` (N, classes) float32 sum to 1.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pictures
     positions: NDArray[np.int64]
     targets: NDArray[np.float32]
 
@@ -101,7 +102,7 @@ def fit(
 @torch.inference_mode()
 def predict(
     network: nn.Module,
-    pixels: NDArray[np.uint8],
+    pixels: Pictures,
     positions: NDArray[np.int64],
     normalise: Normalise,
     flip: bool = False,
