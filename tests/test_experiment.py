@@ -570,6 +570,19 @@ def test_a_network_that_cannot_be_had_leaves_no_run_behind(home: Path) -> None:
         assert not (home / "unmade").exists()
 
 
+def test_an_embedding_without_a_class_in_training_is_refused_before_it_is_fitted(home: Path) -> None:
+    (home / "triplet.yaml").write_text("""
+name: triplet
+data: {source: synthetic, options: {count: 48, size: 16, shares: {happy: 1, sad: 1, surprise: 0}}}
+chain: [grey, {resize: 32}]
+triplet: {epochs: 1, validation_rows: 8}
+evaluate: {bootstrap: 20}
+""")
+    said = mien("train", home / "triplet.yaml", "--out", home / "triplet", check=1).stderr
+    assert "none of surprise" in said and "data.classes" in said
+    assert not (home / "triplet").exists()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_told_without_a_traceback() -> None:
     with Path("/dev/full").open("w") as full:
