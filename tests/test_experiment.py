@@ -218,6 +218,34 @@ def test_a_run_on_other_data_is_not_gone_on_with(home: Path, caplog: pytest.LogC
     assert "1 of the 24 pictures" in gone and str(home / "here") in gone
 
 
+def test_a_picture_that_is_listed_twice_is_judged_where_it_was_tested_only(home: Path) -> None:
+    root, rng = home / "listed-twice", np.random.default_rng(5)
+    root.mkdir()
+    lines = ["pth,label"]
+    for number in range(22):
+        cv2.imwrite(str(root / f"{number}.png"), rng.integers(0, 256, (24, 24), np.uint8))
+        lines += [f"{number}.png,{('happy', 'sad')[number % 2]}"] * 2
+    (root / "labels.csv").write_text("\n".join(lines))
+    changes = [f"data={{source: affectnet-hq, root: {root}, classes: [happiness, sadness]}}", "fit.epochs=1"]
+    changes.append("split={method: stratified, fractions: [0.5, 0.25, 0.25]}")
+    words = [word for change in changes for word in ("--set", change)]
+    mien("train", home / "small.yaml", *words, "--out", home / "on-listed-twice")
+    kept = pd.read_parquet(home / "on-listed-twice" / "samples.parquet")
+    assert set(kept["image"][kept["split"] == "test"]) & set(kept["image"][kept["split"] != "test"])
+    again = json.loads(mien("evaluate", home / "on-listed-twice", "--json").stdout)
+    assert again["figures"]["metrics"]["accuracy"] == metrics(home / "on-listed-twice")["test"]["metrics"]["accuracy"]
+
+
+def test_training_rows_are_found_again_where_made_ones_outlived_their_parents(home: Path) -> None:
+    steps = "balance.steps=[{smote: {target: 60, neighbours: 1}}, {undersample: {target: 12}}]"
+    mien("train", home / "small.yaml", "--set", steps, "--set", "fit.epochs=1", "--out", home / "outlived")
+    kept = pd.read_parquet(home / "outlived" / "samples.parquet")
+    made = kept["source"] == "made"
+    assert (made & kept["parent"].isna()).any(), "else nothing is tested"
+    _, rows = rows_of(finished(home / "outlived"), "train")
+    assert len(rows) == ((kept["split"] == "train") & ~made).sum()
+
+
 def test_strict_lets_a_run_start_that_drops_the_twins_itself(home: Path) -> None:
     data = tree(home / "strictly")
     (data / "test" / "sad" / "0.png").write_bytes((data / "train" / "sad" / "0.png").read_bytes())
@@ -617,6 +645,19 @@ def test_a_network_that_cannot_be_had_leaves_no_run_behind(home: Path) -> None:
         taken = ["--set", "model.transfer=full", "--set", f"model.weights={home / weights}"]
         assert words in mien("train", home / "small.yaml", *taken, "--out", home / "unmade", check=1).stderr
         assert not (home / "unmade").exists()
+
+
+def test_an_embedding_without_a_class_in_training_is_refused_before_it_is_fitted(home: Path) -> None:
+    (home / "triplet.yaml").write_text("""
+name: triplet
+data: {source: synthetic, options: {count: 48, size: 16, shares: {happy: 1, sad: 1, surprise: 0}}}
+chain: [grey, {resize: 32}]
+triplet: {epochs: 1, validation_rows: 8}
+evaluate: {bootstrap: 20}
+""")
+    said = mien("train", home / "triplet.yaml", "--out", home / "triplet", check=1).stderr
+    assert "none of surprise" in said and "data.classes" in said
+    assert not (home / "triplet").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

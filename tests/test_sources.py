@@ -320,6 +320,7 @@ def test_spoilt_annotations_are_named(name: str, write: Callable[[Album], None],
         ("", "not a readable manifest"),
         ('path,label\n"a.png,happy\n', "not a readable manifest"),
         ("path,label\n", "no pictures"),
+        ("path,label\na.png,happy\nb.png,sad\n./a.png,sad\n", "a.png: data rows 1, 3"),
     ],
 )
 def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Path) -> None:

@@ -333,6 +333,14 @@ def _classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages
 
 def _embedding(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Callable[[], nn.Module]:
     assert recipe.triplet is not None
+    samples = material.samples
+    shown = set(samples.targets[samples.rows("train")].tolist())
+    if absent := [label for code, label in enumerate(samples.labels) if code not in shown]:
+        raise DataError(
+            "an embedding is read out by training pictures of every class",
+            got=f"none of {', '.join(absent)}",
+            then="set data.classes to the classes that training shows, or another split",
+        )
     return partial(
         fit_triplets, _rows(material, "train"), _rows(material, "validation"), recipe.triplet,
         Chain.parse(recipe.chain).normalise, folder, recipe.seeds[0], stages("train"),

@@ -81,28 +81,35 @@ def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Materia
     Raises DataError where pictures are gone; that some have changed is said.
     """
     material = _prepared(read(run.recipe.data), run.chain, stages)
-    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "parent", "digest"])
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "source", "digest"])
     chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
-    if split != "train" and (made := int((chosen & kept["parent"].notna() & (kept["split"] != "train")).sum())):
+    # The parent of a made row may have been balanced away: what made it always says so.
+    real = kept["source"] != "made"
+    if split != "train" and (made := int((chosen & ~real & (kept["split"] != "train")).sum())):
         logging.getLogger("mien").warning(
             "%s made rows of %s are left out: their pictures were not kept, so figures differ from the run's own",
             f"{made:,}", run.folder,
         )  # fmt: skip
-    wanted = kept[chosen & kept["parent"].isna()].drop_duplicates("image").set_index("image")["digest"]
-    table = material.samples.table
-    if gone := int((~wanted.index.isin(table["image"])).sum()):
+    wanted = kept["digest"].set_axis(_told_apart(kept["image"]))[(chosen & real).to_numpy(bool, na_value=False)]
+    table = material.samples.table.set_axis(_told_apart(material.samples.table["image"]))
+    if gone := int((~wanted.index.isin(table.index)).sum()):
         raise DataError(
             f"{gone:,} of the {len(wanted):,} pictures that {run.folder} was made on are not in its data any more",
             got=run.recipe.data.root,
             then=f"bring them back; of data that was only moved, change data.root in {run.folder / 'recipe.yaml'}",
         )
-    rows = np.flatnonzero(table["image"].isin(wanted.index))
+    rows = np.flatnonzero(table.index.isin(wanted.index))
     found = table.iloc[rows]
-    if changed := int((found["digest"].to_numpy() != wanted.reindex(found["image"]).to_numpy()).sum()):
+    if changed := int((found["digest"].to_numpy() != wanted.reindex(found.index).to_numpy()).sum()):
         logging.getLogger("mien").warning(
             "%s of the %s pictures that %s was made on have changed since", f"{changed:,}", f"{len(rows):,}", run.folder
         )
     return material, rows
+
+
+def _told_apart(images: pd.Series) -> pd.Series:
+    """The name of each row's picture and how many rows above have the same: a source may list a picture twice."""
+    return images + " " + images.groupby(images).cumcount().astype("string")
 
 
 def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str, Any]:
@@ -121,8 +128,8 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
 
 def _without_made(run: Finished, samples: Samples) -> str:
     """The run's protocol; where a balance before the split made rows of its test part, that of the real rows alone."""
-    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["split", "label", "digest", "parent", "source"])
-    made = kept["parent"].notna()
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["split", "label", "digest", "source"])
+    made = (kept["source"] == "made").to_numpy(bool)
     if not (made & kept["split"].isin(["validation", "test"])).any():
         return run.protocol
     return describe(replace(samples, table=kept[~made]))

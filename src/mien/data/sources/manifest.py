@@ -1,5 +1,6 @@
 """A list of pictures: CSV or Parquet with the columns path, label and optionally subject, sequence, split."""
 
+import posixpath
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -34,12 +35,14 @@ def load(root: Path) -> Samples:
         blank = rows.index[rows[name].isna()]
         if len(blank):
             raise DataError(f"{path}: rows without {name}", got=f"{len(blank)}, first data row {blank[0] + 1}")
+    names = [name.replace("\\", "/") for name in rows["path"]]
+    _check_once(names, path)
     canonical = tree.expressions(rows["label"], path)
     columns = {name: rows[name] for name in ("subject", "sequence") if name in rows}
     if "split" in rows:
         columns["split"] = _splits(rows["split"], path)
     built = table(
-        [name.replace("\\", "/") for name in rows["path"]],
+        names,
         [canonical[name] for name in rows["label"]],
         source="manifest",
         **columns,
@@ -71,6 +74,19 @@ def _check_columns(given: pd.Index, path: Path) -> None:
 def _csv(path: Path) -> pd.DataFrame:
     # NA is a person of JAFFE, and None or null may be one: only an empty field names nobody.
     return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _check_once(names: list[str], path: Path) -> None:
+    """A picture that is listed twice could stand in training and in test, under one name."""
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(names, 1):
+        places.setdefault(posixpath.normpath(name), []).append(number)
+    if twice := {name: numbers for name, numbers in places.items() if len(numbers) > 1}:
+        raise DataError(
+            f"{path} lists {len(twice):,} pictures more than once",
+            got=[f"{name}: data rows {', '.join(map(str, numbers))}" for name, numbers in twice.items()][:5],
+            then="list each picture once; to repeat training pictures, balance them with oversample",
+        )
 
 
 def _splits(split: pd.Series, path: Path) -> pd.Series:
