@@ -287,6 +287,15 @@ def test_align_puts_the_eyes_in_their_place(portraits, yunet):
     np.testing.assert_allclose(np.median(found, axis=0), [(70, 80), (130, 80)], atol=4)
 
 
+def test_a_face_in_a_picture_wider_than_opencv_warps_is_aligned(monkeypatch):
+    wide = np.zeros((300, 40_000), np.uint8)
+    wide[:, :1000] = np.random.default_rng(0).integers(0, 256, (300, 1000))
+    face = Face((100, 50, 120, 120), 1, _landmarks((130, 100), (190, 110)))
+    monkeypatch.setattr("mien.imaging.alignment.detector_named", lambda _: lambda _: [face])
+    align = Chain.parse([{"align": {"size": 120}}])
+    assert np.array_equal(align.run(wide).pixels, align.run(wide[:, :1000]).pixels)
+
+
 def test_what_was_not_found_is_counted_and_dropped_rows_are_listed(portrait, tmp_path):
     for i, image in enumerate([portrait, FLAT, portrait, FLAT, FLAT]):
         (tmp_path / f"{i}.png").write_bytes(encode_png(image))

@@ -16,6 +16,7 @@ import pytest
 from mien.data.prepare import HALF_BUILT_AFTER, pixel_digest, prepare
 from mien.data.samples import Files, Rows, Samples, table
 from mien.errors import DataError
+from mien.imaging import operations
 from mien.imaging.chain import Chain
 from mien.imaging.decode import encode_png
 
@@ -88,6 +89,19 @@ def test_unreadable_pictures_are_listed_and_the_rest_goes_on(pictures, tmp_path)
         with pytest.raises(DataError, match="3 of 70") as caught:
             prepare(pictures, CHAIN, tmp_path / "cache", strict=True)
         assert "002.png" in str(caught.value)
+
+
+def test_a_picture_that_opencv_refuses_is_a_problem_of_its_row(pictures, tmp_path, monkeypatch):
+    whole = operations.grey
+    refused = pictures.reader.read("001.png")
+
+    def grey(image):
+        return cv2.resize(image, (0, 0)) if image.shape == refused.shape and (image == refused).all() else whole(image)
+
+    monkeypatch.setattr(operations, "grey", grey)
+    prepared = prepare(pictures, Chain.parse(["grey", {"resize": 16}]), tmp_path / "cache")
+    assert prepared.problems["image"].tolist() == ["001.png"]
+    assert prepared.problems["reason"][0].startswith("OpenCV cannot work on it: ")
 
 
 def test_nothing_readable_is_an_error_and_leaves_nothing(tmp_path):

@@ -193,6 +193,11 @@ def _picture(samples: Samples, chain: Chain, image: str) -> tuple[Image | None, 
         outcome = chain.run(decoded)
     except DataError as error:
         raise DataError(f"{image}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from error
+    except cv2.error as error:
+        # Want of memory passes, and must not stay in the cache as a fault of the picture.
+        if error.code == cv2.Error.StsNoMem:
+            raise DataError(f"{image}: too little memory for a picture of {_shown(decoded.shape)} pixels") from error
+        return None, Row(image, name, f"OpenCV cannot work on it: {error.err}", (), *decoded.shape[:2])
     reason = "" if outcome.pixels is not None else DROPPED + ", ".join(outcome.notes)
     return outcome.pixels, Row(image, name, reason, outcome.notes, *decoded.shape[:2])
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mien.errors import DataError
 from mien.imaging import operations
-from mien.imaging.faces import Face, detector_named, largest, warp
+from mien.imaging.faces import Face, Points, detector_named, largest, warp
 from mien.imaging.operations import Image
 from mien.imaging.regions import eyes_of
 from mien.imaging.steps import Outcome, Size, Step, one_of, pair, within
@@ -14,6 +14,9 @@ from mien.imaging.steps import Outcome, Size, Step, one_of, pair, within
 # `auto` is not among them: a chain must mean the same on every machine.
 FINDERS = ("viola-jones", "yunet")
 MISSING = ("keep", "drop", "fail")
+
+WARPED = 32_766
+"""The longest side of a picture, in pixels, that OpenCV warps."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Align(Step):
         rows, columns = self.size
         across = (eyes[1] - eyes[0]) / np.hypot(*(eyes[1] - eyes[0]))
         scale = self.apart * columns / np.hypot(*(eyes[1] - eyes[0]))
+        if max(image.shape[:2]) > WARPED:
+            image, eyes = _around(image, eyes, (rows + columns) / scale)
         turn = scale * np.array([[across[0], across[1]], [-across[1], across[0]]])
         place = np.array([columns / 2, self.height * rows])
         matrix = np.column_stack([turn, place - turn @ eyes.mean(axis=0)])
@@ -93,7 +98,7 @@ class Align(Step):
     def size_after(self, before: Size | None) -> Size | None:
         return self.size
 
-    def _eyes(self, image: Image, face: Face) -> np.ndarray | None:
+    def _eyes(self, image: Image, face: Face) -> Points | None:
         eyes = eyes_of(image, face)
         return eyes if eyes is not None and np.hypot(*(eyes[1] - eyes[0])) >= 1 else None
 
@@ -101,6 +106,15 @@ class Align(Step):
         outcome = absent(image, note, self.missing)
         whole = outcome.pixels
         return outcome if whole is None else Outcome(operations.resize(whole, *self.size), outcome.notes)
+
+
+def _around(image: Image, eyes: Points, reach: float) -> tuple[Image, Points]:
+    """The part of a picture that lies within `reach` pixels of the eyes, and where they are in it."""
+    (left, right), (top, bottom) = (
+        sorted(min(max(round(float(centre) + side), 0), length - 1) for side in (-reach, reach))
+        for centre, length in zip(eyes.mean(axis=0), image.shape[1::-1], strict=True)
+    )
+    return image[top : bottom + 1, left : right + 1], eyes - np.array([left, top], np.float32)
 
 
 def absent(image: Image, note: str, missing: str) -> Outcome:
