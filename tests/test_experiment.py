@@ -168,6 +168,22 @@ def test_a_run_is_judged_on_its_own_split_and_told_of_pictures_it_was_fitted_on(
     assert "pictures are ones that the run, or one that it builds on, was fitted on" in elsewhere["notes"][0]
 
 
+def test_pictures_of_ones_own_need_no_split_to_be_judged_on(home: Path, run: Path, tmp_path: Path) -> None:
+    for place, split in (("whole", "."), ("split", "test")):
+        for number, label in enumerate(("happy", "sad") * 4):
+            (tmp_path / place / split / label).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 256, (24, 24), np.uint8)
+            cv2.imwrite(str(tmp_path / place / split / label / f"{number}.png"), pixels)
+    whole = json.loads(mien("evaluate", run, "--source", "folders", "--root", tmp_path / "whole", "--json").stdout)
+    assert whole["figures"]["rows"] == 8
+    assert whole["notes"] == ["folders names no split: all its pictures are test pictures here"]
+    words = ["--on", f"whole:folders={tmp_path / 'whole'}", "--on", f"split:folders={tmp_path / 'split'}"]
+    table = json.loads(mien("cross", run, *words, "--out", tmp_path / "cross.html", "--json").stdout)
+    assert table["sources"] == ["whole all", "split test"]
+    assert [cell["figures"]["rows"] for cell in table["cells"]] == [8, 8]
+    mien("evaluate", run, "--source", "folders", "--root", tmp_path / "whole", "--split", "train", check=2)
+
+
 def test_a_run_is_told_of_near_twins_of_its_training_pictures_elsewhere(home: Path, tmp_path: Path) -> None:
     mien("train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "own-pictures")
     kept = pd.read_parquet(home / "own-pictures" / "samples.parquet")

@@ -143,14 +143,20 @@ def evaluate_on(
     options: dict[str, Any] | None = None,
     merge: dict[str, str] | None = None,
     stages: Stages = silent,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """The run's figures on one split of a source (or `all` of it), labels brought together by an explicit map.
 
-    `merge` sends labels to others on purpose. Opening a test split is noted in the ledger beside the run.
-    Raises UsageError when the source has no such split.
+    A source that names no split is all test. `merge` sends labels to others on purpose; `name` is what the source is
+    called in the answer. Opening a test split is noted in the ledger beside the run. Raises UsageError when the source
+    has no such split.
     """
-    samples = load(source, root, **(options or {}))
-    if split != "all" and samples.table["split"].notna().any():
+    samples, notes = load(source, root, **(options or {})), []
+    published = {name for name in SPLITS if len(samples.rows(name))}
+    if not published and split == "test":
+        split = "all"
+        notes.append(f"{source} names no split: all its pictures are test pictures here")
+    elif split not in published | {"all"} and len(published) > 1:
         samples = assign(samples, SplitSpec())
     prepared = prepare(samples, run.chain, progress=stages("prepare"))
     material = readable(samples, prepared, look(samples, progress=stages("look")))
@@ -162,9 +168,9 @@ def evaluate_on(
         there = [name for name in SPLITS if len(material.samples.rows(name))]
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = describe(material.samples)
-    cell, judged = _judged(run, material, rows, source, split, protocol, merge)
+    cell, judged = _judged(run, material, rows, name or source, split, protocol, merge)
     assert material.looks is not None
-    return cell | {"notes": [*prepared.remarks, *_seen(run, material.looks, judged)]}
+    return cell | {"notes": [*notes, *prepared.remarks, *_seen(run, material.looks, judged)]}
 
 
 def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:

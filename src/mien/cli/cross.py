@@ -14,7 +14,10 @@ from mien.errors import UsageError
 def cross(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folders of finished runs.")],
     on: Annotated[
-        list[str], typer.Option("--on", metavar="SOURCE=ROOT", help="A source and where its data is; repeatable.")
+        list[str],
+        typer.Option(
+            "--on", metavar="[NAME:]SOURCE=ROOT", help="A source, where its data is, and its name here; repeatable."
+        ),
     ],
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
     merge: Annotated[
@@ -28,7 +31,9 @@ def cross(
 
     Labels are brought together by their names; rows of a label that a run does not know are left out and counted.
 
-    Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on ferplus=data/ferplus
+    A source that names no split is judged whole.
+
+    Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on clinic:folders=data/clinic
     """
     roots, merged = pairs(on, "a source with its data"), pairs(merge, "a merge of labels")
 
@@ -39,9 +44,9 @@ def cross(
     with shown() as stages:
         matrix = cross_matrix(
             [
-                judging.evaluate_on(run, source, Path(root), split, {}, merged, stages) | {"run": name}
+                judging.evaluate_on(run, source, Path(root), split, {}, merged, stages, title or source) | {"run": name}
                 for name, run in zip(_names(runs), map(judging.finished, runs), strict=True)
-                for source, root in roots.items()
+                for (title, _, source), root in ((key.rpartition(":"), root) for key, root in roots.items())
             ]
         )
     page = write_cross_report(matrix, out)
