@@ -19,6 +19,7 @@ from mien.data.audit import (
     inherited,
     look,
     looks_of,
+    twins,
 )
 from mien.data.audit.near import near_pairs, near_twin_among
 from mien.data.audit.page import write_page
@@ -360,3 +361,15 @@ def test_every_exact_twin_of_fer2013_is_found_and_planted_near_twins_with_recall
     got = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
     assert len(got & planted) >= 0.98 * len(planted)
     assert len(got & planted) >= 0.98 * len(got)
+
+
+def test_pictures_are_likened_once_under_any_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(8).integers(0, 256, (6, 24, 24), np.uint8)
+    samples, looks, searched = samples_of(pixels, in_three_parts(6)), looks_of(pixels), []
+    monkeypatch.setattr(twins, "near_pairs", lambda *words: searched.append(words) or near_pairs(*words))
+    audit(samples, looks)
+    audit(samples.with_split(["train"] * 2 + ["validation"] * 2 + ["test"] * 2), looks_of(pixels))
+    assert len(searched) == 1
+    audit(samples.take(range(5)), looks.take(np.arange(5)))
+    audit(samples, looks, threshold=0.9)
+    assert len(searched) == 3

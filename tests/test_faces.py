@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from mien.data.prepare import prepare
 from mien.data.samples import Files, Samples, table
 from mien.errors import DataError, MienError, UsageError
+from mien.files import sha256
 from mien.imaging import faces as module
+from mien.imaging import models
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face, HaarDetector, YuNetDetector, detector_named, largest, roll
@@ -285,6 +287,19 @@ def test_align_puts_the_eyes_in_their_place(portraits, yunet):
         face = largest(yunet(cv2.copyMakeBorder(pixels, 50, 50, 50, 50, cv2.BORDER_REPLICATE)))
         found.append(face.landmarks[:2] - 50)
     np.testing.assert_allclose(np.median(found, axis=0), [(70, 80), (130, 80)], atol=4)
+
+
+def test_a_model_file_is_read_whole_once_and_again_when_it_changes(shared, tmp_path, monkeypatch):
+    file = tmp_path / "face_detection_yunet_2026may.onnx"
+    file.write_bytes(next((shared / "models").rglob(file.name)).read_bytes())
+    monkeypatch.setenv("MIEN_MODELS", str(tmp_path))
+    read = []
+    monkeypatch.setattr(models, "sha256", lambda path: read.append(path) or sha256(path))
+    assert models.find("yunet") == models.find("yunet") == file
+    assert read == [file]
+    file.write_bytes(b"other")
+    with pytest.raises(MienError, match="not the published file"):
+        models.find("yunet")
 
 
 def test_a_face_in_a_picture_wider_than_opencv_warps_is_aligned(monkeypatch):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mien.errors import DataError, MienError, unknown
@@ -105,7 +106,8 @@ def find(name: str) -> Path:
             then=f"mien models pull {name}, or put the file into {model_folder()}",
         )
     try:
-        found = sha256(path)
+        state = path.stat()
+        found = _sha256(path, state.st_size, state.st_mtime_ns)
     except OSError as error:
         raise MienError(
             f"{path} cannot be read: {error.strerror}", then="change its permissions, or delete it"
@@ -170,6 +172,12 @@ def _fetch(model: ModelFile, part: Path, progress: Progress | None) -> None:
                     progress(done, model.size)
     if done < model.size:
         raise urllib.error.URLError(f"the transfer broke off after {done:,} of {model.size:,} bytes")
+
+
+@lru_cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    # A chain asks for its detector at every picture, and the file is read again only where it has changed.
+    return sha256(path)
 
 
 def _model(name: str) -> ModelFile:
