@@ -102,6 +102,6 @@ def fitted_on(run: Path) -> set[str] | None:
     kept = run / "samples.parquet"
     if not kept.is_file():
         return None
-    table = pd.read_parquet(kept, columns=["digest", "split", "parent"])
-    chosen = (table["split"] == "train").to_numpy(bool, na_value=False) & table["parent"].isna().to_numpy(bool)
+    table = pd.read_parquet(kept, columns=["digest", "split", "source"])
+    chosen = (table["split"] == "train").to_numpy(bool, na_value=False) & (table["source"] != "made").to_numpy(bool)
     return set(table["digest"][chosen].dropna())

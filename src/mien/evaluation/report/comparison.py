@@ -180,7 +180,7 @@ def _test_to_train(family: Sequence[Run]) -> float:
     if len(splits) < 2:
         return 0.0
     tables = [run.samples for run in family if run.samples is not None]
-    real = [table[table["parent"].isna()]["split"].value_counts() for table in tables]
+    real = [table[table["source"] != "made"]["split"].value_counts() for table in tables]
     shares = [counts["test"] / counts["train"] for counts in real if counts.get("test") and counts.get("train")]
     return sum(shares) / len(shares) if shares else 1.0
 

@@ -121,7 +121,10 @@ def strengths(points: Sequence[Mapping[str, Any]], clean: Mapping[str, Number], 
     plot.axes("strength", "", lambda v: f"{v:g}", percent)
     steps: list[Mapping[str, Any]] = [{"strength": 0, **clean}, *points]
     for index, metric in enumerate(("accuracy", "ece"), start=1):
-        low, high = ([(p["strength"], p[metric].get(side) or math.nan) for p in steps] for side in ("low", "high"))
+        low, high = (
+            [(p["strength"], math.nan if (bound := p[metric].get(side)) is None else bound) for p in steps]
+            for side in ("low", "high")
+        )
         line: list[Point] = [(p["strength"], p[metric]["value"]) for p in steps]
         plot.band(low, high, f"fill{index}")
         plot.line(line, f"stroke{index} dashed" if index > 1 else f"stroke{index}")

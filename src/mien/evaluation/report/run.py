@@ -112,10 +112,10 @@ def without_twins(run: Run) -> dict[str, Any] | None:
 
 
 def counts(samples: pd.DataFrame | None) -> dict[str, Any] | None:
-    """Pictures of each class (rows) in each split (columns); made rows, which have a parent, apart."""
+    """Pictures of each class (rows) in each split (columns); made rows apart."""
     if samples is None:
         return None
-    made = samples["parent"].notna().to_numpy(bool)
+    made = (samples["source"] == "made").to_numpy(bool)
     columns = {split: samples[~made & (samples["split"] == split)] for split in ("train", "validation", "test")}
     columns |= {"unused": samples[~made & samples["split"].isna()], "made": samples[made]}
     columns = {name: table for name, table in columns.items() if len(table)}
