@@ -256,11 +256,11 @@ def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> li
     texts = [*DIFFERS[study]["full"], *made.found.differs(base["data"]["source"])]
     leak_free = {cell.recipe.split.method for cell in made.cells.values() if cell.recipe.split.clean == "train"}
     if "grouped" in leak_free:
-        texts.append("This data names its people: the leak-free split keeps each of them on one side.")
+        texts.append("This data names its people: the leak-free split keeps each person in one part.")
     if base["split"]["method"] == "grouped" and base["split"]["group"] not in made.found.groups:
         texts.append(
-            f"This data names no {base['split']['group']}s: the leak-free split cannot keep them whole, and drops "
-            "training rows that have a twin elsewhere instead."
+            f"This data names no {base['split']['group']}s: the leak-free split cannot keep them together, and drops "
+            "training rows with a twin in another part instead."
         )
     if scale == "small":
         recipe = next(iter(made.cells.values())).recipe
@@ -268,7 +268,8 @@ def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> li
         texts = [*limit, *DIFFERS[study]["small"], *texts]
     if scale == "small" and any(cell.recipe.model.weights == "hub" for cell in made.cells.values()):
         texts.append(
-            "ImageNet weights are not at hand: the transfer arms start from the same network fitted on synthetic faces."
+            "ImageNet weights are not available: the transfer arms start from the same network fitted on synthetic "
+            "faces."
         )
     if changes:
         texts.append(f"Changed on request: {', '.join(changes)}.")

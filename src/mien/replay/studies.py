@@ -17,46 +17,49 @@ PUBLISHED_NAMES: Mapping[str, str] = {"frozen": "pretrained", "full": "pretraine
 
 DIFFERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "restoration-vgg19": {
-        "full": ("Optimiser, learning rate, batch and amounts of augmentation are not in the paper; they are ours.",),
+        "full": (
+            "The paper does not give optimiser, learning rate, batch size or augmentation amounts; ours are used.",
+        ),
         "small": (
-            "The restored arm is Lanczos upscaling to 192 pixels: GFPGAN takes seconds a face on a processor. "
-            "It says nothing about GFPGAN.",
-            "mien-tiny for VGG19, 48 pixels for 224, 12 epochs for 50.",
+            "The restored arm uses Lanczos upscaling to 192 pixels, since GFPGAN takes seconds per face on a CPU. It "
+            "says nothing about GFPGAN.",
+            "mien-tiny instead of VGG19, 48 pixels instead of 224, 12 epochs instead of 50.",
         ),
     },
     "smote-vgg19": {
         "full": (
-            "The official test part (PrivateTest) is kept out of both orders, so that both can be judged on it: the "
-            "replay stands on the other 32,298 pictures of 35,887.",
-            "Training pictures that have a twin in that part stay in both orders: its figures lie a little high for "
+            "The official test part (PrivateTest) is kept out of both orders, so that both can be evaluated on it: the "
+            "replay uses the other 32,298 pictures of 35,887.",
+            "Training pictures with a twin in that part are kept in both orders, so its figures are slightly high for "
             "both.",
         ),
         "small": (
-            "mien-small for VGG19, which does not begin to learn in the steps that two cores can take; 10 epochs for "
-            "100; 7 x 370 balanced rows for 7 x 4,000.",
+            "mien-small instead of VGG19, which does not start to learn in the steps that two cores can do; 10 epochs "
+            "instead of 100; 7 x 370 balanced rows instead of 7 x 4,000.",
         ),
     },
     "facenet-triplet": {
         "full": (
-            "Margin, mining and the way from a vector to an answer (nearest class mean) are not in the paper; they "
-            "are ours.",
-            "The best state is chosen on a tenth of the training rows, not on the rows that are reported.",
+            "The paper does not give margin, mining or how a vector becomes an answer; the choices are ours (nearest "
+            "class mean).",
+            "The best checkpoint is chosen on a tenth of the training rows, not on the reported rows.",
         ),
-        "small": ("3 epochs for 8, batch 32 for 16.",),
+        "small": ("3 epochs instead of 8, batch 32 instead of 16.",),
     },
     "resnet50-transfer": {
         "full": (
-            "The network sees the equalised face; edges and regions, which the paper shows, are not fed to it.",
-            "A tenth of the rows is taken from training to choose the epoch.",
+            "The network sees the equalised face; it does not get the edges and regions that the paper shows.",
+            "A tenth of the rows is taken from the training part to choose the epoch.",
         ),
-        "small": ("4 epochs for 8, batch 16 for 8.",),
+        "small": ("4 epochs instead of 8, batch 16 instead of 8.",),
     },
     "preprocessing-grid": {
         "full": (
-            "Learning rate and batch were tuned in the paper and are not printed; 1e-4 and 64 are ours.",
-            "FERPlus, where it is given, is judged by its test part; the paper's 7,099 are its validation and test.",
+            "The paper tunes learning rate and batch size but does not print them; 1e-4 and 64 are ours.",
+            "If FERPlus is given, its test part is evaluated; the paper's 7,099 pictures are its validation and test "
+            "parts.",
         ),
-        "small": ("32 pixels for 96, 2 epochs for 100, and no cells that are fine-tuned in full.",),
+        "small": ("32 pixels instead of 96, 2 epochs instead of 100, and no fully fine-tuned cells.",),
     },
 }  # fmt: skip
 """What a replay does not do as the paper did, whatever the data; `small` adds to `full`."""
