@@ -173,8 +173,9 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_the_rest_goes_on(run, folder
 
 
 def test_options_for_videos_are_noted_where_there_is_none(run, folder):
-    assert "options for videos change nothing" in run(folder / "a.png", "--every", "3").stderr
-    assert "videos" not in run(folder / "a.png").stderr
+    assert "video options have no effect" in run(folder / "a.png", "--every", "3").stderr
+    said = run(folder / "a.png").stderr
+    assert "video" not in said and "1 source, 1 face, 0 broken" in said
 
 
 @pytest.mark.parametrize(
@@ -361,7 +362,7 @@ def test_resume_does_not_mix_models_or_calls(run, folder, tmp_path):
     before = out.read_text("utf-8")
     with pytest.raises(DataError, match="the answer of another model"):
         finished(out, ("happiness", "sadness"), lambda source: True)
-    with alone(out) as free, pytest.raises(UsageError, match="another process writes"):
+    with alone(out) as free, pytest.raises(UsageError, match="another process is writing"):
         assert free
         run(folder / "b.png", "--out", out, "--resume")
     assert out.read_text("utf-8") == before and sorted(each.name for each in tmp_path.glob(".o*")) == []

@@ -87,5 +87,14 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the singular for one.
+
+    >>> counted(1, "picture"), counted(1200, "picture")
+    ('1 picture', '1,200 pictures')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple | set | frozenset) else str(value)

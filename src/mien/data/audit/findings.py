@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mien.errors import counted as counted
+
 Severity = Literal["info", "warning", "block"]
 
 SEVERITIES: tuple[Severity, ...] = ("block", "warning", "info")
@@ -32,15 +34,6 @@ class Finding:
             "message": self.message,
             "advice": self.advice,
         }
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the singular for one.
-
-    >>> counted(1, "picture"), counted(1200, "picture")
-    ('1 picture', '1,200 pictures')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mien.data.audit.findings import Finding, counted
+from mien.data.audit.findings import Finding
 from mien.data.audit.looks import Looks
 from mien.data.audit.near import near_twin_among
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import Samples
+from mien.errors import counted
 
 Bring = Callable[[Path], Looks | None]
 """Gives the looks of the data of an earlier run, None where it is not at hand any more."""
