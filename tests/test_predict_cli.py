@@ -92,7 +92,7 @@ def test_all_formats_say_the_same(run, folder, tmp_path):
 
 def test_an_existing_output_is_not_overwritten(run, folder, tmp_path):
     (tmp_path / "o.csv").write_text("mine")
-    with pytest.raises(UsageError, match="already there"):
+    with pytest.raises(UsageError, match="already exists"):
         run(folder, "--out", tmp_path / "o.csv")
     assert (tmp_path / "o.csv").read_text() == "mine"
 
@@ -360,7 +360,7 @@ def test_resume_does_not_mix_models_or_calls(run, folder, tmp_path):
     out, picture = tmp_path / "o.jsonl", folder / "a.png"
     run(picture, "--out", out)
     before = out.read_text("utf-8")
-    with pytest.raises(DataError, match="the answer of another model"):
+    with pytest.raises(DataError, match="was written by another model"):
         finished(out, ("happiness", "sadness"), lambda source: True)
     with alone(out) as free, pytest.raises(UsageError, match="another process is writing"):
         assert free

@@ -80,7 +80,7 @@ def replay(
     """
     made, paper = plan(study, root, protocols, scale, changes), STUDIES[study]
     if ferplus and not any(name.endswith(ON_FERPLUS) for name in paper.elsewhere):
-        raise UsageError(f"no arm of {study} was judged on FERPlus", got=ferplus, then="leave out --ferplus")
+        raise UsageError(f"no arm of {study} is evaluated on FERPlus", got=ferplus, then="leave out --ferplus")
     # Files that are not there are told before hours of training, not after.
     if ferplus:
         load("ferplus", ferplus)
