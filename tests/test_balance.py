@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn import over_sampling
 
-from mien.data.balance import balance, class_weights, parse
+from mien.data.balance import balance, class_weights, idle, parse
+from mien.data.pictures import Stacked
 from mien.errors import DataError, UsageError
 
 LABELS = ("anger", "disgust", "fear")
@@ -22,8 +23,36 @@ def faces(counts, side=6, seed=0):
     return np.clip(patterns[targets] + noise, 0, 255).astype(np.uint8), targets
 
 
+def pictures(made, pixels):
+    """The picture of every made row."""
+    return Stacked((pixels, made.pixels))[made.place]
+
+
 def resulting_counts(made, targets):
     return np.bincount(np.append(targets[made.keep], made.targets)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([{"smote": {"target": 12}}], "smote changes nothing, no class has fewer"),
+        ([{"undersample": {"target": 40}}], "undersample changes nothing, no class has more"),
+        ([{"oversample": {"target": {"disgust": 20}}}], "oversample changes nothing"),
+        (["oversample", "adasyn"], "adasyn changes nothing"),
+    ],
+)
+def test_a_step_that_changes_nothing_is_said(steps, words):
+    pixels, targets = faces([40, 25, 12])
+    (said,) = idle(targets, parse(steps), LABELS)
+    assert words in said
+    before = balance(pixels, targets, parse(steps[:-1]), labels=LABELS)
+    after = balance(pixels, targets, parse(steps), labels=LABELS)
+    assert resulting_counts(after, targets) == resulting_counts(before, targets)
+
+
+def test_steps_that_change_something_are_not_remarked():
+    _, targets = faces([40, 25, 12])
+    assert idle(targets, parse([{"smote": {"target": 30}}, {"undersample": {"target": 30}}]), LABELS) == ()
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -32,8 +61,8 @@ def test_every_maker_reaches_the_target_and_names_parents_of_the_same_class(name
     made = balance(pixels, targets, parse([{name: {"target": 40}}]), labels=LABELS)
     assert resulting_counts(made, targets) == [40, 40, 40]
     assert made.keep.tolist() == list(range(77))
-    assert made.pixels.shape == (43, 6, 6)
-    assert made.pixels.dtype == np.uint8
+    assert pictures(made, pixels).shape == (43, 6, 6)
+    assert len(made.pixels) == (0 if name == "oversample" else 43)
     assert made.parents.shape == (43, 2 if "smote" in name or name == "adasyn" else 1)
     assert (targets[made.parents] == made.targets[:, None]).all()
     assert set(made.kind) == {name}
@@ -48,14 +77,15 @@ def test_smote_makes_what_imbalanced_learn_makes(name, reference):
     made = balance(pixels, targets, parse([name]), seed=3)
     drawn = int(np.random.default_rng((3, 0)).integers(2**32))
     flat, _ = reference(random_state=drawn).fit_resample(pixels.reshape(80, -1).astype(np.float32), targets)
-    assert np.array_equal(made.pixels.reshape(40, -1), np.rint(flat[80:]))
+    assert np.array_equal(pictures(made, pixels).reshape(40, -1), np.rint(flat[80:]))
 
 
 def test_smote_rows_lie_between_their_parents():
     pixels, targets = faces([60, 20])
     made = balance(pixels, targets, parse(["smote"]))
     a, b = pixels[made.parents[:, 0]].astype(int), pixels[made.parents[:, 1]].astype(int)
-    assert ((made.pixels >= np.minimum(a, b)) & (made.pixels <= np.maximum(a, b))).all()
+    between = pictures(made, pixels)
+    assert ((between >= np.minimum(a, b)) & (between <= np.maximum(a, b))).all()
 
 
 def test_adasyn_starts_most_often_where_other_classes_are_near():
@@ -79,7 +109,7 @@ def test_growing_then_shrinking_to_one_target_gives_equal_classes(counts, aim, s
     made = balance(pixels, targets, steps, seed)
     again = balance(pixels, targets, steps, seed)
     assert resulting_counts(made, targets) == [count] * 3
-    assert np.array_equal(made.pixels, again.pixels)
+    assert np.array_equal(pictures(made, pixels), pictures(again, pixels))
     assert np.array_equal(made.keep, again.keep)
 
 
@@ -109,8 +139,42 @@ def test_children_of_children_name_the_training_rows_at_the_root():
 
 def test_a_dropped_made_row_leaves_no_trace():
     pixels, targets = faces([40, 8])
-    made = balance(pixels, targets, parse([{"oversample": {"target": 40}}, {"undersample": {"target": 10}}]))
-    assert len(made.pixels) == len(made.parents) == len(made.kind) == 20 - len(made.keep)
+    steps = parse([{"augment": {"target": 40, "rotation_range": 10}}, {"undersample": {"target": 10}}])
+    made = balance(pixels, targets, steps)
+    assert len(made.pixels) == len(made.place) == len(made.parents) == len(made.kind) == 20 - len(made.keep)
+    everything = balance(pixels, targets, steps[:1])
+    assert {face.tobytes() for face in pictures(made, pixels)} < {
+        face.tobytes() for face in pictures(everything, pixels)
+    }
+
+
+def test_rows_are_repeated_and_dropped_without_a_look_at_their_pictures():
+    class Unread:
+        shape = (50, 6, 6)
+
+        def __len__(self):
+            return 50
+
+        def __getitem__(self, positions):
+            raise AssertionError("read")
+
+    _, targets = faces([30, 8])
+    place = np.random.default_rng(0).permutation(50)[:38]
+    made = balance(Unread(), targets, parse(["oversample", {"undersample": {"target": 20}}]), place=place)
+    assert resulting_counts(made, targets) == [20, 20]
+    assert np.array_equal(made.place, place[made.parents[:, 0]])
+
+
+def test_rows_may_lie_anywhere_among_the_pictures():
+    pixels, targets = faces([20, 8])
+    place = np.random.default_rng(0).permutation(28)
+    for steps in (
+        ["smote"],
+        [{"augment": {"target": 14, "rotation_range": 9}}, "oversample", {"undersample": {"target": 9}}],
+    ):
+        lain, lies = balance(pixels[place], targets, parse(steps)), balance(pixels, targets, parse(steps), place=place)
+        assert np.array_equal(pictures(lain, pixels[place]), pictures(lies, pixels))
+        assert np.array_equal(lain.parents, lies.parents)
 
 
 def test_augment_follows_its_parameters():
@@ -118,12 +182,12 @@ def test_augment_follows_its_parameters():
     pixels[:, 4, 1] = 255
     targets = np.array([0, 1, 1])
     still = balance(pixels, targets, parse(["augment"]))
-    assert np.array_equal(still.pixels[0], pixels[0])
+    assert np.array_equal(pictures(still, pixels)[0], pixels[0])
     flips = balance(pixels, targets, parse([{"augment": {"target": 40, "horizontal_flip": True}}]))
-    columns = {tuple(np.argwhere(face)[0]) for face in flips.pixels}
+    columns = {tuple(np.argwhere(face)[0]) for face in pictures(flips, pixels)}
     assert columns == {(4, 1), (4, 7)}
     turned = balance(pixels, targets, parse([{"augment": {"target": 40, "rotation_range": 90}}]))
-    peaks = np.array([np.unravel_index(face.argmax(), face.shape) for face in turned.pixels])
+    peaks = np.array([np.unravel_index(face.argmax(), face.shape) for face in pictures(turned, pixels)])
     assert (np.abs(np.hypot(*(peaks - 4).T) - 3) < 0.8).all()
     assert np.ptp(peaks[:, 0]) >= 5
 
@@ -133,7 +197,7 @@ def test_augment_shifts_at_most_as_far_as_asked():
     pixels[:, 10, 10] = 255
     step = {"augment": {"target": 200, "width_shift_range": 0.2, "height_shift_range": 2}}
     made = balance(pixels, np.array([0, 1, 1]), parse([step]))
-    grey = made.pixels.astype(float)
+    grey = pictures(made, pixels).astype(float)
     weight = grey.sum((1, 2))
     x = (grey.sum(1) @ np.arange(20)) / weight - 10
     y = (grey.sum(2) @ np.arange(20)) / weight - 10
@@ -147,7 +211,7 @@ def test_colour_pictures_stay_colour():
     pixels, targets = faces([10, 7])
     colour = np.stack([pixels, pixels // 2, pixels // 3], axis=-1)
     for name in ("smote", "augment", "oversample"):
-        assert balance(colour, targets, parse([name])).pixels.shape == (3, 6, 6, 3)
+        assert pictures(balance(colour, targets, parse([name])), colour).shape == (3, 6, 6, 3)
 
 
 def test_no_steps_make_nothing():

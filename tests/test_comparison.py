@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mien.errors import DataError
-from mien.evaluation.comparison import compare, pooled, rank
-from mien.evaluation.statistics import mcnemar
+from mien.evaluation.comparison import compare, evenly, pooled, rank
+from mien.evaluation.statistics import mcnemar, sign_flips
 
 LABELS = ("fear", "neutral")
 
@@ -101,8 +101,30 @@ def test_seeds_are_pooled_over_pictures_and_folds_one_after_another() -> None:
     assert compare(folds, WITH).test == "exact McNemar test"
 
 
+def test_three_seeds_are_tested_against_one_run_by_their_mean_answer_to_each_picture() -> None:
+    once = compare(WITHOUT, WITH)
+    arms = evenly({"seeds": [WITHOUT, WITHOUT, WITH], "run": [WITH]})
+    found = compare(*arms.values())
+    # Of pictures b, c (gained) and d (lost), two of the three answers change; the other pictures are answered alike.
+    assert found.p == pytest.approx(sign_flips([2, 2, -2])) == pytest.approx(once.p)
+    assert found.difference.value == pytest.approx(once.difference.value * 2 / 3)
+    assert [(each.label, each.support) for each in found.classes] == [("fear", 4), ("neutral", 2)]
+    assert found.gained["image"].tolist() == ["b", "b", "c", "c"]
+    assert rank(arms).test == "exact sign-flip test over 6 groups of answers"
+    assert compare(*evenly({"two": [WITHOUT] * 2, "three": [WITH] * 3}).values()).p == once.p
+    assert evenly({"a": [WITHOUT], "b": [WITH]})["b"] is WITH
+
+
+def test_of_several_answers_people_are_drawn_whole_and_pictures_of_nobody_by_themselves() -> None:
+    people = WITHOUT.assign(subject=["she", "she", None, None, None, None])
+    assert rank({"a": pooled([people] * 3), "b": pooled([WITH] * 3)}).test.startswith(
+        "exact sign-flip test over 5 groups"
+    )
+
+
 def test_arms_over_other_pictures_or_other_truths_are_refused() -> None:
-    with pytest.raises(DataError, match="5 shared"):
+    with pytest.raises(DataError, match="5 shared") as caught:
         compare(WITHOUT, WITH.iloc[:5])
+    assert "mien evaluate" not in str(caught.value), "which keeps no predictions"
     with pytest.raises(DataError, match="different true labels"):
         compare(WITHOUT, WITH.assign(label="fear"))

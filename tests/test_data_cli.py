@@ -53,7 +53,14 @@ def test_pictures_of_a_telephone_are_told_and_not_passed_over(tree: Path) -> Non
     (tree / "train/sad/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     result = run("stats", "folders", tree)
     assert "2 missing or unreadable" in result.stdout
-    assert "train/sad/IMG_1.HEIC: not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header, but HEIC" in result.stdout
+    assert "train/sad/IMG_1.HEIC: not a whole PNG, JPEG, GIF, BMP, WebP, TIFF or PNM header, but HEIC" in result.stdout
+
+
+def test_a_folder_of_pgm_files_is_read(tmp_path: Path) -> None:
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy" / "1.pgm").write_bytes(b"P5\n4 2\n255\n" + bytes(8))
+    result = run("stats", "folders", tmp_path, "--strict")
+    assert result.exit_code == 0 and "1 grey, 0 colour" in result.stdout
 
 
 def test_stats_json_is_one_document(tree: Path) -> None:

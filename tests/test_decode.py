@@ -17,7 +17,7 @@ from mien.errors import UnreadableImage, UsageError
 from mien.imaging.decode import decode, encode_jpeg, encode_png
 from mien.imaging.headers import read_header
 
-FORMATS = ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"]
+FORMATS = ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]
 
 
 def picture(height: int = 40, width: int = 60) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_colour_files_give_rgb(kind: str) -> None:
     assert close(found, picture(), 9 if kind == "GIF" else 4)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "PPM"])
 def test_grey_files_give_two_dimensions(kind: str) -> None:
     assert close(decode(file(picture()[..., 0], kind)), picture()[..., 0], 2)
 
@@ -51,6 +51,23 @@ def test_grey_files_give_two_dimensions(kind: str) -> None:
 def test_sixteen_bits_are_scaled_not_cut() -> None:
     deep = np.array([[0, 257, 65535, 32896]], np.uint16)
     assert decode(file(deep, "PNG")).tolist() == [[0, 1, 255, 128]]
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        (b"P1\n3 1\n0 1 0\n", [255, 0, 255]),
+        (b"P2\n3 1\n15\n0 8 15\n", [0, 136, 255]),
+        (b"P2 3 1 4095\n0 2048 4095\n", [0, 128, 255]),
+        (b"P4\n3 1\n\x40", [255, 0, 255]),
+        (b"P5\n# a comment of 9 9\n3 1\n127\n\x00\x40\x7f", [0, 129, 255]),
+        (b"P5\n3 1\n4095\n\x00\x00\x08\x00\x0f\xff", [0, 128, 255]),
+    ],
+)
+def test_a_pnm_file_says_itself_what_is_white(data: bytes, pixels: list[int]) -> None:
+    assert decode(data).tolist() == [pixels]
+    with pytest.raises(UnreadableImage):
+        decode(data[:-2])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
@@ -128,6 +145,8 @@ def _bomb(kind: str) -> bytes:
     if kind == "WEBP":
         size = (side - 1).to_bytes(3, "little")
         return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + size + size
+    if kind == "PPM":
+        return b"P6\n# 9 9\r%d %d\n255\n" % (side, side)
     if kind == "TIFF":
         return b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(struct.pack("<HHII", t, 4, 1, side) for t in (256, 257))
     return b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, side, side, 1) + b"\x01\x11\x00\xff\xd9"

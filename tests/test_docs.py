@@ -26,7 +26,9 @@ from mien.imaging.chain import CATALOGUE
 from mien.labels import LABEL_SETS
 from mien.recipe import Recipe, parse, shipped
 from mien.replay.published import STUDIES
+from mien.replay.run import differs, plan
 from mien.replay.studies import DIFFERS
+from mien.replay.studies import PROTOCOLS as ORDERS
 from mien.runtime.video import writing
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md")))]
@@ -111,6 +113,8 @@ def test_the_page_of_a_study_says_what_its_replay_says(study: str) -> None:
     told += [f"mien replay {study} ", f"`recipes/studies/{study}.yaml`", "## What to believe"]
     told += [f"- {text}" for each in DIFFERS[study].values() for text in each]
     told += [f"- {doubt.text}" for doubt in paper.doubts]
+    made = plan(study, None, ORDERS, "small")
+    told += [text for text in differs(study, "small", made) if text.startswith(("Settings", "Small scale"))]
     assert [text for text in told if text not in said] == []
 
 

@@ -23,8 +23,13 @@ from mien.errors import MienError
 from mien.evaluation import ledger
 from mien.experiment import read
 from mien.files import alone
+from mien.imaging import operations
+from mien.imaging.decode import decode
+from mien.imaging.faces import YuNetDetector, largest
+from mien.imaging.framing import Framing, frame
+from mien.imaging.models import find
 from mien.judging import finished, rows_of
-from mien.recipe import Data
+from mien.recipe import Data, load, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 
@@ -122,6 +127,21 @@ def test_rows_are_read_once_by_runs_that_share_them() -> None:
     for data in (whole, whole, few, few, whole):
         read(data)
     assert asked == [whole, few, whole]
+
+
+def test_settings_that_the_data_makes_idle_are_remarked() -> None:
+    idle = {"split": {"seed": 5}, "balance": {"steps": [{"undersample": {"target": 240}}]}}
+    remarks = " ".join(experiment.gather(parse(yaml.safe_load(RECIPE) | idle)).remarks)
+    assert "split.seed changed nothing" in remarks and "undersample changes nothing" in remarks
+
+
+def test_pictures_are_looked_at_only_for_an_audit(home: Path) -> None:
+    asked: dict[str, list[str]] = {"on": [], "off": []}
+    for audit, stages in asked.items():
+        recipe = load(home / "small.yaml", ["data.options={count: 48, size: 16}", f"audit={audit}"])
+        gathered = experiment.gather(recipe, stages=stages.append)  # type: ignore[arg-type]
+        assert (gathered.audit is None) == (audit == "off")
+    assert asked == {"on": ["prepare", "look"], "off": ["prepare"]}
 
 
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:
@@ -289,10 +309,12 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     assert "2 runs" in again and "deviation" in again
     assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
     assert "seeds/seed-0" in mien("evaluate", home / "seeds", check=1).stderr
+    assert {"seeds/seed-0", "seeds/seed-1"} <= {opening.run for opening in ledger.openings(home)}
 
 
 def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> None:
-    changes = ["split={method: grouped-kfold, folds: 3, fold: all}", "fit.epochs=1"]
+    # By trial steps of its own, each fold may choose another arithmetic, which the report says.
+    changes = ["split={method: grouped-kfold, folds: 3, fold: all}", "fit.epochs=1", "fit.precision=float32"]
     words = [word for change in changes for word in ("--set", change)]
     done = json.loads(mien("train", home / "small.yaml", *words, "--out", home / "folds", "--json").stdout)
     assert [Path(run["run"]).name for run in done["runs"]] == ["fold-0", "fold-1", "fold-2"]
@@ -308,6 +330,7 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     bundle = load_bundle(home / "small.onnx")
     assert bundle.info.labels == tuple(metrics(run)["test"]["labels"])
     assert bundle.info.recipe_digest and bundle.info.figures["test"]["accuracy"]["value"] > 0
+    assert made["framing"].startswith("faces are framed as FER2013 frames them")
     card = ["--card", home / "small.md"]
     eight = json.loads(mien("export", run, "--out", home / "small-int8.onnx", "--int8", *card, "--json").stdout)
     assert eight["bytes"] < made["bytes"] and eight["accuracy_of_run"] == made["accuracy_of_run"]
@@ -316,7 +339,31 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
         load_bundle(home / "small-int8.onnx").info.figures["test"]["accuracy"],
     )
     assert f"| accuracy | {found['value']:.1%} | {found['low']:.1%} to {found['high']:.1%} |" in said
+    assert "without a twin in the training part as it came" in said
     assert "| contempt |" in said and "no measurement of what a person feels" in said
+
+
+def test_a_bundle_frames_faces_as_its_training_pictures_show_them(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_MODELS", str(shared / "models"))
+    known, yunet = Framing(scale=2.0, eyes=0.45, upright=180), YuNetDetector(find("yunet"))
+    for number, path in enumerate(sorted((shared / "data" / "portraits" / "images").iterdir())[:60]):
+        image = decode(path)
+        folder = (
+            tmp_path / "roomy" / ("train", "train", "validation", "test")[number % 4] / ("happy", "sad")[number % 3 % 2]
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = cv2.cvtColor(operations.colour(frame(image, largest(yunet(image)), known)), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(shown, (96, 96)))
+    (tmp_path / "roomy.yaml").write_text(
+        RECIPE.replace("synthetic\n  options: {count: 240, size: 24, seed: 3}", "folders")
+    )
+    words = ["--set", f"data.root={tmp_path / 'roomy'}", "--set", "fit.epochs=1", "--out", tmp_path / "roomy-run"]
+    mien("train", tmp_path / "roomy.yaml", *words)
+    made = json.loads(mien("export", tmp_path / "roomy-run", "--out", tmp_path / "roomy.onnx", "--json").stdout)
+    assert "of 30 training pictures show theirs" in made["framing"]
+    assert load_bundle(tmp_path / "roomy.onnx").framing.scale == pytest.approx(known.scale, rel=0.1)
 
 
 @pytest.mark.parametrize("flip", ["false", "true"])
@@ -476,12 +523,15 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
         + "model: {backbone: mien-tiny}}\n"
         + "axes:\n  balance:\n    none: {}\n"
         + "    impossible:\n      balance.steps: [{smote: {neighbours: 500, target: 30}}]\n"
+        + "    unheard:\n      balance.steps: [{smote: {neighbours: 400, target: 30}}]\n"
         + "    oversampled:\n      balance.steps: [{oversample: {target: 30}}]\n"
     )
     failed = mien("compare", home / "grid.yaml", "--out", home / "grid", "--json", check=1)
     document = json.loads(failed.stdout)
     assert [row["run"] for row in document["runs"]] == ["grid-none", "grid-oversampled"]
-    assert list(document["failures"]) == ["grid-impossible"] and "grid-impossible" in failed.stderr
+    assert list(document["failures"]) == ["grid-impossible", "grid-unheard"]
+    said = [line.strip() for line in failed.stderr.splitlines() if ": DataError: " in line]
+    assert [line.removeprefix("given:").split(":")[0].strip() for line in said] == ["grid-impossible", "grid-unheard"]
     assert "grid-oversampled" in (home / "grid" / "comparison.html").read_text()
     shown = json.loads((home / "grid" / "comparison-figures" / "gallery.json").read_text())["tiles"]
     assert shown, "the pictures whose answers changed are in the page"

@@ -15,7 +15,8 @@ from mien.errors import DataError, MienError, UsageError
 from mien.imaging import faces as module
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
-from mien.imaging.faces import Face, Framing, HaarDetector, YuNetDetector, detector_named, frame, largest, roll
+from mien.imaging.faces import Face, HaarDetector, YuNetDetector, detector_named, largest, roll
+from mien.imaging.framing import Framing, frame, measured
 from mien.imaging.regions import draw_regions, eyes_of, regions
 
 FLAT = np.full((120, 100, 3), 90, np.uint8)
@@ -185,6 +186,44 @@ def test_framing_reproduces_fer2013_on_its_own_pictures(shared, yunet):
         if face is not None:
             sides.append(Framing().scale * face.box[2] / 144)
     assert len(sides) >= 20 and np.median(sides) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(("scale", "eyes"), [(1.6, 0.39), (2.0, 0.45)])
+def test_the_framing_of_pictures_is_measured_back(portraits, yunet, scale, eyes):
+    known = Framing(scale=scale, eyes=eyes, upright=180)
+    framed = [frame(image, face, known) for image in portraits if (face := largest(yunet(image)))]
+    found, seen = measured(framed, yunet)
+    assert seen >= 0.9 * len(framed)
+    assert found.scale == pytest.approx(scale, rel=0.1) and found.eyes == pytest.approx(eyes, abs=0.04)
+    assert found.haar_scale > Framing().haar_scale
+
+
+def test_the_framing_of_a_few_or_faceless_pictures_is_not_guessed(portraits, yunet):
+    assert measured(portraits[:5], yunet) == (None, 5)
+    assert measured([FLAT] * 12 + [FLAT[:2]] * 3, yunet) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["grey", "equalise", {"detect-face": {"detector": "viola-jones", "margin": 0.2}}],
+        ["colour", {"resize": [300, 200]}, {"detect-face": "yunet"}],
+        [{"align": 64}],
+    ],
+)
+def test_a_chain_cuts_out_the_face_it_is_told_as_the_one_it_finds(portraits, yunet, steps):
+    chain = Chain.parse([*steps, "grey", {"resize": 48}])
+    compared = [image for image in portraits if chain.faces(image)]
+    assert len(compared) >= 9
+    for image in compared:
+        told, own = chain.run(image, largest(chain.faces(image))).pixels, chain.run(image).pixels
+        # Through a resize and back, a box may fall on the next pixel.
+        assert np.abs(told.astype(int) - own).mean() < (5 if "resize" in str(steps) else 1e-9)
+
+
+def test_a_face_after_a_crop_is_not_one_of_the_picture():
+    assert Chain.parse([{"crop": 0.5}, "detect-face", {"resize": 48}]).finder is None
+    assert Chain.parse(["grey", {"resize": 48}]).finder is None
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 0}, {"eyes": 2}, {"haar_scale": 99}, {"upright": -1}])

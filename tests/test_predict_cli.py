@@ -72,6 +72,11 @@ def test_a_folder_is_read_in_order_and_a_broken_file_reported(run, folder, tmp_p
     assert face["box"] == [0, 0, 60, 50]
 
 
+def test_pgm_files_of_a_folder_are_pictures(run, tmp_path):
+    (tmp_path / "subject01.pgm").write_bytes(b"P5\n4 2\n255\n" + bytes(8))
+    assert "subject01.pgm: " in run(tmp_path).stdout
+
+
 def test_all_formats_say_the_same(run, folder, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs the parquet extra")
     for suffix in ("jsonl", "csv", "parquet"):

@@ -96,6 +96,17 @@ def test_nothing_readable_is_an_error_and_leaves_nothing(tmp_path):
     assert list((tmp_path / "cache" / "prepared").iterdir()) == []
 
 
+def test_a_chain_that_drops_every_picture_is_told_from_a_folder_of_broken_ones(tmp_path):
+    (tmp_path / "grey.png").write_bytes(encode_png(np.full((24, 24), 90, np.uint8)))
+    dropping = Chain.parse([{"detect-face": {"detector": "viola-jones", "missing": "drop"}}, "grey", {"resize": 16}])
+    with pytest.raises(DataError) as caught:
+        prepare(_samples(tmp_path, ["grey.png", "absent.png"]), dropping, tmp_path / "cache")
+    assert "dropped by the chain: no-face: 1, first grey.png" in str(caught.value)
+    assert "missing: keep" in str(caught.value)
+    with pytest.raises(DataError, match="mien data stats"):
+        prepare(_samples(tmp_path, ["absent.png"]), dropping, tmp_path / "cache")
+
+
 @pytest.mark.parametrize(("chain", "advice"), [(["grey"], "'resize'"), ([{"resize": 16}], "'grey' or 'colour'")])
 def test_pictures_that_end_in_different_shapes_are_refused(pictures, tmp_path, chain, advice):
     with pytest.raises(DataError, match="differ in size") as caught:

@@ -224,7 +224,7 @@ def test_runs_in_a_group_share_the_ledger_of_the_runs_above(runs: Path) -> None:
     assert ledger.record(runs / "seeds", "p@12", "seed-0") == 2
     assert ledger.record(runs / "grid" / "cell", "p@12", "seed-0") == 3
     assert ledger.count(runs / "grid" / "cell" / "deeper", "p@12") == 0
-    assert len(ledger.openings(runs)) == 3
+    assert [each.run for each in ledger.openings(runs)] == ["first", "seeds/seed-0", "grid/cell/seed-0"]
 
 
 def test_recipes_over_seeds_share_a_ledger_from_the_first_run_on(runs: Path) -> None:
@@ -233,6 +233,14 @@ def test_recipes_over_seeds_share_a_ledger_from_the_first_run_on(runs: Path) -> 
         opened = [ledger.record(runs / recipe, "p@12", f"seed-{seed}") for seed in (0, 1)]
     assert opened == [3, 4]
     assert [path.parent for path in runs.rglob(ledger.NAME)] == [runs]
+
+
+@pytest.mark.parametrize("far", ["comparison", "deep/comparison", "far/deep/comparison"])
+def test_the_cells_of_a_comparison_share_a_ledger_however_far_another_one_is(runs: Path, far: str) -> None:
+    ledger.record(runs, "p@12", "first")
+    ledger.begin(runs / far)
+    seeds = [ledger.record(runs / far / "repeated", "p@12", f"seed-{seed}") for seed in (0, 1)]
+    assert ledger.record(runs / far, "p@12", "once") == seeds[-1] + 1
 
 
 def test_runs_side_by_side_lose_no_entry(runs: Path) -> None:

@@ -115,6 +115,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     [
         ("split.fold=3", "split.method: kfold"),
         ("split.group=sequence", "split.method: grouped"),
+        ("balance.order=balance-before-split", "balance.steps"),
         ("model.freeze=0.5", "model.transfer: partial"),
         ("fit.momentum=0.5", "fit.optimiser: sgd"),
         ("fit.plateau_patience=2", "fit.schedule: plateau"),

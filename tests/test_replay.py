@@ -22,7 +22,8 @@ from mien.recipe import parse
 from mien.replay import tables
 from mien.replay.data import find, fitted_to
 from mien.replay.published import STUDIES
-from mien.replay.run import plan, replay
+from mien.replay.run import differs, plan, replay
+from mien.replay.settings import otherwise
 from mien.replay.studies import PROTOCOLS, SCALES, grid, patched, published_arm
 
 TINY = ("data.limit=96", "fit.epochs=1", "chain=[grey, {resize: 32}]", "evaluate.bootstrap=20")
@@ -140,6 +141,27 @@ def test_where_the_data_names_no_subjects_twins_are_cleaned_out_instead(tmp_path
 
 
 @pytest.mark.parametrize("study", STUDIES)
+def test_what_differs_is_told_from_the_settings_themselves(study: str) -> None:
+    part = "triplet" if study == "facenet-triplet" else "fit"
+    printed = grid(study, "leak-free", "full")["base"][part]["epochs"]
+    for changes, epochs in (
+        ((), grid(study, "leak-free", "small")["base"][part]["epochs"]),
+        ((f"{part}.epochs=5",), 5),
+    ):
+        made = plan(study, None, PROTOCOLS, "small", changes)
+        assert f"{part}.epochs {epochs} instead of {printed}" in " ".join(differs(study, "small", made, changes))
+
+
+def test_settings_that_differ_are_told_with_all_their_values_and_equal_ones_are_not() -> None:
+    plain = parse({"name": "a", "data": {"source": "synthetic"}, "chain": ["grey", {"resize": 32}]})
+    wide, wider = (parse(plain.model_dump() | {"chain": ["grey", {"resize": side}, "clahe"]}) for side in (48, 64))
+    assert otherwise([(plain, plain)]) == ""
+    said = otherwise([(plain, wide), (plain, wider)])
+    assert said.startswith("chain.resize.size [48, 48] instead of [32, 32], [64, 64] instead of [32, 32]; chain.clahe.")
+    assert " instead of unset" in said
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_the_leak_free_order_keeps_people_whole_wherever_the_data_names_them(study: str) -> None:
     made = plan(study, None, PROTOCOLS, "small")
     methods = {
@@ -164,7 +186,7 @@ def test_a_restorer_whose_file_is_absent_is_told_before_anything_is_trained(
 def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     document = {
         "title": "A & B 2024: 50% of {x}", "question": "Does a_b help?", "scale": "small", "protocols": list(PROTOCOLS),
-        "arms": [], "findings": [], "differs": ["Changed on request: chain=[{resize: 48}]."], "doubts": [],
+        "arms": [], "findings": [], "differs": ["Changed on request: chain=[{resize: 48}]."], "doubts": ["50% > all?"],
         "elsewhere": [
             {"what": "vgg16 on FERPlus", "published": {"f1": 0.44}, "replayed": {
                 "leak-free": None, "as-published": {"f1": {"value": 0.41, "low": 0.38, "high": 0.43}}}}
@@ -177,7 +199,18 @@ def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureF
     assert r"vgg16 on FERPlus & F1 & 44.00\% & 41.0\% [38.0, 43.0] & -- &  \\" in lines
     assert r"\item Changed on request: chain=[\{resize: 48\}]." in lines, "what differs is set in type"
     escaped = r"a\_b \textbar{} c next: \textasciitilde{}/x \textless{} 3\textasciicircum{}2"
+    assert r"\item 50\% \textgreater{} all?" in lines, "and what to doubt"
     assert rf"\item cell failed: UsageError: wrong given: {escaped}" in lines
+
+
+def test_a_corrected_p_is_called_so() -> None:
+    finding = {"protocol": "leak-free", "what": "b against a", "difference": None, "rows": "on the same 9 test rows"}
+    document = {"title": "", "question": "", "scale": "full", "protocols": list(PROTOCOLS), "arms": [], "differs": [],
+                "doubts": [], "elsewhere": [], "failures": {}}  # fmt: skip
+    tests = ("exact McNemar test", "exact McNemar test, Holm")
+    made = tables.table(document | {"findings": [finding | {"p": 0.04, "test": test} for test in tests]})
+    plain, corrected = made.lines
+    assert plain.endswith("McNemar p = 0.04") and corrected.endswith("McNemar p = 0.04, Holm-corrected")
 
 
 def test_in_a_narrow_terminal_an_interval_stands_under_its_value(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from mien.cli.report import report
-from mien.errors import RunError, UsageError
+from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
@@ -197,6 +197,18 @@ def test_headline_and_confusion_show_the_figures_of_the_run(tmp_path: Path) -> N
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("monitor", "said"), [("accuracy", "highest validation accuracy"), ("loss", "lowest validation loss")]
+)
+def test_the_marked_epoch_is_named_by_what_was_monitored(tmp_path: Path, monitor: str, said: str) -> None:
+    run = fake_run(tmp_path / "run")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["fit"]["monitor"] = monitor
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    text = write_run_report(run).read_text(encoding="utf-8")
+    assert [words for words in ("highest validation accuracy", "lowest validation loss") if words in text] == [said]
+
+
 def test_pictures_are_kept_so_that_the_report_can_be_written_again(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run")
     rows = select_gallery(pd.read_parquet(run / "predictions.parquet"), limit=5)
@@ -257,6 +269,12 @@ def test_reports_say_how_often_the_test_rows_were_opened_by_now(tmp_path: Path) 
     assert page.count("<td>41</td>") == 2
 
 
+def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"cannot write .*ledger\.jsonl"):
+        ledger.record(tmp_path, "mine@00", "a")
+
+
 def test_an_audit_that_was_off_is_no_clean_audit(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", rows=120)
     (run / "audit.json").write_text('{"audit": "off"}')
@@ -271,6 +289,12 @@ def test_the_accuracy_without_twins_stands_beside_the_one_with_them(tmp_path: Pa
     assert "50.0% without 12 with a twin in the original training part" in text
     changed(run, test_without_twins={"rows": 300, "accuracy": around(0.5)})
     assert "with a twin in the training part" not in write_run_report(run).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("kept", "said"), [("bf16-mixed", "bf16"), ("32-true", "float32")])
+def test_a_run_names_the_arithmetic_it_was_fitted_in(tmp_path: Path, kept: str, said: str) -> None:
+    run = changed(fake_run(tmp_path / "run", rows=120), precision=kept)
+    assert re.search(rf"arithmetic</dt>\s*<dd>{said}<", write_run_report(run).read_text(encoding="utf-8"))
 
 
 def test_a_folder_without_test_figures_is_refused_with_the_next_step(tmp_path: Path) -> None:
@@ -292,6 +316,21 @@ def test_two_runs_are_compared_with_the_pictures_that_changed(tmp_path: Path) ->
     assert sum(address.startswith("data:") for address in page.addresses) == len(changed_rows(runs))
     assert "fit.rate" in text
     assert write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("alone", ["a class of one picture", "one person"])
+def test_where_no_interval_can_be_given_none_is_printed(tmp_path: Path, alone: str) -> None:
+    runs = [fake_run(tmp_path / "a", seed=1, rows=60), fake_run(tmp_path / "b", seed=2, rows=60)]
+    for run in runs:
+        table = pd.read_parquet(run / "predictions.parquet")
+        if alone == "one person":
+            table["subject"] = "anna"
+        else:
+            table = table[(table["label"] != "happiness") | ~table["label"].duplicated()]
+        table.to_parquet(run / "predictions.parquet")
+    text = write_comparison_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "nan" not in text.lower()
+    assert ("too few people or pictures for an interval" in text) == (alone == "one person")
 
 
 def test_the_best_of_several_is_marked_only_beyond_chance(tmp_path: Path) -> None:
@@ -336,7 +375,7 @@ def test_runs_in_different_arithmetic_are_told_apart(tmp_path: Path) -> None:
     assert command(*runs, "--out", tmp_path / "page.html")["warnings"] == []
     changed(runs[1], precision="bf16-mixed")
     (said,) = command(*runs, "--out", tmp_path / "page.html")["warnings"]
-    assert "different arithmetic (32-true, bf16-mixed): set fit.precision" in said
+    assert "different arithmetic (bf16, float32): set fit.precision" in said
 
 
 def test_seeds_in_different_arithmetic_are_told_apart_too(tmp_path: Path) -> None:
@@ -384,6 +423,15 @@ def test_two_recipes_over_seeds_have_a_mean_each_and_every_run_a_row(tmp_path: P
     assert "better (seed-2)" in text
 
 
+def test_no_interval_over_seeds_leaves_the_range_of_its_quantity(tmp_path: Path) -> None:
+    for seed, skill in ((1, 9.0), (2, 9.0), (3, 2.0)):
+        run = fake_run(tmp_path / "one" / f"seed-{seed}", rows=60, seed=seed, skill=skill)
+        (run / "recipe.yaml").write_text(yaml.safe_dump({"name": "one", "seeds": [seed]}))
+    (found,) = repeats(read_arms([tmp_path / "one"])).values()
+    assert found["accuracy"].mean.high == 1 and found["ece"].mean.low == 0
+    assert all(0 <= each.mean.low <= each.mean.value <= each.mean.high for each in found.values())
+
+
 def folds(folder: Path, name: str, skill: float) -> None:
     """Three folds of one recipe below `folder`, each on test pictures and under a digest of its own."""
     for fold in range(3):
@@ -422,6 +470,25 @@ def test_two_recipes_over_seeds_or_folds_are_tested_as_two_arms(tmp_path: Path, 
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert text.count('<span class="mark">best') == 1
     assert ("over 300 groups of answers" in text) == (repeated is seeds)
+
+
+def test_seeds_are_tested_against_a_single_run_whose_spread_nobody_knows(tmp_path: Path) -> None:
+    seeds(tmp_path / "better", "better", 4.0)
+    single = fake_run(tmp_path / "plain", rows=300, skill=1.5)
+    (single / "recipe.yaml").write_text(yaml.safe_dump({"name": "plain", "seeds": [1]}))
+    arms = [single, tmp_path / "better"]
+    document = command(*arms, "--out", tmp_path / "x.html")
+    assert document["tests"]["best"] == "better" and "over 300 groups" in document["tests"]["test"]
+    assert document["warnings"] == [
+        "Run once beside recipes that were repeated: plain. How far another seed moves it is not known."
+    ]
+    text = write_comparison_report(arms, tmp_path / "x.html", faces(changed_rows(arms))).read_text(encoding="utf-8")
+    assert document["warnings"][0] in text
+    counts = re.findall(rf"<tr><th>(?:{'|'.join(LABELS)})</th><td>(\d+)</td>", text)
+    assert sum(map(int, counts)) == 300, "of pictures, not of answers"
+    shown = re.findall(r'<div class="verdict">', text)
+    assert len(shown) >= len(set(changed_rows(arms))) == len(changed_rows(arms)) > 0
+    assert text.count("data:image/png") == len(shown), "a picture is shown once on each side, and none by name only"
 
 
 def test_two_recipes_of_one_name_over_seeds_stay_two(tmp_path: Path) -> None:

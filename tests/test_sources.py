@@ -313,6 +313,10 @@ def test_spoilt_annotations_are_named(name: str, write: Callable[[Album], None],
         ("path,label\na.png,\n", "rows without label"),
         ("path,label,split\na.png,happy,dev\n", "unknown split names"),
         ("path,label\na.png,hapy\n", "not known expressions"),
+        ("path,lable\na.png,happy\n", "did you mean 'label'"),
+        ("path,label,Subjekt\na.png,happy,anna\n", "did you mean 'subject'"),
+        ("path,label,spilt\na.png,happy,train\n", "did you mean 'split'"),
+        ("path,label,Label\na.png,happy,happy\n", "has a column twice"),
         ("", "not a readable manifest"),
         ('path,label\n"a.png,happy\n', "not a readable manifest"),
         ("path,label\n", "no pictures"),
@@ -324,6 +328,19 @@ def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Pa
     with pytest.raises(MienError) as caught:
         load("manifest", path)
     assert words in str(caught.value)
+
+
+def test_an_empty_list_does_not_send_to_a_command_that_says_the_same(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\n")
+    with pytest.raises(DataError) as caught:
+        load("manifest", tmp_path / "list.csv")
+    assert "an empty list" in str(caught.value) and "data stats" not in str(caught.value)
+
+
+def test_columns_of_the_users_own_are_let_be(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label,labels,subject,subject_id,age\na.png,happy,2,anna,7,30\n")
+    assert load("manifest", path).table["subject"].tolist() == ["anna"]
 
 
 def test_people_called_na_and_none_are_people(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mien.data.samples import Rows, Samples, table
 from mien.data.split import SplitSpec, assign, clusters, notes, unlearnable
+from mien.data.subset import without_official_test
 from mien.errors import DataError, UsageError
 
 LABELS = ("anger", "fear", "happiness")
@@ -126,6 +127,8 @@ def test_official_split_is_kept_as_it_is():
     samples = dataset([0, 1, 2] * 10, split=official)
     assert assign(samples, SplitSpec()).table["split"].tolist() == official
     assert notes(samples, SplitSpec()) == ()
+    (said,) = notes(samples, SplitSpec(seed=3))
+    assert "all three parts: split.seed changed nothing" in said
 
 
 def test_missing_validation_is_carved_out_of_train_and_said():
@@ -146,6 +149,8 @@ def test_rows_in_no_part_and_classes_in_no_training_row_are_said():
     lost = dataset([0, 1] * 10 + [0, 1] * 5 + [0, 2, 2], split=["train"] * 20 + ["validation"] * 10 + ["test"] * 3)
     (said,) = unlearnable(lost)
     assert "happiness" in said and "the 2 test rows" in said
+    (said,) = unlearnable(dataset([0, 1] * 10, split=["train", "train", "test", "test"] * 5))
+    assert said.startswith("no row shows happiness: raise data.limit") and "data.classes" in said
 
 
 def test_carved_validation_keeps_subjects_whole_where_they_are_named():
@@ -153,12 +158,18 @@ def test_carved_validation_keeps_subjects_whole_where_they_are_named():
     assert (assign(samples, SplitSpec()).table.groupby("subject")["split"].nunique() == 1).all()
 
 
+def test_a_part_that_is_held_out_was_published_all_the_same():
+    samples = dataset([0, 1, 2] * 100, split=["train"] * 200 + ["validation"] * 40 + ["test"] * 60)
+    (said,) = notes(without_official_test(samples), SplitSpec())
+    assert "no official test part is among the rows" in said and "publish" not in said
+
+
 def test_two_part_dataset_is_tested_on_its_second_part_whatever_its_name():
     samples = dataset([0, 1, 2] * 100, split=["train"] * 240 + ["validation"] * 60)
     split = assign(samples, SplitSpec())
     assert split.rows("test").tolist() == list(range(240, 300))
     assert len(split.rows("validation")) == 27
-    assert "its validation part is the test here" in notes(samples, SplitSpec())[0]
+    assert "the validation part is the test here" in notes(samples, SplitSpec())[0]
 
 
 @pytest.mark.parametrize(
@@ -166,9 +177,9 @@ def test_two_part_dataset_is_tested_on_its_second_part_whatever_its_name():
     [
         (dataset([0, 1, 2] * 10), SplitSpec(), "no official split"),
         (dataset([0, 1, 2] * 2, split=["test"] * 6), SplitSpec(), "no train part"),
-        (dataset([0, 1, 2] * 2, split=["train"] * 6), SplitSpec(), "no test part"),
-        (dataset([0] * 20 + [1] * 4), SplitSpec("kfold", folds=5), "(?s)5 folds need at least 5 .*4 of fear"),
-        (dataset([0] * 20 + [1] * 2), SplitSpec("stratified"), "(?s)at least 3 images of every class.*2 of fear"),
+        (dataset([0, 1, 2] * 2, split=["train"] * 6), SplitSpec(), r"(?s)no test part.*data\.limit"),
+        (dataset([0] * 20 + [1] * 4), SplitSpec("kfold", folds=5), r"(?s)5 folds need .*4 of fear.*data\.classes"),
+        (dataset([0] * 20 + [1] * 2), SplitSpec("stratified"), r"(?s)at least 3 images .*2 of fear.*data\.limit"),
         (dataset([0, 1, 2] * 9), SplitSpec("grouped"), "27 of 27 images name none"),
         (dataset([0, 1, 2] * 9, ["A", "B", "B"] * 9), SplitSpec("grouped"), "(?s)3 parts needs as many groups.*A, B"),
         (dataset([0, 1] * 9, ["A", "B"] * 9), SplitSpec("grouped-kfold", folds=3), "3 parts needs as many groups"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mien.evaluation import statistics
+from mien.evaluation.metrics import limits
 
 counts = st.integers(0, 400)
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=30)
@@ -71,6 +72,15 @@ def test_one_seed_has_no_interval() -> None:
     assert spread.mean.value == 0.7
     assert math.isnan(spread.deviation)
     assert math.isnan(spread.mean.low)
+
+
+def test_the_interval_over_seeds_ends_where_the_quantity_does() -> None:
+    values = [0.99, 0.95, 1.0]
+    share, free = statistics.over_seeds(values, within=(0, 1)).mean, statistics.over_seeds(values).mean
+    assert free.high > 1
+    assert (share.low, share.high) == (free.low, 1)
+    assert statistics.over_seeds([2.0, 0.1], within=limits("nll")).mean.low == 0
+    assert statistics.over_seeds([2.0, 0.1], within=limits("nll")).mean.high > 2
 
 
 @given(st.integers(0, 2**31))
@@ -135,6 +145,7 @@ def test_the_best_is_named_only_when_it_is_distinguishable() -> None:
 def test_sign_flips_counts_the_sums_of_all_signs(changes: list[int]) -> None:
     sums = np.array(list(product((-1, 1), repeat=len(changes)))) @ np.array(changes)
     assert statistics.sign_flips(changes) == pytest.approx((np.abs(sums) >= abs(sum(changes))).mean())
+    assert statistics.sign_flips([3 * change for change in changes]) == statistics.sign_flips(changes)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

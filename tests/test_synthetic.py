@@ -142,6 +142,10 @@ def test_a_linear_model_on_pixels_stays_well_below_local_gradients():
         ({"shares": {"happy": 0}}, "not all 0"),
         ({"conditions": {"yow": 3}}, "did you mean 'yaw'"),
         ({"conditions": {"noise": 3}}, "noise has another form"),
+        ({"conditions": {"view": 3}}, "unknown condition"),
+        ({"conditions": {"scale": [1.2]}}, "scale has another form"),
+        ({"conditions": {"noise": [9, 0]}}, "noise is from 0 up, the lower"),
+        ({"conditions": {"yaw": -3}}, "yaw is from 0 up"),
     ],
 )
 def test_senseless_sets_are_refused(wrong, message):

@@ -17,7 +17,7 @@ from mien.errors import DataError, MienError, RunError, UsageError
 from mien.imaging.steps import Normalise
 from mien.training.augment import Augment, add_noise, augment, mix
 from mien.training.backbones import OWN, SHORTCUTS, Model, build, load_weights
-from mien.training.fit import Rows, fit, predict
+from mien.training.fit import Rows, fit, in_bf16, predict
 from mien.training.module import Fit, channels_first
 from mien.training.saving import save
 
@@ -100,11 +100,27 @@ def test_early_stopping_ends_a_fit_that_gets_no_better(tmp_path: Path) -> None:
 def test_a_resumed_fit_keeps_its_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = (stripes(32), stripes(32, 1), QUICK.model_copy(update={"precision": "auto"}), Augment(), HALF, tmp_path)
     asked = []
-    monkeypatch.setattr("mien.training.fit.bf16_is_faster", lambda *_: asked.append(True) or False)
+    monkeypatch.setattr("mien.training.fit.in_bf16", lambda *_: asked.append(True) or False)
     fit(tiny(), *words)
     (tmp_path / "checkpoints" / "ended").unlink()
     fit(tiny(), *words)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "faster"),
+    [("mien-tiny", True), ("resnet18", True), ("mobilenetv3_small_050", False), ("efficientnet_b0", False)],
+)
+def test_the_arithmetic_follows_from_machine_and_network(
+    monkeypatch: pytest.MonkeyPatch, name: str, faster: bool
+) -> None:
+    network, auto = build(Model(backbone=name), 1, (32, 32), 2), Fit(precision="auto")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    for has_it in (True, False):
+        monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda has_it=has_it: has_it)
+        assert in_bf16(network, auto) == (has_it and faster)
+    assert in_bf16(network, Fit(precision="bf16")) and not in_bf16(network, Fit(precision="float32"))
 
 
 def test_an_interrupted_fit_leaves_as_python_does_and_goes_on_later(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def _figures(bundle: Bundle, run: Run) -> str:
     without = run.metrics["test_without_twins"]
     of_run = f"The run that it comes from, in float32: {_share(test['metrics']['accuracy'])[0]} on the same rows"
     if without["rows"]:
-        kept = f"{without['rows']:,} of them without a twin in the official training part"
+        kept = f"{without['rows']:,} of them without a twin in the training part as it came"
         of_run += f", {_share(without['accuracy'])[0]} on the {kept}"
     return "\n\n".join(
         [

@@ -1,6 +1,6 @@
 """One family of errors: what was wrong, what was given, what is allowed, what to run next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -96,5 +96,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def line_by_line(reasons: Mapping[str, str]) -> str:
+    """What went wrong in several things by name, a line each.
+
+    >>> print(line_by_line({"first": "no rows\\n  given: a", "second": "no weights"}))
+    first: no rows given: a
+    second: no weights
+    """
+    return "\n".join(f"{name}: {' '.join(reason.split())}" for name, reason in reasons.items())
+
+
 def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple | set | frozenset) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple | set | frozenset) else str(value)
+    return text.replace("\n", "\n" + " " * len("  given:   "))

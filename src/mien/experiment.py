@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import nn
 from mien import earlier, environment
 from mien.data.audit import Audit, audit, check_before_training, children, clean_train, inherited, look, refuse
 from mien.data.balance import parse
-from mien.data.material import Material, balanced, readable, resplit
+from mien.data.material import Material, balanced, idle_steps, readable, resplit
 from mien.data.prepare import prepare
 from mien.data.protocols import Protocol, check, describe, hold
 from mien.data.samples import SPLITS, Samples
@@ -179,12 +179,13 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if recipe.fit.soft_labels and samples.votes is None:
         raise DataError("fit.soft_labels needs votes by annotators, and the data has none", then="leave it out")
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
-    material = readable(samples, prepared, look(samples, progress=stages("look")))
+    looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
+    material = readable(samples, prepared, looks)
     remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
-    if early := bool(steps) and recipe.balance.order == "balance-before-split":
+    if early := recipe.balance.order == "balance-before-split":
+        remarks += [*idle_steps(material.samples, steps, split=None), BEFORE_SPLIT]
         material = balanced(material, steps, seed, split=None)
-        remarks.append(BEFORE_SPLIT)
     remarks += notes(material.samples, recipe.split.spec)
     material = resplit(material, recipe.split.spec)
     if empty := [split for split in SPLITS if not len(material.samples.rows(split))]:
@@ -218,7 +219,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         remarks.append("the audit was off: no check for leaks")
     remarks += unlearnable(material.samples)
     if steps and not early:
-        material = balanced(material, steps, seed)
+        remarks += idle_steps(material.samples, steps)
+        material = balanced(replace(material, looks=None), steps, seed)
         if found:
             found = found.found(children(material.samples, material.parents))
     if found:
@@ -227,7 +229,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
 
 
 def _precision(folder: Path) -> str:
-    """The arithmetic of the fit: a trial step may have chosen it."""
+    """The arithmetic of the fit, which `fit.precision: auto` leaves to machine and network."""
     kept = folder / "checkpoints" / "precision"
     return kept.read_text() if kept.is_file() else "32-true"
 
@@ -344,7 +346,8 @@ def _rows(material: Material, split: str, soft: bool = False) -> Rows:
 
 def _pictures(material: Material, predictions: pd.DataFrame) -> dict[int, NDArray[np.uint8]]:
     rows = material.samples.rows("test")
-    return {row: material.pixels[material.place[rows[row]]] for row in select_gallery(predictions)}
+    chosen = select_gallery(predictions)
+    return dict(zip(chosen, material.pixels[material.place[rows[chosen]]], strict=True))
 
 
 def _save_table(path: Path, table: pd.DataFrame) -> None:

@@ -1,5 +1,6 @@
 """From a run to a bundle: an ONNX network that answers as the run does, or no bundle at all."""
 
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,19 +16,25 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from mien.data.material import Material
 from mien.errors import RunError, UsageError
 from mien.evaluation import ledger
-from mien.evaluation.calibration import softmax
+from mien.evaluation.calibration import fit_temperature, softmax, uncertain_below
 from mien.evaluation.metrics import evaluate
 from mien.experiment import Stages, silent
 from mien.files import read_json, replacing
-from mien.imaging.faces import FER2013
+from mien.imaging import models
+from mien.imaging.faces import YuNetDetector
+from mien.imaging.framing import FER2013, Framing, measured
 from mien.judging import Finished, rows_of
 from mien.recipe import Recipe
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
 
 LARGEST_DIFFERENCE = 1e-4
 """The largest difference in probability between the run and its bundle that is let through."""
+
+_MEASURED = 300
+"""Training pictures on which the framing is measured: its medians move by less than 0.02 with more."""
 
 LICENCES = {
     "fer2013": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)",
@@ -38,7 +45,7 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle on disk, and how it compares with the run on the validation rows."""
+    """A bundle on disk, how it compares with the run on the validation rows, and what its framing comes from."""
 
     path: Path
     bytes: int
@@ -47,6 +54,7 @@ class Exported:
     changed_decisions: int
     accuracy: float
     accuracy_of_run: float
+    framing: str
 
 
 def export(
@@ -63,14 +71,17 @@ def export(
         raise UsageError("a bundle is a file NAME.onnx", got=out)
     material, rows = rows_of(run, "validation", stages)
     pixels, targets = np.asarray(material.pixels[material.place[rows]]), material.samples.targets[rows]
+    framing, comes_from = _framing(run, stages)
     with replacing(out) as beside:
         _trace(run, beside)
         if int8:
-            known, training = rows_of(run, "train", stages)
-            # Sources are often sorted by class: ranges must not be those of one expression.
-            some = np.random.default_rng(0).permutation(training)[:512]
+            known, some = _training(run, 512, stages)
             _quantise(beside, run.chain.tensor(np.asarray(known.pixels[known.place[some]])))
-        ours, theirs = run.probabilities(pixels), _answers(beside, run, pixels, stages("check"))
+        logits = _logits(beside, run, pixels, stages("check"))
+        own = (
+            _calibration_of_bundle(run, logits, targets) if int8 else _Calibration(run.temperature, run.uncertain_below)
+        )
+        ours, theirs = run.probabilities(pixels), softmax(logits, own.temperature)
         difference = float(np.abs(ours - theirs).max())
         changed = int((ours.argmax(1) != theirs.argmax(1)).sum())
         if not int8 and (difference > LARGEST_DIFFERENCE or changed):
@@ -80,13 +91,40 @@ def export(
                 allowed=f"at most {LARGEST_DIFFERENCE:g} and none",
             )
         accuracy = float((theirs.argmax(1) == targets).mean())
-        figures = _figures_of_run(run) if not int8 else _figures_of_bundle(run, beside, stages)
-        _describe(
-            beside, _info(run, name or run.recipe.name, licence, int8, figures | {"validation_accuracy": accuracy})
-        )
+        figures = _figures_of_run(run) if not int8 else _figures_of_bundle(run, beside, own, stages)
+        judged = figures | {"validation_accuracy": accuracy}
+        _describe(beside, _info(run, name or run.recipe.name, licence, int8, own, framing, judged))
     return Exported(
-        out, out.stat().st_size, len(rows), difference, changed, accuracy, float((ours.argmax(1) == targets).mean())
-    )
+        out, out.stat().st_size, len(rows), difference, changed, accuracy, float((ours.argmax(1) == targets).mean()),
+        comes_from,
+    )  # fmt: skip
+
+
+def _training(run: Finished, count: int, stages: Stages) -> tuple[Material, NDArray[np.int64]]:
+    """The training pictures of a run, and up to `count` positions among them, drawn from all over it."""
+    known, training = rows_of(run, "train", stages)
+    # Sources are often sorted by class: what is measured must not be that of one expression.
+    return known, np.random.default_rng(0).permutation(training)[:count]
+
+
+def _framing(run: Finished, stages: Stages) -> tuple[Framing, str]:
+    """How faces are to be framed for the network, as its training pictures show them, and how that is known."""
+    if run.chain.finder:
+        return FER2013, "the chain finds and cuts out the face itself"
+    if run.recipe.data.source in ("fer2013", "ferplus"):
+        return FER2013, "faces are framed as FER2013 frames them"
+    if not models.present("yunet"):
+        logging.getLogger("mien").warning(
+            "faces will be framed as FER2013 frames them, since the framing of this data cannot be measured without "
+            "YuNet: mien models pull yunet, and export again"
+        )
+        return FER2013, "faces are framed as FER2013 frames them, since YuNet is not installed"
+    known, some = _training(run, _MEASURED, stages)
+    reader, images = known.samples.reader, known.samples.table["image"].iloc[some]
+    framing, seen = measured((reader.read(image) for image in images), YuNetDetector())
+    if framing is None:
+        return FER2013, f"faces are framed as FER2013 frames them: YuNet sees a face in {seen} of {len(some)} pictures"
+    return framing, f"faces are framed as {seen} of {len(some)} training pictures show theirs"
 
 
 def _trace(run: Finished, path: Path) -> None:
@@ -124,9 +162,9 @@ def _quantise(path: Path, inputs: NDArray[np.float32]) -> None:
     )  # fmt: skip
 
 
-def _answers(
+def _logits(
     path: Path, run: Finished, pixels: NDArray[np.uint8], progress: Callable[[int, int], None] | None
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     parts = []
     for start in range(0, len(pixels), 256):
@@ -134,7 +172,7 @@ def _answers(
         logits = session.run([OUTPUT], {INPUT: faces})[0]
         if run.recipe.evaluate.flip:
             logits = (logits + session.run([OUTPUT], {INPUT: faces[..., ::-1].copy()})[0]) / 2
-        parts.append(softmax(logits, run.temperature))
+        parts.append(logits)
         if progress:
             progress(min(start + 256, len(pixels)), len(pixels))
     return np.concatenate(parts)
@@ -145,15 +183,32 @@ def _figures_of_run(run: Finished) -> dict[str, Any]:
     return {"test": found["test"], "test_without_twins": found["test_without_twins"]}
 
 
-def _figures_of_bundle(run: Finished, path: Path, stages: Stages) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Calibration:
+    temperature: float
+    uncertain_below: float | None
+
+
+def _calibration_of_bundle(run: Finished, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> _Calibration:
+    """An 8-bit network has logits of its own, and what was fitted on the run's promises nothing of them."""
+    temperature = fit_temperature(logits, targets)
+    answered = uncertain_below(softmax(logits, temperature), targets, run.recipe.evaluate.answered_accuracy)
+    return _Calibration(temperature, answered.threshold if answered else None)
+
+
+def _figures_of_bundle(run: Finished, path: Path, own: _Calibration, stages: Stages) -> dict[str, Any]:
     """An 8-bit network answers a little otherwise than its run, so its test figures are its own; the ledger says so."""
     material, rows = rows_of(run, "test", stages)
-    answers = _answers(path, run, np.asarray(material.pixels[material.place[rows]]), stages("test"))
+    logits = _logits(path, run, np.asarray(material.pixels[material.place[rows]]), stages("test"))
+    answers = softmax(logits, own.temperature)
     ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} int8")
     return {"test": evaluate(answers, material.samples.targets[rows], run.labels, run.recipe.evaluate.bootstrap)}
 
 
-def _info(run: Finished, name: str, licence: str | None, int8: bool, judged: dict[str, Any]) -> BundleInfo:
+def _info(
+    run: Finished, name: str, licence: str | None, int8: bool, own: _Calibration, framing: Framing,
+    judged: dict[str, Any],
+) -> BundleInfo:  # fmt: skip
     figures = read_json(run.folder / "metrics.json")
     test = judged.pop("test")
     source = run.recipe.data.source
@@ -161,10 +216,10 @@ def _info(run: Finished, name: str, licence: str | None, int8: bool, judged: dic
         name=name,
         labels=run.labels,
         chain=run.chain.as_list(),
-        temperature=run.temperature,
-        uncertain_below=figures["uncertain_below"],
+        temperature=own.temperature,
+        uncertain_below=own.uncertain_below,
         flip=run.recipe.evaluate.flip,
-        framing=asdict(FER2013),
+        framing=asdict(framing),
         licence=licence or LICENCES.get(source, "as the training data allows"),
         origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.model.backbone}",
         training_data=f"{source}, training rows of its {run.recipe.split.method} split"

@@ -12,6 +12,7 @@ from torch import nn
 
 from mien.data.audit import Looks, fitted_on, look, seen_before
 from mien.data.material import Material, readable
+from mien.data.pictures import Pictures
 from mien.data.prepare import prepare
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
@@ -32,7 +33,9 @@ from mien.training.fit import predict
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run, ready to answer: its recipe, network, labels, chain, temperature and protocol (`name@digest`)."""
+    """A finished run, ready to answer: its recipe, network, labels, chain, temperature, the confidence below which it
+    is uncertain, and protocol (`name@digest`).
+    """
 
     folder: Path
     recipe: Recipe
@@ -40,11 +43,10 @@ class Finished:
     labels: tuple[str, ...]
     chain: Chain
     temperature: float
+    uncertain_below: float | None
     protocol: str
 
-    def probabilities(
-        self, pixels: NDArray[np.uint8], positions: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
+    def probabilities(self, pixels: Pictures, positions: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Calibrated probabilities (n, classes) of prepared pixels, or of some positions of them."""
         rows = np.arange(len(pixels)) if positions is None else positions
         logits = predict(self.network, pixels, rows, self.chain.normalise, self.recipe.evaluate.flip)
@@ -67,7 +69,10 @@ def finished(folder: Path) -> Finished:
     labels = tuple(figures["test"]["labels"])
     recipe, network = restored(folder, len(labels))
     protocol = f"{figures['protocol']['name']}@{figures['protocol']['digest']}"
-    return Finished(folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"], protocol)
+    return Finished(
+        folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"], figures["uncertain_below"],
+        protocol,
+    )  # fmt: skip
 
 
 def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:

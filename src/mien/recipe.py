@@ -134,7 +134,7 @@ class Recipe(_Part):
             given = [("model", self.model, Model()), ("augment", self.augment, Augment()), ("fit", self.fit, Fit())]
             if unused := [name for name, value, default in given if value != default]:
                 raise ValueError(f"triplet trains FaceNet with its own settings: leave out {', '.join(unused)}")
-        if ignored := _ignored(self.split, self.model, self.fit):
+        if ignored := _ignored(self.split, self.balance, self.model, self.fit):
             raise ValueError("; ".join(ignored))
         if self.split.clean == "train" and self.audit == "off":
             raise ValueError("split.clean: train needs the audit, which finds the twins: set audit: on")
@@ -150,7 +150,7 @@ class Recipe(_Part):
     def changed_rows(self) -> dict[str, Any]:
         """The settings that leave rows of the source out, or make some before the split; no protocol has any."""
         found = {f"data.{key}": getattr(self.data, key) for key in ("classes", "hold_out", "limit")}
-        early = self.balance.order if self.balance.steps and self.balance.order != "after-split" else None
+        early = self.balance.order if self.balance.order != "after-split" else None
         return {key: value for key, value in (found | {"balance.order": early}).items() if value}
 
     @property
@@ -190,13 +190,14 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
     return parse(changed(content, changes), str(path))
 
 
-def _ignored(split: Split, model: Model, fit: Fit) -> list[str]:
+def _ignored(split: Split, balance: Balance, model: Model, fit: Fit) -> list[str]:
     """The settings that would change nothing beside the others, and what they belong to."""
     folds = "kfold" in split.method
     cases = [
         ("split", split, "fold", folds or split.fold == "all", "split.method: kfold or grouped-kfold"),
         ("split", split, "folds", folds, "split.method: kfold or grouped-kfold"),
         ("split", split, "group", "grouped" in split.method, "split.method: grouped or grouped-kfold"),
+        ("balance", balance, "order", bool(balance.steps), "balance.steps"),
         ("model", model, "freeze", model.transfer == "partial", "model.transfer: partial"),
         ("fit", fit, "momentum", fit.optimiser in ("sgd", "rmsprop"), "fit.optimiser: sgd or rmsprop"),
         ("fit", fit, "plateau_patience", fit.schedule == "plateau", "fit.schedule: plateau"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import RunError, UsageError, counted
+from mien.errors import RunError, UsageError, counted, line_by_line
 
 if TYPE_CHECKING:
     from mien.replay.tables import Table
@@ -66,7 +66,7 @@ def replay(
     if document["failures"]:
         raise RunError(
             f"{counted(len(document['failures']), 'cell')} failed",
-            got=[f"{name}: {reason}" for name, reason in document["failures"].items()],
+            got=line_by_line(document["failures"]),
             then="fix them and run the same command again: finished cells are kept",
         )
 

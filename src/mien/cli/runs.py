@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
-from mien.errors import AuditBlocked, RunError, UsageError, counted
+from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line
 
 RUNS = Path("runs")
 
@@ -158,7 +158,7 @@ def export(
     typer.echo(
         f"{made.path}: {made.bytes / 2**20:.2f} MiB; on {made.rows} validation rows the largest difference "
         f"in probability is {made.largest_difference:.1e}, {made.changed_decisions} decisions differ, "
-        f"accuracy {made.accuracy:.2%} (the run: {made.accuracy_of_run:.2%})"
+        f"accuracy {made.accuracy:.2%} (the run: {made.accuracy_of_run:.2%}); {made.framing}"
     )
 
 
@@ -194,7 +194,7 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
     if compared.failures:
         raise (AuditBlocked if compared.blocked else RunError)(
             f"{len(compared.failures)} of {len(wanted)} cells failed",
-            got=[f"{name}: {reason}" for name, reason in compared.failures.items()],
+            got=line_by_line(compared.failures),
             then="fix them and run the same command again: finished cells are kept",
         )
 

@@ -1,6 +1,6 @@
 """What a run is made on: the rows of a dataset in their splits, made rows among them, and the pixels of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien.data.audit import Looks, looks_of
-from mien.data.balance import Balanced, Step, balance
-from mien.data.prepare import Prepared
+from mien.data.balance import Balanced, Step, balance, idle, padded
+from mien.data.pictures import Pictures, Stacked
+from mien.data.prepare import CHUNK, Prepared, pixel_digest
 from mien.data.samples import Samples, table
 from mien.data.split import SplitSpec, assign
 
@@ -18,13 +19,13 @@ from mien.data.split import SplitSpec, assign
 class Material:
     """Rows and their pixels: row i of `samples` is `pixels[place[i]]`.
 
-    `pixels` (M, H, W[, 3]) uint8, memory-mapped where nothing was made; `place` (N,) int64. A made row's `parent` is
-    the row it comes from; `parents` (N, k) int64 has all of them, -1 where there are fewer. `looks` is what an
-    audit looks at, one look a row, where one is to come.
+    `pixels` (M, H, W[, 3]) uint8 are memory-mapped, made ones aside, and never copied; `place` (N,) int64. A made row's
+    `parent` is the row it comes from; `parents` (N, k) int64 has all of them, -1 where there are fewer. `looks` is what
+    an audit looks at, one look a row, where one is to come.
     """
 
     samples: Samples
-    pixels: NDArray[np.uint8]
+    pixels: Pictures
     place: NDArray[np.int64]
     parents: NDArray[np.int64]
     looks: Looks | None
@@ -57,12 +58,16 @@ def readable(samples: Samples, prepared: Prepared, looks: Looks | None = None) -
 def balanced(material: Material, steps: Sequence[Step], seed: int, split: str | None = "train") -> Material:
     """The material with the rows of one split balanced (None: all rows); made rows join that split."""
     samples = material.samples
-    rows = np.arange(len(samples)) if split is None else samples.rows(split)
-    rows = rows[samples.targets[rows] >= 0]
-    made = balance(material.pixels[material.place[rows]], samples.targets[rows], steps, seed, samples.labels)
+    rows = _labelled(samples, split)
+    made = balance(material.pixels, samples.targets[rows], steps, seed, samples.labels, material.place[rows])
     dropped = np.setdiff1d(rows, rows[made.keep])
     grown = _appended(material, rows, made)
     return grown.take(np.setdiff1d(np.arange(len(grown.samples)), dropped))
+
+
+def idle_steps(samples: Samples, steps: Sequence[Step], split: str | None = "train") -> tuple[str, ...]:
+    """What a reader of results must know about `balanced`: the steps that change nothing."""
+    return idle(samples.targets[_labelled(samples, split)], steps, samples.labels)
 
 
 def resplit(material: Material, spec: SplitSpec) -> Material:
@@ -70,12 +75,20 @@ def resplit(material: Material, spec: SplitSpec) -> Material:
     return replace(material, samples=assign(material.samples, spec))
 
 
+def _labelled(samples: Samples, split: str | None) -> NDArray[np.int64]:
+    rows = np.arange(len(samples)) if split is None else samples.rows(split)
+    return rows[samples.targets[rows] >= 0]
+
+
 def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Material:
     if not len(made.targets):
         return material
     samples = material.samples
     parents = np.where(made.parents >= 0, rows[made.parents], -1)
-    seen = looks_of(made.pixels)
+    pixels = Stacked((material.pixels, made.pixels)) if len(made.pixels) else material.pixels
+    once, again = np.unique(made.place, return_inverse=True)
+    digests = np.array([pixel_digest(picture) for picture in _each(pixels, once)])[again]
+    looks = material.looks and material.looks.followed_by(looks_of(_each(pixels, once)).take(again))
     first = samples.table.iloc[parents[:, 0]].reset_index(drop=True)
     one_hot = np.eye(len(samples.labels), dtype=np.float32)[made.targets]
     new = table(
@@ -86,24 +99,18 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
         sequence=first["sequence"],
         split=first["split"],
         parent=parents[:, 0],
-        digest=seen.digests,
+        digest=digests,
         votes=None if samples.votes is None else list(one_hot),
-    )
-    width = max(material.parents.shape[1], parents.shape[1])
-    looks = material.looks and replace(
-        material.looks,
-        miniatures=np.concatenate([material.looks.miniatures, seen.miniatures]),
-        digests=np.concatenate([material.looks.digests, seen.digests]),
-        sizes=np.concatenate([material.looks.sizes, seen.sizes]),
     )
     return Material(
         replace(samples, table=pd.concat([samples.table, new], ignore_index=True)),
-        np.concatenate([material.pixels[material.place], made.pixels]),
-        np.arange(len(samples) + len(new)),
-        np.concatenate([_wide(material.parents, width), _wide(parents, width)]),
+        pixels,
+        np.append(material.place, made.place),
+        padded(material.parents, parents),
         looks,
     )
 
 
-def _wide(parents: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    return np.pad(parents, ((0, 0), (0, width - parents.shape[1])), constant_values=-1)
+def _each(pixels: Pictures, positions: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(positions), CHUNK):
+        yield from pixels[positions[start : start + CHUNK]]

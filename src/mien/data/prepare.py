@@ -23,7 +23,7 @@ from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
 
 CHUNK = 32
-FORMAT = "2"
+FORMAT = "3"
 """Part of every key: raised when a picture is decoded, a step is computed or a row is kept otherwise than before."""
 DROPPED = "dropped by the chain: "
 HALF_BUILT_AFTER = 3600.0
@@ -147,13 +147,20 @@ def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, prog
 
 
 def _shape(samples: Samples, chain: Chain, images: list[str]) -> Shape:
-    """The shape of the first picture that can be read."""
+    """The shape of the first picture that comes through the chain."""
+    reasons: dict[str, list[str]] = {}
     for image in images:
-        pixels, _ = _picture(samples, chain, image)
+        pixels, row = _picture(samples, chain, image)
         if pixels is not None:
             return pixels.shape
+        reasons.setdefault(row.reason, []).append(image)
+    dropped = any(reason.startswith(DROPPED) for reason in reasons)
     raise DataError(
-        "no picture could be prepared", got=images[:3], then="check the folder with: mien data stats SOURCE ROOT"
+        "no picture could be prepared",
+        got=[f"{reason}: {len(found):,}, first {found[0]}" for reason, found in reasons.items()][:3],
+        then="look at what the steps see with: mien data preview SOURCE ROOT --chain STEPS; 'missing: keep' drops none"
+        if dropped
+        else "check the folder with: mien data stats SOURCE ROOT",
     )
 
 

@@ -75,7 +75,10 @@ class Samples:
 
     def __post_init__(self) -> None:
         if not len(self.table):
-            raise DataError("the dataset has no pictures", then="check the folder with: mien data stats SOURCE ROOT")
+            raise DataError(
+                "the dataset has no pictures",
+                then="look for what leaves all rows out: an empty list, another root, an option of the source",
+            )
         strange = set(self.table["label"].dropna()) - set(self.labels)
         if strange:
             raise DataError("labels outside the label set", got=sorted(strange), allowed=self.labels)

@@ -20,6 +20,8 @@ Method = Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"]
 Group = Literal["subject", "sequence"]
 Parts = NDArray[np.int64]  # index into SPLITS or number of a fold, (N,); -1 for a row left out
 
+_MORE_ROWS = "leave the class out with data.classes, raise data.limit where one is set, or bring more pictures of it"
+
 
 @dataclass(frozen=True)
 class SplitSpec:
@@ -81,21 +83,26 @@ def notes(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
 
 
 def unlearnable(samples: Samples) -> tuple[str, ...]:
-    """A remark where test rows show a class that no training row shows: none of them can be answered right."""
+    """Remarks on classes that no row shows, and on those that test rows show and no training row does."""
+    remarks = []
+    given = set(samples.table["label"])
+    if absent := [label for label in samples.labels if label not in given]:
+        ways = "raise data.limit where one is set, or set data.classes to the others"
+        remarks.append(f"no row shows {', '.join(absent)}: {ways}")
     shown = set(samples.targets[samples.rows("train")].tolist())
-    lost = [target for target in samples.targets[samples.rows("test")].tolist() if target not in shown]
-    if not lost:
-        return ()
-    names = ", ".join(samples.labels[target] for target in sorted(set(lost)))
-    return (f"no training row shows {names}: the {len(lost):,} test rows that do cannot be answered right",)
+    if lost := [target for target in samples.targets[samples.rows("test")].tolist() if target not in shown]:
+        names = ", ".join(samples.labels[target] for target in sorted(set(lost)))
+        remarks.append(f"no training row shows {names}: the {len(lost):,} test rows that do cannot be answered right")
+    return tuple(remarks)
 
 
 def _about_parts(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
     if len(samples.rows("validation")) and len(samples.rows("test")):
-        return ()
+        unused = [f"split.{key}" for key in ("fractions", "seed") if getattr(spec, key) != getattr(SplitSpec, key)]
+        return (f"the dataset publishes all three parts: {' and '.join(unused)} changed nothing",) if unused else ()
     share = f"{_validation_share(spec):.0%} of the official training rows (seed {spec.seed}) serve as validation"
     if len(samples.rows("validation")):
-        return (f"the dataset publishes no third part: its validation part is the test here, and {share}",)
+        return (f"no official test part is among the rows: the validation part is the test here, and {share}",)
     return (f"the dataset publishes no validation part: {share}",)
 
 
@@ -112,7 +119,10 @@ def _official(samples: Samples, spec: SplitSpec) -> Parts:
     parts[samples.targets < 0] = -1
     for name in ("train", "test"):
         if not len(samples.rows(name)) and not (name == "test" and len(samples.rows("validation"))):
-            raise DataError(f"the official split has no {name} part", then="set split.method: stratified")
+            raise DataError(
+                f"the official split has no {name} part",
+                then="set split.method: stratified, or raise data.limit where one is set",
+            )
     # Of two published parts the second is what others report on, whatever its name: it must choose nothing.
     if not (parts == 2).any():
         parts[parts == 1] = 2
@@ -139,7 +149,7 @@ def _kfold(samples: Samples, spec: SplitSpec) -> Parts:
             raise DataError(
                 f"{spec.folds} folds need at least {spec.folds} images of every class",
                 got=f"{count} of {label}",
-                then=f"set split.folds to {count} or less, or leave the class out" if count > 1 else None,
+                then=(f"set split.folds to {count} or less, or " if count > 1 else "") + _MORE_ROWS,
             )
     rank = _ranks(samples.table["image"].iloc[rows], (spec.seed, "folds"))
     folds = _left_out(samples)
@@ -203,7 +213,7 @@ def _by_class(samples: Samples, rows: Parts, shares: tuple[float, ...], key: tup
             raise DataError(
                 f"a split into {len(used)} parts needs at least {len(used)} images of every class",
                 got=f"{len(members)} of {samples.labels[target]}",
-                then="leave the class out, or bring more pictures of it",
+                then=_MORE_ROWS,
             )
         parts[members] = np.repeat(np.arange(len(shares)), _sizes(len(members), np.array(shares)))
     return parts
@@ -232,7 +242,11 @@ def _by_group(
     used = [i for i, share in enumerate(shares) if share]
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < len(used):
-        raise DataError(f"a split into {len(used)} parts needs as many groups", got=f"{len(names)}: {', '.join(names)}")
+        raise DataError(
+            f"a split into {len(used)} parts needs as many groups",
+            got=f"{len(names)}: {', '.join(names)}",
+            then="ask for fewer with split.folds or split.fractions, or raise data.limit where one is set",
+        )
     counts = np.zeros((len(names), len(samples.labels)))
     np.add.at(counts, (member, samples.targets[rows]), 1)
     wished = np.array(shares)[used, None] * np.maximum(counts.sum(0), 1)

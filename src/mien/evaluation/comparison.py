@@ -24,7 +24,7 @@ from mien.evaluation.statistics import (
 
 @dataclass(frozen=True)
 class ClassChange:
-    """The recall of one class in both arms, and the paired difference."""
+    """The recall of one class in both arms, the paired difference, and the number of its pictures."""
 
     label: str
     support: int
@@ -38,8 +38,9 @@ class Comparison:
     """Arm `b` (with) against arm `a` (without) on the same rows; `test` names the test whose p-value is `p`.
 
     `difference` is accuracy of b minus accuracy of a. `gained` (wrong without, right with) and `lost` (the
-    opposite) have one row a picture, the largest change first: image, label, predicted_a, predicted_b, and the
-    probability of the predicted and of the true label in both arms.
+    opposite) have one row an answer, the largest change first: image, label, predicted_a, predicted_b, and the
+    probability of the predicted and of the true label in both arms. Where an arm has several seeds there are several
+    answers to a picture, in `rows` and these counts too.
     """
 
     a: str
@@ -109,14 +110,27 @@ def pooled(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     )
 
 
+def evenly(arms: Mapping[str, Sequence[pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """The tables of every arm's runs as one table an arm, with as many answers to a picture in each.
+
+    Of three seeds against one run, each of the three answers to a picture is set against the one. The answers to a
+    picture are drawn as one in tests and intervals, which so stand on the mean of each arm's answers to it.
+    """
+    asked = {name: int(pd.concat(runs)["image"].value_counts().min()) for name, runs in arms.items()}
+    answers = math.lcm(*asked.values())
+    repeated = {name: [*runs] * (answers // asked[name]) for name, runs in arms.items()}
+    return {name: runs[0] if len(runs) == 1 else pooled(runs) for name, runs in repeated.items()}
+
+
 def drawn_by(predictions: pd.DataFrame) -> list[str | None] | None:
-    """What stands together in tests and intervals: people or sequences where any are named, a picture's own answers
+    """What stands together in tests and intervals: people or sequences where they are named, a picture's own answers
     where it has several; None where every row is by itself.
     """
     named = clusters(predictions.reindex(columns=["subject", "sequence"]))
-    if named is None and "picture" in predictions and predictions["picture"].duplicated().any():
-        return predictions["picture"].tolist()
-    return named
+    shown = _pictures(predictions)
+    if not shown.duplicated().any():
+        return named
+    return [name or picture for name, picture in zip(named or [None] * len(shown), shown, strict=True)]
 
 
 def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -133,7 +147,7 @@ def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
             raise DataError(
                 "a paired comparison needs the same test pictures in every arm",
                 got=f"{first_name}: {len(order)} rows, {name}: {len(predictions)} rows, {shared} shared",
-                then="evaluate both runs on one protocol: mien evaluate RUN --source S --root R --split test",
+                then="train both on one protocol: the same data under the same split",
             )
         if predictions["image"].tolist() != order:
             predictions = predictions.set_index("image").loc[order].reset_index()
@@ -180,7 +194,7 @@ def compare(
             inside = None if groups is None else [groups[row] for row in rows.tolist()]
             difference = paired_difference(right_a[rows], right_b[rows], resamples, seed, inside)
             means = float(right_a[rows].mean()), float(right_b[rows].mean())
-            classes.append(ClassChange(label, rows.size, *means, difference))
+            classes.append(ClassChange(label, _pictures(a).iloc[rows].nunique(), *means, difference))
     return Comparison(
         *names,
         rows=len(a),
@@ -225,12 +239,17 @@ def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
+def _pictures(predictions: pd.DataFrame) -> pd.Series:
+    """What each row shows: the same picture may have been asked about by several seeds."""
+    return predictions["picture" if "picture" in predictions else "image"]
+
+
 def _right(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     return (predictions["label"] == predictions["predicted"]).to_numpy(bool)
 
 
 def _side_by_side(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    table = a[["image", "label"]].copy()
+    table = pd.DataFrame({"image": _pictures(a), "label": a["label"]})
     for arm, predictions in (("a", a), ("b", b)):
         table[f"predicted_{arm}"] = predictions["predicted"]
     for arm, predictions in (("a", a), ("b", b)):

@@ -13,7 +13,7 @@ NAME = "ledger.jsonl"
 
 
 class Opening(NamedTuple):
-    """One evaluation on a test split; `time` is UTC in ISO 8601."""
+    """One evaluation on a test split; `run` is a path from the ledger's folder, `time` is UTC in ISO 8601."""
 
     protocol: str
     run: str
@@ -21,25 +21,28 @@ class Opening(NamedTuple):
 
 
 def record(runs: Path, protocol: str, run: str) -> int:
-    """Note that `run` opened the test split of `protocol` (`name@digest`); how often that has now happened.
+    """Note that `run`, in the folder `runs`, opened the test split of `protocol` (`name@digest`); how often by now.
 
-    One line is appended in one write, so that runs side by side lose none.
+    Seeds of all recipes are called alike, so the line has the folder of theirs too. It is appended in one write, so
+    that runs side by side lose none. Raises DataError where it cannot be written.
     """
     path = _nearest(runs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    opening = Opening(protocol, run, datetime.now(UTC).isoformat(timespec="seconds"))
+    where = (runs.resolve() / run).relative_to(path.parent).as_posix()
+    opening = Opening(protocol, where, datetime.now(UTC).isoformat(timespec="seconds"))
     line = json.dumps(opening._asdict(), ensure_ascii=False) + "\n"
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        os.write(handle, line.encode())
-    finally:
-        os.close(handle)
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
     return count(runs, protocol)
 
 
 def begin(runs: Path) -> None:
-    """Let runs in folders below `runs` share one ledger: an empty one there, unless there is one above already."""
-    path = _nearest(runs)
+    """Let runs in folders below `runs` share one ledger: an empty one there, unless there is one in their reach."""
+    path = _nearest(runs, 1)
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -69,10 +72,10 @@ def count(runs: Path, protocol: str) -> int:
     return sum(opening.protocol.rpartition("@")[2] == wanted for opening in openings(runs))
 
 
-def _nearest(runs: Path) -> Path:
-    """The ledger in `runs`, else in one of the two folders above it, else a new one in `runs`.
+def _nearest(runs: Path, above: int = 2) -> Path:
+    """The ledger in `runs`, else in one of the folders `above` it, else a new one in `runs`.
 
     Seeds, folds and the cells of a comparison are in a folder of their own below the other runs, and share their count.
     """
     runs = runs.resolve()
-    return next((folder / NAME for folder in (runs, *runs.parents[:2]) if (folder / NAME).is_file()), runs / NAME)
+    return next((folder / NAME for folder in (runs, *runs.parents[:above]) if (folder / NAME).is_file()), runs / NAME)

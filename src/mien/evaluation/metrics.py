@@ -1,5 +1,6 @@
 """How good a set of predictions is: every figure with a bootstrap interval."""
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +30,11 @@ METRICS = {
 """Every figure of `evaluate` and the name to print for it."""
 
 _LEAST = 1e-12
+
+
+def limits(name: str) -> tuple[float, float]:
+    """Between which values a figure of `METRICS` lies: all are shares of one but the log loss."""
+    return (0, math.inf if name == "nll" else 1)
 
 
 def evaluate(

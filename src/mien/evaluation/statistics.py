@@ -144,8 +144,12 @@ def wilson(successes: int, trials: int) -> Estimate:
     return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
-def over_seeds(values: Sequence[float], test_to_train: float = 0.0) -> Spread:
+def over_seeds(
+    values: Sequence[float], test_to_train: float = 0.0, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Spread:
     """Mean, sample standard deviation and t interval of repeated runs; one run has neither spread nor interval.
+
+    The interval ends at the bounds of the quantity: `within` (0, 1) for a share, (0, inf) for a loss, no bounds else.
 
     Folds train on rows that they share and vary less than independent runs would: `test_to_train`, the size of their
     test part against that of the rest, widens the interval for it (Nadeau & Bengio 2003). Runs that differ by their
@@ -156,7 +160,8 @@ def over_seeds(values: Sequence[float], test_to_train: float = 0.0) -> Spread:
         return Spread(Estimate(mean, math.nan, math.nan), math.nan, len(values))
     deviation = float(np.std(values, ddof=1))
     half = float(stats.t.ppf(1 - ALPHA / 2, len(values) - 1)) * deviation * math.sqrt(1 / len(values) + test_to_train)
-    return Spread(Estimate(mean, mean - half, mean + half), deviation, len(values))
+    low, high = max(within[0], mean - half), min(within[1], mean + half)
+    return Spread(Estimate(mean, low, high), deviation, len(values))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -182,6 +187,8 @@ def sign_flips(changes: ArrayLike) -> float:
     (0.0386, 1.0)
     """
     given = np.asarray(changes, np.int64)
+    # The scale does not matter to the test, but it does to the length of the distribution.
+    given = given // max(1, np.gcd.reduce(given))
     sizes, counts = np.unique(np.abs(given[given != 0]), return_counts=True)
     chances = np.ones(1)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):

@@ -38,11 +38,14 @@ class DetectFace(Step):
         face = largest(faces)
         if face is None:
             return absent(image, "no-face", self.missing)
+        return Outcome(self.around(image, face).pixels, ("several-faces",) if len(faces) > 1 else ())
+
+    def around(self, image: Image, face: Face) -> Outcome:
+        """The crop around a face that is known already."""
         x, y, width, height = face.box
         side = max(1.0, max(width, height) * (1 + 2 * self.margin))
         left, top = x + (width - side) / 2, y + (height - side) / 2
-        pixels = operations.crop(image, (round(left), round(top), round(side), round(side)))
-        return Outcome(pixels, ("several-faces",) if len(faces) > 1 else ())
+        return Outcome(operations.crop(image, (round(left), round(top), round(side), round(side))))
 
     def size_after(self, before: Size | None) -> Size | None:
         return None
@@ -72,8 +75,10 @@ class Align(Step):
 
     def apply(self, image: Image) -> Outcome:
         face = largest(detector_named(self.detector)(image))
-        if face is None:
-            return self._absent(image, "no-face")
+        return self._absent(image, "no-face") if face is None else self.around(image, face)
+
+    def around(self, image: Image, face: Face) -> Outcome:
+        """The picture turned and scaled for a face that is known already."""
         eyes = self._eyes(image, face)
         if eyes is None:
             return self._absent(image, "no-eyes")

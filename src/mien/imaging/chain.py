@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mien.errors import UsageError, unknown
 from mien.files import digest
 from mien.imaging.alignment import Align, DetectFace
+from mien.imaging.faces import Face, detector_named
 from mien.imaging.operations import Image, check
 from mien.imaging.restoration import Restore
 from mien.imaging.steps import Canny, Clahe, Colour, Crop, Equalise, Grey, Normalise, Outcome, Resize, Size, Step
@@ -96,18 +97,47 @@ class Chain:
         last = self.steps[-1] if self.steps else None
         return last if isinstance(last, Normalise) else Normalise()
 
-    def run(self, image: Image) -> Outcome:
+    @cached_property
+    def finder(self) -> DetectFace | Align | None:
+        """The step that looks for the face in the whole picture; None where none does, or a crop comes before it."""
+        for step in self.steps:
+            if isinstance(step, DetectFace | Align):
+                return step
+            if isinstance(step, Crop):
+                return None
+        return None
+
+    def faces(self, image: Image) -> list[Face]:
+        """The faces that the `finder` sees, after the steps before it, in pixels of the picture as it comes."""
+        assert self.finder is not None
+        seen = image
+        for step in self.steps[: self.steps.index(self.finder)]:
+            outcome = step.apply(seen)
+            if outcome.pixels is None:
+                return []
+            seen = outcome.pixels
+        down, across = (before / now for before, now in zip(image.shape[:2], seen.shape[:2], strict=True))
+        return [face.scaled(down, across) for face in detector_named(self.finder.detector)(seen)]
+
+    def run(self, image: Image, face: Face | None = None) -> Outcome:
         """One picture, (H, W) or (H, W, 3) uint8, through every step; the notes of all steps in order.
 
+        `face`, in pixels of the picture, is the one that the `finder` takes in place of the largest that it would find.
         Raises DataError where a step is told to fail (`missing: fail`), UsageError on an array that is no picture.
         """
         check(image)
         notes: tuple[str, ...] = ()
         for step in self.steps:
-            outcome = step.apply(image)
+            if face is not None and isinstance(step, DetectFace | Align):
+                outcome, face = step.around(image, face), None
+            else:
+                outcome = step.apply(image)
             notes += outcome.notes
             if outcome.pixels is None:
                 return Outcome(None, notes)
+            if face is not None:
+                (high, wide), (height, width) = outcome.pixels.shape[:2], image.shape[:2]
+                face = face.scaled(high / height, wide / width)
             image = outcome.pixels
         return Outcome(np.ascontiguousarray(image), notes)
 

@@ -13,8 +13,11 @@ from mien.imaging.headers import Header, read_header
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
-)
+    {
+        ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm",
+        ".pnm", ".heic", ".heif", ".avif",
+    }
+)  # fmt: skip
 """How names of pictures end. The last three cannot be decoded here: such files are told as unreadable, not left out."""
 
 # The brands of ISO base media files that hold pictures.
@@ -23,7 +26,7 @@ _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
 
 def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode a PNG, JPEG, GIF, BMP, WebP or TIFF file.
+    """Decode a PNG, JPEG, GIF, BMP, WebP, TIFF or PNM file.
 
     Returns uint8, (H, W) for grey files and (H, W, 3) RGB for others: 16 bits scaled to 8, CMYK converted, transparency
     laid on white, the first frame of an animation, turned upright as EXIF says (not where there is transparency).
@@ -36,7 +39,7 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         raise UnreadableImage("the file is empty", name=name)
     header = read_header(data)
     if header is None:
-        raise UnreadableImage(f"not a whole PNG, JPEG, GIF, BMP, WebP or TIFF header{_instead(data)}", name=name)
+        raise UnreadableImage(f"not a whole PNG, JPEG, GIF, BMP, WebP, TIFF or PNM header{_instead(data)}", name=name)
     if header.height * header.width > max_pixels:
         size = f"{header.width} x {header.height} pixels, {max_pixels:,} are allowed"
         raise UnreadableImage(f"too large to decode: {size}", name=name)
@@ -91,7 +94,9 @@ def _pixels(data: bytes, header: Header, name: str) -> NDArray[np.uint8] | None:
         return None
     if found.dtype not in (np.uint8, np.uint16):
         raise UnreadableImage(f"its pixels are {found.dtype}, and 8 or 16 bits are allowed", name=name)
-    shallow = (found if found.dtype == np.uint8 else np.round(found / np.float32(257))).astype(np.uint8, copy=False)
+    white = header.white or (255 if found.dtype == np.uint8 else 65535)
+    scaled = found if white == 255 else np.minimum(np.round(found / np.float32(white / 255)), 255)
+    shallow = scaled.astype(np.uint8, copy=False)
     if shallow.ndim == 2:
         return shallow
     colour = _on_white(shallow) if shallow.shape[2] == 4 else shallow

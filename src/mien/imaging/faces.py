@@ -1,4 +1,4 @@
-"""Faces in pictures: the detectors, and the crop that shows a face as the training pictures show theirs."""
+"""Faces in pictures: what a face is, and the detectors that find it."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import UsageError, unknown
+from mien.errors import unknown
 from mien.imaging import models, operations
 from mien.imaging.operations import Image
 
@@ -31,6 +31,13 @@ class Face:
     score: float = 1.0
     landmarks: Points | None = field(default=None, compare=False)
 
+    def scaled(self, down: float, across: float) -> "Face":
+        """The same face in a picture that was resized by these factors of its height and width."""
+        x, y, width, height = self.box
+        box = (x * across, y * down, width * across, height * down)
+        marks = None if self.landmarks is None else self.landmarks * np.array([across, down], np.float32)
+        return Face(box, self.score, marks)
+
 
 class Detector(Protocol):
     """What finds faces: (H, W) or (H, W, 3) uint8 in, faces out, in the picture's pixels. Any thread may call it."""
@@ -42,14 +49,14 @@ class HaarDetector:
     """The cascade of Viola and Jones (2001), `haarcascade_frontalface_default`, which OpenCV brings. Scores are 1.
 
     A picture is searched with its longer side at most `max_side`, for faces of a sixteenth of its shorter side and
-    more, and of 36 pixels and more where it has at least four times as many. Sizes grow by a fifth, and a face is where
-    `neighbours` windows agree.
+    more, and of 36 pixels and more where it has at least four times as many. Window sizes grow by the factor `growth`,
+    and a face is where `neighbours` windows agree.
     """
 
     # On 351 portraits, growth by a fifth and three neighbours find 272 faces in 12 ms each, and 28 in 300 pictures
-    # without one; the usual tenth and five find 274 and 33 in 22 ms.
-    def __init__(self, max_side: int = 640, neighbours: int = 3) -> None:
-        self.max_side, self.neighbours = max_side, neighbours
+    # without one; OpenCV's own tenth and five find 274 and 33 in 22 ms.
+    def __init__(self, max_side: int = 640, growth: float = 1.2, neighbours: int = 3) -> None:
+        self.max_side, self.growth, self.neighbours = max_side, growth, neighbours
 
     def __call__(self, image: Image) -> list[Face]:
         small, scale = _shrunk(operations.grey(image), self.max_side)
@@ -57,7 +64,7 @@ class HaarDetector:
         # The smallest faces take most of the time, and from so few pixels no expression is read well.
         least = max(24, short // 16, min(round(36 / scale), short // 4))
         found = cascade("frontalface_default").detectMultiScale(
-            small, scaleFactor=1.2, minNeighbors=self.neighbours, minSize=(least, least)
+            small, scaleFactor=self.growth, minNeighbors=self.neighbours, minSize=(least, least)
         )
         return [Face(_scaled(box, scale)) for box in found]
 
@@ -122,87 +129,18 @@ DETECTORS = ("auto", "yunet", "haar", "viola-jones")
 
 
 def detector_named(name: str) -> Detector:
-    """The detector `haar` (or `viola-jones`), `yunet`, or `auto`: YuNet where its file is, else Haar, said once."""
+    """The detector `haar`, `yunet`, or `auto`: YuNet where its file is, else Haar, said once.
+
+    `viola-jones`, which chains name, is the same cascade as OpenCV's tutorials set it: slower, and as published work
+    uses it.
+    """
     if name not in DETECTORS:
         raise unknown("face detector", name, DETECTORS)
     if name == "yunet" or (name == "auto" and models.present("yunet")):
         return _yunet(models.find("yunet"))
     if name == "auto":
         _say_haar()
-    return _haar()
-
-
-@dataclass(frozen=True)
-class Framing:
-    """Where the square crop lies around a face; the defaults are FER2013's own, measured by `benchmarks/framing.py`.
-
-    With landmarks (YuNet): `scale` is the side of the crop in widths of the box, `eyes` the height of the eye line in
-    it, from the top, in sides. Without (Haar): `haar_scale` is the side in sides of the box, `haar_shift` how far the
-    crop's centre lies below the box's, in sides. A face whose eyes are more than `upright` degrees off level is turned
-    until they are level; 180 turns none.
-    """
-
-    # Measured on 2,000 training pictures, enlarged three times inside a border as wide as themselves (1,821 faces):
-    # YuNet's box is 0.75 frames wide (quartiles 0.69 to 0.80), the eyes lie 0.39 below the top edge (0.36 to 0.42) and
-    # 0.35 apart, and 95% of the faces roll by less than 12 degrees. Haar answers there with the edges of the frame, so
-    # its box is measured on 270 whole portraits: YuNet's box is 0.94 of it wide, the eyes are 0.42 of it apart and
-    # 0.38 below its top edge, which makes a frame 1.25 Haar boxes wide.
-    scale: float = 1.34
-    eyes: float = 0.39
-    haar_scale: float = 1.25
-    haar_shift: float = 0.01
-    upright: float = 12.0
-
-    def __post_init__(self) -> None:
-        limits = {
-            "scale": (0.1, 10),
-            "haar_scale": (0.1, 10),
-            "eyes": (0, 1),
-            "haar_shift": (-1, 1),
-            "upright": (0, 180),
-        }
-        for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(
-                    f"framing {name} is out of range", got=getattr(self, name), allowed=f"from {low} to {high}"
-                )
-
-
-FER2013 = Framing()
-
-
-def frame(image: Image, face: Face, framing: Framing = FER2013) -> Image:
-    """The square crop of a face, (S, S) or (S, S, 3) uint8; where it leaves the picture, the border repeats."""
-    side, middle = _frame(face, framing)
-    turned = abs(roll(face)) > framing.upright
-    if not turned:
-        left, top = middle - side / 2
-        return operations.crop(image, (round(left), round(top), round(side), round(side)))
-    # The part around it is enough, and OpenCV warps no picture of 32,767 pixels a side.
-    (left, right), (top, bottom) = (
-        sorted(min(max(round(centre + reach), 0), length - 1) for reach in (-side, side))
-        for centre, length in zip(middle, image.shape[1::-1], strict=True)
-    )
-    middle = middle - (left, top)
-    turn: NDArray[Any] = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), roll(face), 1.0)
-    turn[:, 2] += side / 2 - middle
-    return warp(image[top : bottom + 1, left : right + 1], turn, (round(side), round(side)))
-
-
-def _frame(face: Face, framing: Framing) -> tuple[float, NDArray[np.float64]]:
-    """The side of the crop and its centre (x, y), in pixels of the picture."""
-    x, y, width, height = face.box
-    if face.landmarks is None:
-        side = max(1.0, framing.haar_scale * width)
-        return side, np.array([x + width / 2, y + height / 2 + framing.haar_shift * side])
-    side = max(1.0, framing.scale * width)
-    # Across, the box is steadier than the eyes, which move as the head turns; down, the eyes are.
-    eyes = face.landmarks[:2].mean(axis=0)
-    below = (0.5 - framing.eyes) * side
-    if abs(roll(face)) <= framing.upright:
-        return side, np.array([x + width / 2, eyes[1] + below])
-    angle = np.radians(roll(face))
-    return side, eyes + below * np.array([-np.sin(angle), np.cos(angle)])
+    return _viola_jones() if name == "viola-jones" else _haar()
 
 
 def roll(face: Face) -> float:
@@ -252,6 +190,11 @@ def _yunet(path: Path) -> Detector:
 @lru_cache
 def _haar() -> Detector:
     return HaarDetector()
+
+
+@lru_cache
+def _viola_jones() -> Detector:
+    return HaarDetector(growth=1.1, neighbours=5)
 
 
 @lru_cache

@@ -9,22 +9,27 @@ _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _WIDTH, _HEIGHT, _COLOURS, _SAMPLES = 256, 257, 262, 277  # tags of TIFF
 _TIFF_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_PNM_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
+_PNM_SIZE = re.compile(rb"P([1-6])" + 2 * (_PNM_GAP + rb"(\d{1,9})\b"))
+_PNM_WHITE = re.compile(_PNM_GAP + rb"(\d{1,5})\b")
 
 
 @dataclass(frozen=True)
 class Header:
     """Size in pixels; `alpha`: a transparency channel is possible; `grey`: what colour there is, is grey;
-    `complete`: the file reaches the end that its format demands."""
+    `complete`: the file reaches the end that its format demands; `white`: the value of white, None where that is all
+    bits."""
 
     height: int
     width: int
     alpha: bool = False
     grey: bool = False
     complete: bool = True
+    white: int | None = None
 
 
 def read_header(data: bytes) -> Header | None:
-    """The header of a PNG, JPEG, GIF, BMP, WebP or TIFF file; None when it is none of them or its header breaks off."""
+    """The header of a PNG, JPEG, GIF, BMP, WebP, TIFF or PNM file; None when it is none or its header breaks off."""
     for magic, parse in _FORMATS:
         if magic.match(data):
             try:
@@ -102,6 +107,27 @@ def _tiff(data: bytes) -> Header:
     return Header(found[_HEIGHT], found[_WIDTH], alpha=rgb and found.get(_SAMPLES) == 4)
 
 
+def _pnm(data: bytes) -> Header | None:
+    """Bits (P1, P4), grey (P2, P5) or colour (P3, P6): as text in the first of each two, else as bytes."""
+    found = _PNM_SIZE.match(data)
+    if not found:
+        return None
+    kind, width, height = map(int, found.groups())
+    row = width * (3 if kind in (3, 6) else 1)
+    if kind in (1, 4):
+        row = row if kind == 1 else (width + 7) // 8
+        return Header(height, width, complete=len(data) >= found.end() + height * row)
+    found = _PNM_WHITE.match(data, found.end())
+    if not found:
+        return None
+    white = int(found[1])
+    if kind in (5, 6) and white > 255:
+        row *= 2
+    complete = len(data) > found.end() + height * row
+    # OpenCV stretches text to 8 bits itself.
+    return Header(height, width, complete=complete, white=255 if kind in (2, 3) and white < 256 else white)
+
+
 _FORMATS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Header | None]], ...] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
     (re.compile(rb"\xff\xd8\xff"), _jpeg),
@@ -109,4 +135,5 @@ _FORMATS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Header | None]], ...]
     (re.compile(rb"BM"), _bmp),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
     (re.compile(rb"II[*+]\x00|MM\x00[*+]"), _tiff),
+    (re.compile(rb"P[1-6]"), _pnm),
 )

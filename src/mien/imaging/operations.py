@@ -24,7 +24,11 @@ def check(image: Image) -> None:
     shape = image.shape
     if image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise UsageError(
-            "not a picture", got=f"{image.dtype} array of shape {shape}", allowed="uint8, (H, W) or (H, W, 3) RGB"
+            "not a picture",
+            got=f"{image.dtype} array of shape {shape}",
+            allowed="uint8, (H, W) or (H, W, 3) RGB",
+            then="leave out an alpha channel with image[..., :3], an idle axis with image[..., 0]; "
+            "for floats of 0 to 1: (255 * image).astype('uint8')",
         )
 
 

@@ -16,10 +16,11 @@ from mien.evaluation.statistics import holm, unpaired_difference
 from mien.experiment import Stages, silent
 from mien.imaging.chain import Chain
 from mien.imaging.restoration import Restore
-from mien.recipe import Balance, Data, Split
+from mien.recipe import Balance, Data, Recipe, Split
 from mien.replay.data import Found, find, fitted_to
 from mien.replay.figures import held_out, of_run, on_ferplus
 from mien.replay.published import STUDIES
+from mien.replay.settings import otherwise
 from mien.replay.studies import DIFFERS, PROTOCOLS, Protocol, Scale, grid, published_arm
 
 START_ROWS = 800
@@ -141,7 +142,7 @@ def replay(
             for protocol, names in arms.items()
             for finding in _findings(protocol, {arm: predictions[name] for arm, name in names.items()})
         ],
-        "differs": _differs(study, scale, made, changes),
+        "differs": differs(study, scale, made, changes),
         "doubts": [doubt.text for doubt in paper.doubts],
         "failures": failures | dict(compared.failures),
     }
@@ -251,7 +252,8 @@ def _leader(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> dict[str, A
     }
 
 
-def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> list[str]:
+def differs(study: str, scale: Scale, made: Plan, changes: Sequence[str] = ()) -> list[str]:
+    """What a replay does not do as the paper did: its study's own, its data, and its settings as they are."""
     base = grid(study, "leak-free", scale)["base"]
     texts = [*DIFFERS[study]["full"], *made.found.differs(base["data"]["source"])]
     leak_free = {cell.recipe.split.method for cell in made.cells.values() if cell.recipe.split.clean == "train"}
@@ -262,6 +264,8 @@ def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> li
             f"This data names no {base['split']['group']}s: the leak-free split cannot keep them together, and drops "
             "training rows with a twin in another part instead."
         )
+    if unlike := otherwise(_beside_full_scale(study, made)):
+        texts.insert(0, f"Settings that differ from full scale: {unlike}.")
     if scale == "small":
         recipe = next(iter(made.cells.values())).recipe
         limit = [f"Small scale: at most {recipe.data.limit} rows."] if recipe.data.limit else []
@@ -274,3 +278,11 @@ def _differs(study: str, scale: Scale, made: Plan, changes: Sequence[str]) -> li
     if changes:
         texts.append(f"Changed on request: {', '.join(changes)}.")
     return texts
+
+
+def _beside_full_scale(study: str, made: Plan) -> list[tuple[Recipe, Recipe]]:
+    """Every cell's recipe at full scale, and the one that is used."""
+    full = {p: {"/".join(cell.place.values()): cell for cell in spread(grid(study, p, "full"))} for p in made.arms}
+    return [
+        (full[p][arm].recipe, made.cells[name].recipe) for p, arms in made.arms.items() for arm, name in arms.items()
+    ]

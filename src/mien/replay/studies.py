@@ -21,48 +21,45 @@ DIFFERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "The paper does not give optimiser, learning rate, batch size or augmentation amounts; ours are used.",
         ),
         "small": (
-            "The restored arm uses Lanczos upscaling to 192 pixels, since GFPGAN takes seconds per face on a CPU. It "
-            "says nothing about GFPGAN.",
-            "mien-tiny instead of VGG19, 48 pixels instead of 224, 12 epochs instead of 50.",
+            "The restored arm uses Lanczos upscaling, since GFPGAN takes seconds per face on a CPU. It says nothing "
+            "about GFPGAN.",
         ),
     },
     "smote-vgg19": {
         "full": (
-            "The official test part (PrivateTest) is kept out of both orders, so that both can be evaluated on it: the "
-            "replay uses the other 32,298 pictures of 35,887.",
+            "The official test part is kept out of both orders, so that both can be evaluated on it: of the 35,887 "
+            "pictures of the paper, 32,298 are left at full scale.",
             "Training pictures with a twin in that part are kept in both orders, so its figures are slightly high for "
             "both.",
         ),
         "small": (
-            "mien-small instead of VGG19, which does not start to learn in the steps that two cores can do; 10 epochs "
-            "instead of 100; 7 x 370 balanced rows instead of 7 x 4,000.",
+            "A small network stands in for VGG19, which does not start to learn in the steps that two cores can do.",
         ),
     },
     "facenet-triplet": {
         "full": (
-            "The paper does not give margin, mining or how a vector becomes an answer; the choices are ours (nearest "
-            "class mean).",
-            "The best checkpoint is chosen on a tenth of the training rows, not on the reported rows.",
+            "The paper does not give margin, mining or how a vector becomes an answer; the choices are ours.",
+            "The best checkpoint is chosen on rows kept back from training, not on the reported rows.",
         ),
-        "small": ("3 epochs instead of 8, batch 32 instead of 16.",),
+        "small": (),
     },
     "resnet50-transfer": {
         "full": (
             "The network sees the equalised face; it does not get the edges and regions that the paper shows.",
-            "A tenth of the rows is taken from the training part to choose the epoch.",
+            "Rows are taken from the training part to choose the epoch.",
         ),
-        "small": ("4 epochs instead of 8, batch 16 instead of 8.",),
+        "small": (),
     },
     "preprocessing-grid": {
         "full": (
-            "The paper tunes learning rate and batch size but does not print them; 1e-4 and 64 are ours.",
+            "The paper tunes learning rate and batch size but does not print them; ours are used.",
             "If FERPlus is given, its test part is evaluated; the paper's 7,099 pictures are its validation and test "
             "parts.",
         ),
-        "small": ("32 pixels instead of 96, 2 epochs instead of 100, and no fully fine-tuned cells.",),
+        "small": ("There are no fully fine-tuned cells.",),
     },
 }  # fmt: skip
-"""What a replay does not do as the paper did, whatever the data; `small` adds to `full`."""
+"""What a replay does not do as the paper did, whatever the data and settings; `small` adds to `full`."""
 
 
 def grid(study: str, protocol: Protocol, scale: Scale) -> dict[str, Any]:

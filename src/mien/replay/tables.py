@@ -110,7 +110,9 @@ def latex(made: Table) -> str:
             rf"\caption{{{_escaped(' '.join((made.title + '.', *made.notes)))}}}\\",
             r"\toprule", line(made.head), r"\midrule", r"\endhead", *map(line, made.rows),
             r"\bottomrule", r"\end{longtable}", r"\endgroup",
-            *listed("What the replay says", made.lines), *listed("What differs from the paper", made.differs), "",
+            *listed("What the replay says", made.lines),
+            *listed("What differs from the paper", made.differs),
+            *listed("What to doubt in the paper", made.doubts), "",
         ]
     )  # fmt: skip
 
@@ -180,7 +182,8 @@ def _finding(finding: Mapping[str, Any]) -> str:
     if finding["p"] is None:
         return f"{said}, {finding['rows']}"
     test = "McNemar" if "McNemar" in finding["test"] else "sign-flip"
-    return f"{said}, {finding['rows']}, {test} p = {finding['p']:.2g}"
+    corrected = ", Holm-corrected" if "Holm" in finding["test"] else ""
+    return f"{said}, {finding['rows']}, {test} p = {finding['p']:.2g}{corrected}"
 
 
 def _printed(value: float | None) -> str:

@@ -11,7 +11,7 @@ from mien import labels as names_of
 from mien import weights
 from mien.errors import BundleError, MienError, unknown
 from mien.imaging.chain import Chain
-from mien.imaging.faces import Framing
+from mien.imaging.framing import Framing
 
 KEY = "mien"
 INPUT, OUTPUT = "faces", "logits"

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from mien import weights
 from mien.errors import DataError, MienError, UnreadableImage, UsageError
+from mien.imaging.chain import Chain
 from mien.imaging.decode import decode
-from mien.imaging.faces import Detector, Face, detector_named, frame
+from mien.imaging.faces import Detector, Face, detector_named
+from mien.imaging.framing import frame
 from mien.imaging.operations import Image, check
 from mien.runtime import bundle as bundles
 from mien.runtime.bundle import OUTPUT, Bundle
@@ -26,8 +28,9 @@ class Recognizer:
     """Finds the faces of pictures and names their expressions.
 
     `crop="whole"` takes each picture as one face that is already cut out; `crop="face"` finds faces with `detector`
-    (`auto`: YuNet when its file is there, else OpenCV's Haar cascade). Faces of all pictures go through the network
-    `batch` at a time. Threads may share an instance.
+    (`auto`: YuNet when its file is there, else OpenCV's Haar cascade; a bundle whose chain looks for the face finds
+    faces as that chain does). Faces of all pictures go through the network `batch` at a time. Threads may share an
+    instance.
     """
 
     def __init__(
@@ -52,8 +55,7 @@ class Recognizer:
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
         self.crop = crop
         self.batch = batch
-        named = detector_named(detector) if isinstance(detector, str) and crop == "face" else None
-        self._detector = named if isinstance(detector, str) or crop == "whole" else detector
+        self._detector = None if crop == "whole" else _detector(detector, self.bundle.chain)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -62,7 +64,10 @@ class Recognizer:
 
     def analyze(self, pictures: Picture | Iterable[Picture]) -> list[PictureResult]:
         """One result a picture, in order: a path, an array (H, W) grey or (H, W, 3) RGB, several of them, or a batch
-        (N, H, W[, 3]); uint8. A picture that cannot be read has its reason in `error`, and the rest goes on.
+        (N, H, W[, 3]); uint8.
+
+        A file that cannot be read, and one of several that is no picture, has its reason in `error`, and the rest goes
+        on. Raises UsageError where what is given is itself neither a picture nor several, as an RGBA or float array.
         """
         return list(self.stream(pictures))
 
@@ -85,8 +90,13 @@ class Recognizer:
 
     def prepare(self, image: Image, face: Face) -> Image:
         """The pixels of one face as the network was trained on them: framed, then through the bundle's chain."""
-        cut = image if self.crop == "whole" else frame(image, face, self.bundle.framing)
-        outcome = self.bundle.chain.run(cut)
+        chain = self.bundle.chain
+        if self.crop == "whole":
+            outcome = chain.run(image)
+        elif chain.finder:
+            outcome = chain.run(image, face)
+        else:
+            outcome = chain.run(frame(image, face, self.bundle.framing))
         if outcome.pixels is None:
             raise UnreadableImage(f"the bundle's chain finds nothing here: {', '.join(outcome.notes)}")
         return outcome.pixels
@@ -162,6 +172,12 @@ class Recognizer:
             start = stop
 
 
+def _detector(detector: str | Detector, chain: Chain) -> Detector:
+    if chain.finder and detector == "auto":
+        return chain.faces
+    return detector_named(detector) if isinstance(detector, str) else detector
+
+
 @dataclass(frozen=True)
 class _Found:
     picture: PictureResult
@@ -189,7 +205,9 @@ def analyze(
 ) -> list[PictureResult]:
     """The faces of pictures and their expressions: `Recognizer.analyze` with a model that stays loaded.
 
-    Takes a path, an array (H, W) grey or (H, W, 3) RGB, uint8, several of them, or a batch (N, H, W[, 3]).
+    Takes a path, an array (H, W) grey or (H, W, 3) RGB, uint8, several of them, or a batch (N, H, W[, 3]). A file that
+    cannot be read, and one of several that is no picture, has its reason in `error`. Raises UsageError where what is
+    given is itself neither a picture nor several, as an RGBA or float array.
     """
     return _loaded(model, crop).analyze(pictures)
 
@@ -200,7 +218,7 @@ def _loaded(model: str | Path, crop: Literal["face", "whole"]) -> Recognizer:
 
 
 def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
-    """Pictures as an iterable of single ones. Raises UsageError on an array that holds no picture."""
+    """Pictures as an iterable of single ones. Raises UsageError on what is neither a picture nor several."""
     if isinstance(pictures, str | Path):
         return [pictures]
     if not isinstance(pictures, np.ndarray):
@@ -208,16 +226,12 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
         if isinstance(pictures, bytes) or not isinstance(pictures, Iterable):
             raise _no_picture(pictures)
         return pictures
-    single = pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[2] == 3)
     # (H, W, 4) and (H, W, 1) are pictures with alpha or an idle axis, and no batch of slivers.
-    if not single and (pictures.ndim not in (3, 4) or pictures.shape[-1] in (1, 4)):
-        raise UsageError(
-            "not a picture",
-            got=f"array of shape {pictures.shape}",
-            allowed="(H, W), (H, W, 3), (N, H, W), (N, H, W, 3)",
-            then="leave out an alpha channel with image[..., :3], an idle axis with image[..., 0]",
-        )
-    return [pictures] if single else list(pictures)
+    batch = pictures.ndim == 4 or (pictures.ndim == 3 and pictures.shape[2] not in (1, 3, 4))
+    several = list(pictures) if batch else [pictures]
+    for first in several[:1]:
+        check(first)
+    return several
 
 
 def _pixels(picture: Picture) -> Image:

@@ -23,11 +23,12 @@ class Fit(BaseModel):
     `monitor` chooses the checkpoint that is kept, always on the validation rows. `patience` epochs without a better
     value end the fit early (0: never). `ema` is the decay per step of the average of weights that is evaluated
     (0: off). `progressive` trains at small pictures first, growing evenly to full size over the first `progressive`
-    share of the epochs (Tan and Le 2021). `precision` auto means bf16 where the processor has it and a trial step is
-    faster with it. `class_weights` balanced weighs the loss by inverse class frequency. `soft_labels` fits the votes
-    of the annotators where the data has them. `teachers` are folders of earlier runs with the same classes and chain:
-    their mean probabilities, on the very pictures the network sees, but without `noise`, are the target to the share
-    `teacher_share` (Hinton et al. 2015; Beyer et al. 2022, "A good teacher is patient and consistent").
+    share of the epochs (Tan and Le 2021). `precision` auto means bf16 where the machine has it, but float32 on a
+    processor for a network with many depthwise convolutions. `class_weights` balanced weighs the loss by inverse class
+    frequency. `soft_labels` fits the votes of the annotators where the data has them. `teachers` are folders of earlier
+    runs with the same classes and chain: their mean probabilities, on the very pictures the network sees, but without
+    `noise`, are the target to the share `teacher_share` (Hinton et al. 2015; Beyer et al. 2022, "A good teacher is
+    patient and consistent").
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

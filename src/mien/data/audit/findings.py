@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mien.errors import counted as counted
-
 Severity = Literal["info", "warning", "block"]
 
 SEVERITIES: tuple[Severity, ...] = ("block", "warning", "info")

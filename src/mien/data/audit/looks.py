@@ -1,15 +1,15 @@
 """What the audit looks at: every decoded picture as a small grey one, with its digest and its size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.prepare import pixel_digest, prepare
 from mien.data.samples import Samples
+from mien.imaging import operations
 from mien.imaging.chain import Chain
 
 SIDE = 48
@@ -35,6 +35,15 @@ class Looks:
         """The looks of the given rows only."""
         return Looks(self.miniatures[positions], self.digests[positions], self.sizes[positions], self.reasons)
 
+    def followed_by(self, more: "Looks") -> "Looks":
+        """These looks, and those of more rows behind them."""
+        return Looks(
+            np.concatenate([self.miniatures, more.miniatures]),
+            np.concatenate([self.digests, more.digests]),
+            np.concatenate([self.sizes, more.sizes]),
+            self.reasons | more.reasons,
+        )
+
 
 def look(samples: Samples, cache: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Looks:
     """Look at every picture of a dataset; decoded once and cached as `prepare` does."""
@@ -45,10 +54,11 @@ def look(samples: Samples, cache: Path | None = None, progress: Callable[[int, i
     return Looks(prepared.pixels, prepared.digests, prepared.sizes, reasons)
 
 
-def looks_of(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Looks:
-    """Look at decoded pictures in memory, (H, W) or (H, W, 3) uint8 of any sizes."""
-    grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) if p.ndim == 3 else p for p in pictures]
-    small = [cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in grey]
-    digests = np.array([pixel_digest(picture) for picture in pictures])
-    sizes = np.array([picture.shape[:2] for picture in pictures], np.int64)
-    return Looks(np.asarray(small, np.uint8), digests, sizes, {})
+def looks_of(pictures: Iterable[NDArray[np.uint8]]) -> Looks:
+    """Look at decoded pictures in memory, (H, W) or (H, W, 3) uint8 of any sizes, one after the other."""
+    miniatures, digests, sizes = [], [], []
+    for picture in pictures:
+        miniatures.append(operations.resize(operations.grey(picture), SIDE, SIDE, "area"))
+        digests.append(pixel_digest(picture))
+        sizes.append(picture.shape[:2])
+    return Looks(np.asarray(miniatures, np.uint8), np.array(digests), np.array(sizes, np.int64), {})

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mien.data.audit.findings import Finding, counted
+from mien.data.audit.findings import Finding
 from mien.data.audit.looks import Looks
 from mien.data.audit.near import NEAR, near_pairs
 from mien.data.samples import SPLITS, Samples
+from mien.errors import counted
 
 Mask = NDArray[np.bool_]
 Kind = Literal["exact", "near"]
@@ -130,27 +131,29 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
         found.append(Finding(
             f"{kind}-twins-validation-test", "info", len(apart),
             f"{counted(len(apart), 'group')} of {kind} twins in both validation and test",
-            "what is chosen on validation knows these test pictures; see the pairs on the audit page",
+            f"what is chosen on validation knows these test pictures; {_PAIRS}",
             tuple(np.concatenate(apart).tolist()),
         ))  # fmt: skip
     if conflicts:
         found.append(Finding(
             f"{kind}-twins-conflicting-labels", "warning", len(conflicts),
             f"{counted(len(conflicts), 'group')} of {kind} twins with two labels or more: {_CONFLICT[kind]}",
-            "relabel them, or leave them out; see the pairs on the audit page",
+            f"relabel them, or leave them out; {_PAIRS}",
             tuple(np.concatenate(conflicts).tolist()),
         ))  # fmt: skip
     redundant = sum(map(len, groups)) - len(groups)
     if redundant:
         found.append(Finding(
             f"{kind}-twins", "info", redundant,
-            f"{counted(redundant, 'picture')} too many: {counted(len(groups), 'group')} of {kind} twins{_WITH[kind]}",
+            f"{counted(redundant, 'redundant picture')} in {counted(len(groups), 'group')} of {kind} twins"
+            f"{_WITH[kind]}",
             "they count more than once in training and in every average",
             tuple(np.concatenate(groups).tolist()),
         ))  # fmt: skip
     return found
 
 
+_PAIRS = "see the pairs with: mien audit SOURCE ROOT --out DIR"
 _ARTICLE = {"exact": "an exact", "near": "a near"}
 _WITH = {"exact": "", "near": ", with the exact twins of their pictures"}
 _CONFLICT = {"exact": "no model can be right on all", "near": "one face, judged twice and not alike"}

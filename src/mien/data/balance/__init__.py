@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from mien.data.balance.geometry import moved
 from mien.data.balance.smote import smote
 from mien.data.balance.steps import STEPS, Augment, Smote, Step, Undersample, parse
+from mien.data.pictures import Pictures, Stacked
 from mien.errors import DataError, UsageError, unknown
 from mien.labels import canonical
 
-__all__ = ["Balanced", "Step", "balance", "class_weights", "parse"]
+__all__ = ["Balanced", "Step", "balance", "class_weights", "idle", "padded", "parse"]
 
 Positions = NDArray[np.int64]
 
@@ -22,12 +23,14 @@ Positions = NDArray[np.int64]
 class Balanced:
     """What balancing makes of N training rows: M made rows, and the rows that stay.
 
-    `pixels` (M, H, W[, 3]) uint8 and `targets` (M,) int64 of the made rows; `parents` (M, k) int64 positions of the
-    training rows they come from, -1 where there are fewer than k; `kind` (M,) the step that made each;
-    `keep` positions of the training rows that stay, ascending.
+    `pixels` (K, H, W[, 3]) uint8 are the pictures that are new: a repeated row has the picture of its parent. `place`
+    (M,) int64 says where each made row has its picture: among the pictures given, or counting on from them in `pixels`.
+    `targets` (M,) int64; `parents` (M, k) int64 positions of the training rows they come from, -1 where there are fewer
+    than k; `kind` (M,) the step that made each; `keep` positions of the training rows that stay, ascending.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pictures
+    place: Positions
     targets: Positions
     parents: Positions
     kind: NDArray[np.str_]
@@ -36,34 +39,35 @@ class Balanced:
 
 @dataclass(frozen=True)
 class _Pool:
-    """All rows at one moment: first the N originals, then the made ones; `alive` are those not dropped."""
+    """All rows at one moment: first the N originals, then the made ones; `alive` are those not dropped.
 
-    originals: NDArray[np.uint8]
-    made: NDArray[np.uint8]
+    Row i is the picture `pixels[place[i]]`, of the pictures given and the new ones behind them.
+    """
+
+    pixels: Stacked
+    place: Positions
     targets: Positions
     parents: Positions
     kind: NDArray[np.str_]
     alive: NDArray[np.bool_]
 
     def gather(self, positions: Positions) -> NDArray[np.uint8]:
-        out = np.empty((len(positions), *self.originals.shape[1:]), np.uint8)
-        old = positions < len(self.originals)
-        out[old] = self.originals[positions[old]]
-        out[~old] = self.made[positions[~old] - len(self.originals)]
-        return out
+        return self.pixels[self.place[positions]]
 
 
 def balance(
-    pixels: NDArray[np.uint8],
+    pixels: Pictures,
     targets: Positions,
     spec: Sequence[Step],
     seed: int = 0,
     labels: Sequence[str] | None = None,
+    place: Positions | None = None,
 ) -> Balanced:
     """Balance training rows, step after step; every step sees what the ones before it made and dropped.
 
-    `pixels` (N, H, W[, 3]) uint8, in memory or mapped, is only read; `targets` (N,) class indices into `labels`, whose
-    names steps and errors use (by default the indices themselves). Raises DataError where a class has too few rows.
+    `pixels` (P, H, W[, 3]) uint8, in memory or mapped, is only read, as far as a step needs it; row i is
+    `pixels[place[i]]` (by default `pixels[i]`). `targets` (N,) class indices into `labels`, whose names steps and
+    errors use (by default the indices themselves). Raises DataError where a class has too few rows.
 
     >>> pixels, targets = np.zeros((6, 8, 8), np.uint8), np.array([0, 0, 0, 0, 1, 1])
     >>> balance(pixels, targets, parse([{"smote": {"neighbours": 1}}]), labels=("happiness", "disgust")).parents.shape
@@ -72,8 +76,8 @@ def balance(
     names = [str(i) for i in range(int(targets.max()) + 1)] if labels is None else list(labels)
     count = len(targets)
     pool = _Pool(
-        originals=pixels,
-        made=np.empty((0, *pixels.shape[1:]), np.uint8),
+        pixels=Stacked((pixels, np.empty((0, *pixels.shape[1:]), np.uint8))),
+        place=np.arange(count) if place is None else place,
         targets=np.asarray(targets, np.int64),
         parents=np.arange(count)[:, None],
         kind=np.full(count, "original", "U16"),
@@ -83,13 +87,35 @@ def balance(
         pool = _apply(pool, step, names, np.random.default_rng((seed, number)))
     stays = np.flatnonzero(pool.alive[count:])
     parents = pool.parents[count:][stays]
+    made, shown = _shown(Stacked(pool.pixels.parts[1:]), pool.place[count:][stays], len(pixels))
     return Balanced(
-        pixels=pool.made[stays],
+        pixels=made,
+        place=shown,
         targets=pool.targets[count:][stays],
         parents=parents[:, (parents >= 0).any(0)],
         kind=pool.kind[count:][stays],
         keep=np.flatnonzero(pool.alive[:count]),
     )
+
+
+def idle(targets: Positions, spec: Sequence[Step], labels: Sequence[str]) -> tuple[str, ...]:
+    """A remark on each step of `balance` that makes and drops nothing.
+
+    >>> idle(np.array([0, 0, 0, 1]), parse([{"smote": {"target": 1}}]), ("happiness", "disgust"))
+    ('balance.steps: smote changes nothing, no class has fewer rows than it asks for',)
+    """
+    remarks = []
+    counts = np.bincount(targets, minlength=len(labels))
+    for step in spec:
+        fewer = isinstance(step, Undersample)
+        after = counts.copy()
+        for target, count in _wished(step, counts, list(labels)).items():
+            after[target] = min(counts[target], count) if fewer else max(counts[target], count)
+        if (after == counts).all():
+            rows = "more rows" if fewer else "fewer rows"
+            remarks.append(f"balance.steps: {_word(step)} changes nothing, no class has {rows} than it asks for")
+        counts = after
+    return tuple(remarks)
 
 
 def class_weights(targets: Positions, classes: int) -> NDArray[np.float32]:
@@ -101,6 +127,14 @@ def class_weights(targets: Positions, classes: int) -> NDArray[np.float32]:
     counts = np.bincount(targets, minlength=classes)
     present = counts > 0
     return np.divide(len(targets), present.sum() * counts, out=np.zeros(classes), where=present).astype(np.float32)
+
+
+def padded(above: Positions, below: Positions) -> Positions:
+    """Two tables of parents (n, j) and (m, k), one below the other, the narrower padded with -1."""
+    width = max(above.shape[1], below.shape[1])
+    return np.concatenate(
+        [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in (above, below)]
+    )
 
 
 def _apply(pool: _Pool, step: Step, names: list[str], rng: np.random.Generator) -> _Pool:
@@ -162,24 +196,31 @@ def _grow(
     members = rows[pool.targets[rows] == target]
     if not len(members):
         raise DataError(f"class {name} has no row to make more from", then="leave it out of the balancing step")
+    pixels, place = pool.pixels, len(pool.pixels) + np.arange(missing)
     if isinstance(step, Smote):
         seed = int(rng.integers(2**32))
         made, parents = smote(lambda at: pool.gather(rows[at]), pool.targets[rows], target, name, missing, step, seed)
         parents = rows[parents]
+        pixels = pixels.followed_by(made)
     else:
         parents = _repeated(members, missing, rng)[:, None]
-        made = pool.gather(parents[:, 0])
         if isinstance(step, Augment):
-            made = moved(made, step, rng)
-    kind = next(word for word, form in STEPS.items() if type(step) is form)
+            pixels = pixels.followed_by(moved(pool.gather(parents[:, 0]), step, rng))
+        else:
+            place = pool.place[parents[:, 0]]
     return replace(
         pool,
-        made=np.concatenate([pool.made, made]),
+        pixels=pixels,
+        place=np.append(pool.place, place),
         targets=np.append(pool.targets, np.full(missing, target)),
-        parents=_below(pool.parents, _roots(pool.parents, parents)),
-        kind=np.append(pool.kind, np.full(missing, kind)),
+        parents=padded(pool.parents, _roots(pool.parents, parents)),
+        kind=np.append(pool.kind, np.full(missing, _word(step))),
         alive=np.append(pool.alive, np.ones(missing, bool)),
     )
+
+
+def _word(step: Step) -> str:
+    return next(word for word, form in STEPS.items() if type(step) is form)
 
 
 def _repeated(members: Positions, count: int, rng: np.random.Generator) -> Positions:
@@ -195,9 +236,9 @@ def _roots(ancestors: Positions, parents: Positions) -> Positions:
     return roots[:, (roots >= 0).any(0)]
 
 
-def _below(above: Positions, below: Positions) -> Positions:
-    """Two tables of ancestors, one below the other, the narrower padded with -1."""
-    width = max(above.shape[1], below.shape[1])
-    return np.concatenate(
-        [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in (above, below)]
-    )
+def _shown(made: Pictures, place: Positions, given: int) -> tuple[Pictures, Positions]:
+    """The made pictures at `place`, which counts on from the `given` ones, and where they are when the rest is gone."""
+    used = np.unique(place[place >= given]) - given
+    if len(used) == len(made):
+        return made, place
+    return made[used], np.where(place < given, place, given + np.searchsorted(used, place - given))

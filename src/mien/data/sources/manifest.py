@@ -1,25 +1,32 @@
 """A list of pictures: CSV or Parquet with the columns path, label and optionally subject, sequence, split."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
-from mien.errors import DataError
+from mien.errors import DataError, unknown
 from mien.labels import label_set
 
 ABOUT = "a CSV or Parquet list: path, label, optionally subject, sequence, split"
 LAYOUT = ("manifest.csv", "manifest.parquet", "or the path of such a file")
 GET = "write a CSV with the header path,label"
 
+COLUMNS = ("path", "label", "subject", "sequence", "split")
+
 
 def load(root: Path) -> Samples:
-    """Read the manifest at `root`, a file or the folder of `manifest.csv|parquet`; paths are relative to its folder."""
+    """Read the manifest at `root`, a file or the folder of `manifest.csv|parquet`; paths are relative to its folder.
+
+    Columns of other names are not read; one that looks like a misspelt name of those that are is an error.
+    """
     path = root if root.is_file() else tree.first(root, ["manifest.csv", "manifest.parquet"])
     if path is None:
         raise tree.absent("manifest", root, LAYOUT, GET)
     rows = _read(path)
+    _check_columns(rows.columns, path)
     lacking = [name for name in ("path", "label") if name not in rows]
     if lacking:
         raise DataError(f"{path} lacks the columns {', '.join(lacking)}", got=list(rows.columns))
@@ -49,6 +56,16 @@ def _read(path: Path) -> pd.DataFrame:
     rows.columns = [str(name).strip().lower() for name in rows.columns]
     text = rows.astype("string").apply(lambda column: column.str.strip())
     return text.mask(text == "")
+
+
+def _check_columns(given: pd.Index, path: Path) -> None:
+    """Raise for a column given twice, and for one whose name is nearly that of a column which is not there."""
+    if given.has_duplicates:
+        raise DataError(f"{path} has a column twice", got=list(given))
+    absent = set(COLUMNS) - set(given)
+    for name in given:
+        if name not in COLUMNS and get_close_matches(name, absent, cutoff=0.8):
+            raise unknown(f"column in {path}", name, COLUMNS)
 
 
 def _csv(path: Path) -> pd.DataFrame:

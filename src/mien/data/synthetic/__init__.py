@@ -1,7 +1,7 @@
 """Synthetic faces: drawn from facial action units, for demos, tests and experiments where every cause is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -112,14 +112,16 @@ def samples(
 
 
 def _conditions(given: Mapping[str, float | Sequence[float]]) -> Conditions:
-    known = Conditions()
+    known = asdict(Conditions())
     for name, value in given.items():
-        if not hasattr(known, name):
-            raise unknown("condition of synthetic faces", name, asdict(known))
-        if isinstance(value, Sequence) != isinstance(getattr(known, name), tuple):
-            raise UsageError(f"condition {name} has another form", got=value, allowed=f"as in {getattr(known, name)}")
+        if name not in known:
+            raise unknown("condition of synthetic faces", name, known)
+        if np.shape(value) != np.shape(known[name]):
+            raise UsageError(f"condition {name} has another form", got=value, allowed=f"as in {known[name]}")
+        if not (np.ravel(value) >= 0).all() or (np.diff(np.ravel(value)) < 0).any():
+            raise UsageError(f"condition {name} is from 0 up, the lower of a pair first", got=value)
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, Sequence) else v for name, v in given.items()}
-    return replace(known, **values)
+    return Conditions(**values)
 
 
 def _interleaved(weights: Mapping[str, float], count: int) -> list[str]:

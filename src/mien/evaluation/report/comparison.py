@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mien.data.protocols import same_protocol
 from mien.errors import DataError, UsageError
-from mien.evaluation.comparison import Comparison, Ranking, compare, pooled, rank
-from mien.evaluation.metrics import METRICS
+from mien.evaluation.comparison import Comparison, Ranking, compare, evenly, rank
+from mien.evaluation.metrics import METRICS, limits
 from mien.evaluation.report import figures, gallery
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
 from mien.evaluation.report.page import write_page
@@ -86,17 +86,14 @@ def whose(notes: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def changed_rows(run_folders: Sequence[Path]) -> list[int]:
-    """Row positions, in the first run's test predictions, of the pictures that the comparison would show.
-
-    None where that run is one of several of its recipe.
-    """
+    """Row positions, in the first run's test predictions, of the pictures that the comparison would show."""
     runs = read_arms(run_folders)
-    pair = _pair(runs, ranked(runs)[0])
-    return (
-        []
-        if pair is None or pair.a not in runs
-        else [int(row) for side in (pair.gained, pair.lost) for row in side.index[:SHOWN]]
-    )
+    pair, first = _pair(runs, ranked(runs)[0]), next(iter(runs.values())).predictions
+    if pair is None or first is None:
+        return []
+    place = {image: row for row, image in enumerate(first["image"])}
+    shown = [image for side in (pair.gained, pair.lost) for image in _shown(side)["image"]]
+    return [place[image] for image in dict.fromkeys(shown) if image in place]
 
 
 def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
@@ -133,7 +130,9 @@ def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
     """Mean, spread and interval of every metric for each recipe that was run over several seeds or folds."""
     return {
         arm: {
-            name: over_seeds([run.metrics["test"]["metrics"][name]["value"] for run in family], _test_to_train(family))
+            name: over_seeds(
+                [run.metrics["test"]["metrics"][name]["value"] for run in family], _test_to_train(family), limits(name)
+            )
             for name in METRICS
         }
         for arm, family in arms(runs).items()
@@ -154,14 +153,23 @@ def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
     if any(run.predictions is None for run in runs.values()):
         return None, [*said, "A run has no predictions, so there are no paired tests."]
     try:
-        return rank({name: _predictions(family) for name, family in compared.items()}), said
+        return rank(_predictions(compared)), [*said, *_alone(compared)]
     except DataError as error:
         return None, [*said, f"No paired tests: {error.what} ({error.got})."]
 
 
+def _alone(compared: Mapping[str, Sequence[Run]]) -> list[str]:
+    """A warning where single runs stand beside repeated ones: of those nobody knows the spread."""
+    single = [name for name, family in compared.items() if len(family) == 1]
+    said = (
+        f"Run once beside recipes that were repeated: {', '.join(single)}. How far another seed moves it is not known."
+    )
+    return [said] if 0 < len(single) < len(compared) else []
+
+
 def _arithmetic(runs: dict[str, Run]) -> list[str]:
     """A warning where runs were fitted in different arithmetic, which changes figures like another seed."""
-    found = sorted({run.metrics["precision"] for run in runs.values() if "precision" in run.metrics})
+    found = sorted({run.arithmetic for run in runs.values() if run.arithmetic})
     said = f"The runs were fitted in different arithmetic ({', '.join(found)}): set fit.precision."
     return [said] if len(found) > 1 else []
 
@@ -177,9 +185,10 @@ def _test_to_train(family: Sequence[Run]) -> float:
     return sum(shares) / len(shares) if shares else 1.0
 
 
-def _predictions(family: Sequence[Run]) -> pd.DataFrame:
-    tables = [run.predictions for run in family if run.predictions is not None]
-    return tables[0] if len(tables) == 1 else pooled(tables)
+def _predictions(compared: Mapping[str, Sequence[Run]]) -> dict[str, pd.DataFrame]:
+    return evenly(
+        {name: [run.predictions for run in runs if run.predictions is not None] for name, runs in compared.items()}
+    )
 
 
 def _pair(runs: dict[str, Run], ranking: Ranking | None) -> Comparison | None:
@@ -190,7 +199,8 @@ def _pair(runs: dict[str, Run], ranking: Ranking | None) -> Comparison | None:
     accuracy = dict(zip(ranking.names, ranking.accuracy, strict=True))
     other = max(others, key=lambda name: accuracy[name])
     compared = arms(runs)
-    return compare(_predictions(compared[first]), _predictions(compared[other]), (first, other))
+    predictions = _predictions({name: compared[name] for name in (first, other)})
+    return compare(predictions[first], predictions[other], (first, other))
 
 
 def _stored(folder: Path, runs: dict[str, Run]) -> dict[str, NDArray[np.uint8]]:
@@ -201,9 +211,13 @@ def _stored(folder: Path, runs: dict[str, Run]) -> dict[str, NDArray[np.uint8]]:
     return at_hand
 
 
+def _shown(side: pd.DataFrame) -> pd.DataFrame:
+    return side.drop_duplicates("image").head(SHOWN)
+
+
 def _galleries(pair: Comparison, pictures: dict[str, NDArray[np.uint8]]) -> dict[str, dict[str, Any]]:
     def tiles(side: pd.DataFrame) -> list[dict[str, Any]]:
-        records = [{str(key): value for key, value in row.items()} for row in side.head(SHOWN).to_dict("records")]
+        records = [{str(key): value for key, value in row.items()} for row in _shown(side).to_dict("records")]
         return [record | {"picture": gallery.address_of(pictures.get(record["image"]))} for record in records]
 
     return {

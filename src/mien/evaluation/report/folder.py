@@ -41,6 +41,11 @@ class Run:
         return f"{protocol['name']}@{str(protocol['digest'])[:12]}" if protocol else None
 
     @property
+    def arithmetic(self) -> str | None:
+        """What the network was fitted in, by the names of `fit.precision`."""
+        return {"bf16-mixed": "bf16", "32-true": "float32"}.get(self.metrics.get("precision", ""))
+
+    @property
     def opened(self) -> int | None:
         """How often its test rows have been opened by now: by the ledger, but no less than its end of training knew."""
         noted = ledger.count(self.folder.resolve().parent, self.protocol) if self.protocol else 0

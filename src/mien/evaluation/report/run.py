@@ -87,6 +87,7 @@ def provenance(run: Run) -> dict[str, str]:
         "test opened": None if opened is None else "once" if opened == 1 else f"{opened} times",
         "audit": audit_state(run),
         "seed": ", ".join(map(str, run.recipe.get("seeds", ()))) or None,
+        "arithmetic": run.arithmetic,
         "machine": _machine(run.environment),
         "time": _total(run.metrics.get("seconds") or {}),
     }
