@@ -185,6 +185,7 @@ def test_two_labels_of_near_twins_are_not_called_beyond_every_model() -> None:
     assert all("audit page" not in finding.advice for finding in result.findings), "a run has no such page"
     assert messages["exact-twins-conflicting-labels"].endswith("no model can be right on all")
     assert messages["near-twins-conflicting-labels"].endswith("one face, judged twice and not alike")
+    assert messages["exact-twins"] == "1 redundant picture in 1 group of exact twins"
 
 
 def test_cleaning_drops_training_rows_only_and_leaves_no_twin_behind() -> None:

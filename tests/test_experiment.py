@@ -199,7 +199,7 @@ def test_a_run_is_told_of_near_twins_of_its_training_pictures_elsewhere(home: Pa
 
 def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:
     assert str(run / "report.html") in mien("train", run, "--resume").stdout.replace("\n", "")
-    assert "holds a run already" in mien("train", run, check=1).stderr
+    assert "already holds a run" in mien("train", run, check=1).stderr
 
 
 def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -285,7 +285,7 @@ def test_what_cannot_be_trained_is_told_before_it_is(home: Path, change: str, sa
 
 def test_a_finished_run_is_not_trained_again_and_not_overwritten(home: Path, run: Path) -> None:
     before = (run / "metrics.json").stat().st_mtime_ns
-    assert "holds a run already" in mien("train", home / "small.yaml", "--out", run, check=1).stderr
+    assert "already holds a run" in mien("train", home / "small.yaml", "--out", run, check=1).stderr
     other = mien("train", home / "small.yaml", "--set", "fit.epochs=3", "--out", run, "--resume", check=1)
     assert "another recipe" in other.stderr
     mien("train", home / "small.yaml", "--out", run, "--resume")
@@ -325,7 +325,7 @@ def test_two_processes_do_not_share_a_run(home: Path) -> None:
     with alone(busy) as first, alone(busy) as second:
         assert first and not second
         assert (
-            "another process is at work on the run" in mien("train", home / "small.yaml", "--out", busy, check=1).stderr
+            "another process is working on the run" in mien("train", home / "small.yaml", "--out", busy, check=1).stderr
         )
     assert not busy.exists() and not list(home.glob(".busy*"))
 
@@ -339,7 +339,7 @@ def test_a_run_does_not_go_on_with_other_rows(home: Path, run: Path) -> None:
     kept.loc[moved, "split"] = "test"
     kept.to_parquet(begun / "samples.parquet")
     said = mien("train", begun, "--resume", check=1).stderr
-    assert "are not those it began with" in said and "choose another --out" in said
+    assert "have changed since it began" in said and "choose another --out" in said
 
 
 def test_seeds_make_a_folder_of_runs(home: Path) -> None:
@@ -619,7 +619,7 @@ def test_training_pictures_that_all_have_a_twin_leave_nothing_to_train_on(home: 
                 cv2.imwrite(str(home / "all-twins" / part / label / f"{i}.png"), picture)
     changes = ["--set", f"data={{source: folders, root: {home / 'all-twins'}}}", "--set", "split.method=official"]
     words = ["train", home / "small.yaml", *changes, "--set", "split.clean=train", "--out", home / "no-rows"]
-    assert "every training picture, 24 of them, has a twin" in mien(*words, check=1).stderr
+    assert "all 24 training pictures have a twin" in mien(*words, check=1).stderr
     assert not (home / "no-rows").exists()
 
 
@@ -651,8 +651,8 @@ def test_wrong_usage_ends_with_two_and_says_what_is_allowed(home: Path) -> None:
     missing = mien("train", "fer2013", "--set", f"data.root={home / 'absent'}", "--out", home / "absent-run", check=1)
     assert "fer2013.csv" in missing.stderr
     assert not (home / "absent-run").exists(), "a run that could not start leaves nothing"
-    assert "as mien train leaves it" in mien("evaluate", home / "absent-run", check=1).stderr
-    assert "as mien train leaves it" in mien("report", home / "absent-run", check=1).stderr
+    assert "name a run folder written by mien train" in mien("evaluate", home / "absent-run", check=1).stderr
+    assert "name a run folder written by mien train" in mien("report", home / "absent-run", check=1).stderr
 
 
 def test_a_network_that_cannot_be_had_leaves_no_run_behind(home: Path) -> None:

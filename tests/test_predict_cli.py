@@ -97,7 +97,7 @@ def test_all_formats_say_the_same(run, folder, tmp_path):
 
 def test_an_existing_output_is_not_overwritten(run, folder, tmp_path):
     (tmp_path / "o.csv").write_text("mine")
-    with pytest.raises(UsageError, match="already there"):
+    with pytest.raises(UsageError, match="already exists"):
         run(folder, "--out", tmp_path / "o.csv")
     assert (tmp_path / "o.csv").read_text() == "mine"
 
@@ -178,8 +178,9 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_the_rest_goes_on(run, folder
 
 
 def test_options_for_videos_are_noted_where_there_is_none(run, folder):
-    assert "options for videos change nothing" in run(folder / "a.png", "--every", "3").stderr
-    assert "videos" not in run(folder / "a.png").stderr
+    assert "video options have no effect" in run(folder / "a.png", "--every", "3").stderr
+    said = run(folder / "a.png").stderr
+    assert "video" not in said and "1 source, 1 face, 0 broken" in said
 
 
 @pytest.mark.parametrize(
@@ -364,9 +365,9 @@ def test_resume_does_not_mix_models_or_calls(run, folder, tmp_path):
     out, picture = tmp_path / "o.jsonl", folder / "a.png"
     run(picture, "--out", out)
     before = out.read_text("utf-8")
-    with pytest.raises(DataError, match="the answer of another model"):
+    with pytest.raises(DataError, match="was written by another model"):
         finished(out, ("happiness", "sadness"), lambda source: True)
-    with alone(out) as free, pytest.raises(UsageError, match="another process writes"):
+    with alone(out) as free, pytest.raises(UsageError, match="another process is writing"):
         assert free
         run(folder / "b.png", "--out", out, "--resume")
     assert out.read_text("utf-8") == before and sorted(each.name for each in tmp_path.glob(".o*")) == []

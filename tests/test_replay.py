@@ -149,7 +149,7 @@ def test_what_differs_is_told_from_the_settings_themselves(study: str) -> None:
         ((f"{part}.epochs=5",), 5),
     ):
         made = plan(study, None, PROTOCOLS, "small", changes)
-        assert f"{part}.epochs {epochs} for {printed}" in " ".join(differs(study, "small", made, changes))
+        assert f"{part}.epochs {epochs} instead of {printed}" in " ".join(differs(study, "small", made, changes))
 
 
 def test_settings_that_differ_are_told_with_all_their_values_and_equal_ones_are_not() -> None:
@@ -157,8 +157,8 @@ def test_settings_that_differ_are_told_with_all_their_values_and_equal_ones_are_
     wide, wider = (parse(plain.model_dump() | {"chain": ["grey", {"resize": side}, "clahe"]}) for side in (48, 64))
     assert otherwise([(plain, plain)]) == ""
     said = otherwise([(plain, wide), (plain, wider)])
-    assert said.startswith("chain.resize.size [48, 48] for [32, 32], [64, 64] for [32, 32]; chain.clahe.")
-    assert " for unset" in said
+    assert said.startswith("chain.resize.size [48, 48] instead of [32, 32], [64, 64] instead of [32, 32]; chain.clahe.")
+    assert " instead of unset" in said
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -91,6 +91,7 @@ def surroundings(folder: Path, targets: NDArray[np.int64], seed: int) -> None:
     samples = pd.DataFrame({"label": [LABELS[i] for i in np.tile(targets, 10)]})
     samples["split"] = ["test"] * len(targets) + ["validation"] * len(targets) + ["train"] * (8 * len(targets))
     samples["parent"] = pd.array([None] * (9 * len(targets)) + [3] * len(targets), dtype="Int64")
+    samples["source"] = np.where(samples["parent"].isna(), "fer2013", "made")
     samples.to_parquet(folder / "samples.parquet")
     finding = {
         "code": "exact-twins-across-splits",
@@ -286,7 +287,7 @@ def test_an_audit_that_was_off_is_no_clean_audit(tmp_path: Path) -> None:
 def test_the_accuracy_without_twins_stands_beside_the_one_with_them(tmp_path: Path) -> None:
     run = changed(fake_run(tmp_path / "run"), test_without_twins={"rows": 288, "accuracy": around(0.5)})
     text = write_run_report(run).read_text(encoding="utf-8")
-    assert "50.0% without 12 with a twin in the training part as it came" in text
+    assert "50.0% without 12 with a twin in the original training part" in text
     changed(run, test_without_twins={"rows": 300, "accuracy": around(0.5)})
     assert "with a twin in the training part" not in write_run_report(run).read_text(encoding="utf-8")
 
@@ -298,7 +299,7 @@ def test_a_run_names_the_arithmetic_it_was_fitted_in(tmp_path: Path, kept: str, 
 
 
 def test_a_folder_without_test_figures_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="name the folder of a run"):
+    with pytest.raises(RunError, match="name a run folder written by mien train"):
         write_run_report(tmp_path)
     (tmp_path / "recipe.yaml").touch()
     with pytest.raises(RunError, match=r"mien train \S+ --resume"):

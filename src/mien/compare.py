@@ -106,7 +106,7 @@ def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Co
     read_once = remembering(read)
     names = [cell.recipe.name for cell in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise UsageError("recipes of one comparison need names of their own", got=sorted(twice))
+        raise UsageError("the recipes of one comparison need different names", got=sorted(twice))
     ledger.begin(folder)
     runs: dict[str, Path] = {}
     failures: dict[str, str] = {}

@@ -87,6 +87,15 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> UsageError:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the singular for one.
+
+    >>> counted(1, "picture"), counted(1200, "picture")
+    ('1 picture', '1,200 pictures')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def line_by_line(reasons: Mapping[str, str]) -> str:
     """What went wrong in several things by name, a line each.
 

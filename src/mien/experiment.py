@@ -43,8 +43,8 @@ Read = Callable[[Data], Samples]
 
 
 BEFORE_SPLIT = (
-    "balanced before the split: made rows and their parents stand on both sides, "
-    "so figures on this split do not say how well new pictures are read"
+    "balanced before the split: made rows and their parents are on both sides, "
+    "so figures on this split do not show how well new pictures are recognised"
 )
 
 
@@ -108,7 +108,7 @@ def train(
     with alone(folder) as free:
         if not free:
             raise RunError(
-                f"another process is at work on the run {folder}", then="wait for it, or choose another --out"
+                f"another process is working on the run {folder}", then="wait for it, or choose another --out"
             )
         return (_trained_often if recipe.repetitions else _trained)(recipe, folder, resume, strict, stages, read)
 
@@ -177,7 +177,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         hold(recipe.protocol, used, recipe.changed_rows)
     samples = read(recipe.data)
     if recipe.fit.soft_labels and samples.votes is None:
-        raise DataError("fit.soft_labels needs votes of annotators, and the data has none", then="leave it out")
+        raise DataError("fit.soft_labels needs votes by annotators, and the data has none", then="leave it out")
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
     looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
     material = readable(samples, prepared, looks)
@@ -190,7 +190,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     material = resplit(material, recipe.split.spec)
     if empty := [split for split in SPLITS if not len(material.samples.rows(split))]:
         raise DataError(
-            f"a run needs rows to train on, to choose on and to be judged on: none for {', '.join(empty)}",
+            f"a run needs training, validation and test rows: none for {', '.join(empty)}",
             then="give every part a share with split.method and split.fractions",
         )
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
@@ -212,11 +212,11 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
             if not len(material.samples.rows("train")):
                 raise DataError(
-                    f"every training picture, {len(dropped)} of them, has a twin in validation or test",
-                    then="take those twins out of the data, or set split.method: stratified for a split of its own",
+                    f"all {len(dropped)} training pictures have a twin in validation or test",
+                    then="remove those twins from the data, or set split.method: stratified for a new split",
                 )
     else:
-        remarks.append("the audit was off: nobody looked for leaks")
+        remarks.append("the audit was off: no check for leaks")
     remarks += unlearnable(material.samples)
     if steps and not early:
         remarks += idle_steps(material.samples, steps)
@@ -242,7 +242,7 @@ def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
             raise RunError(f"{folder} holds something other than a run", then="choose another folder with --out")
         return
     if not resume:
-        raise RunError(f"{folder} holds a run already", then="go on with it by --resume, or choose another --out")
+        raise RunError(f"{folder} already holds a run", then="continue it with --resume, or choose another --out")
     earlier_one = load_recipe(kept)
     if earlier_one.digest != recipe.digest:
         raise RunError(f"{folder} holds a run of another recipe", then=f"see {kept}, or choose another --out")
@@ -250,7 +250,7 @@ def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
     if roots[0] != roots[1]:
         raise RunError(
             f"{folder} holds a run on other data", got=roots[0], allowed=roots[1],
-            then=f"choose another --out; of data that was only moved, change data.root in {kept}",
+            then=f"choose another --out; if the data was only moved, change data.root in {kept}",
         )  # fmt: skip
 
 
@@ -263,9 +263,9 @@ def _check_same_rows(folder: Path, table: pd.DataFrame) -> None:
     before, now = (part[told].fillna("").astype(str) for part in (pd.read_parquet(kept, columns=told), table))
     if before.to_numpy().tolist() != now.to_numpy().tolist():
         raise RunError(
-            f"the pictures, labels or split of {folder} are not those it began with",
+            f"the pictures, labels or split of {folder} have changed since it began",
             got=f"{len(now)} rows, {len(before)} then",
-            then="bring the data back as it was, or choose another --out",
+            then="restore the data as it was, or choose another --out",
         )
 
 

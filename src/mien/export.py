@@ -118,7 +118,7 @@ def _framing(run: Finished, stages: Stages) -> tuple[Framing, str]:
             "faces will be framed as FER2013 frames them, since the framing of this data cannot be measured without "
             "YuNet: mien models pull yunet, and export again"
         )
-        return FER2013, "faces are framed as FER2013 frames them, for want of YuNet"
+        return FER2013, "faces are framed as FER2013 frames them, since YuNet is not installed"
     known, some = _training(run, _MEASURED, stages)
     reader, images = known.samples.reader, known.samples.table["image"].iloc[some]
     framing, seen = measured((reader.read(image) for image in images), YuNetDetector())

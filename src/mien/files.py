@@ -116,7 +116,7 @@ def told(path: Path) -> Iterator[None]:
         if error.errno not in _UNWRITABLE:
             raise
         raise DataError(
-            f"cannot write {path}: {error.strerror}", then="make room, or choose a place that can be written to"
+            f"cannot write {path}: {error.strerror}", then="free some space, or choose a writable folder"
         ) from error
 
 

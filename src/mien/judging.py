@@ -58,12 +58,12 @@ def finished(folder: Path) -> Finished:
     if not (folder / "metrics.json").is_file():
         if several := sorted(str(path.parent) for path in folder.glob("*/metrics.json")):
             raise RunError(
-                f"{folder} is not a finished run but a folder of them", allowed=several, then="name one of them"
+                f"{folder} is not a finished run but a folder of runs", allowed=several, then="name one of them"
             )
         begun = (folder / "recipe.yaml").is_file()
         raise RunError(
             f"{folder} is not a finished run",
-            then=f"mien train {folder} --resume" if begun else "name the folder of a run, as mien train leaves it",
+            then=f"mien train {folder} --resume" if begun else "name a run folder written by mien train",
         )
     figures = read_json(folder / "metrics.json")
     labels = tuple(figures["test"]["labels"])
@@ -94,9 +94,9 @@ def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Materia
     table = material.samples.table.set_axis(_told_apart(material.samples.table["image"]))
     if gone := int((~wanted.index.isin(table.index)).sum()):
         raise DataError(
-            f"{gone:,} of the {len(wanted):,} pictures that {run.folder} was made on are not in its data any more",
+            f"{gone:,} of the {len(wanted):,} pictures that {run.folder} was made on are missing from its data",
             got=run.recipe.data.root,
-            then=f"bring them back; of data that was only moved, change data.root in {run.folder / 'recipe.yaml'}",
+            then=f"restore them; if the data was only moved, change data.root in {run.folder / 'recipe.yaml'}",
         )
     rows = np.flatnonzero(table.index.isin(wanted.index))
     found = table.iloc[rows]
@@ -191,8 +191,8 @@ def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
         said.append(f"{alike.sum():,} more are near twins of such pictures")
     if untold:
         said.append(
-            f"{untold:,} pictures that the run, or one that it builds on, was fitted on are not at hand: whether these "
-            "pictures are near twins of them cannot be told"
+            f"{untold:,} pictures that the run, or one that it builds on, was fitted on are missing: whether these "
+            "pictures are near twins of them cannot be checked"
         )
     return said
 

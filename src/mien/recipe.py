@@ -57,7 +57,7 @@ class Split(_Part):
     @model_validator(mode="after")
     def _has_folds(self) -> "Split":
         if self.fold == "all" and self.method not in ("kfold", "grouped-kfold"):
-            raise ValueError(f"fold: all needs method kfold or grouped-kfold, and it is {self.method}")
+            raise ValueError(f"fold: all needs method kfold or grouped-kfold, not {self.method}")
         SplitSpec(**self.model_dump(exclude={"clean"}) | ({"fold": 0} if self.fold == "all" else {}))
         return self
 
@@ -133,7 +133,7 @@ class Recipe(_Part):
         if self.triplet:
             given = [("model", self.model, Model()), ("augment", self.augment, Augment()), ("fit", self.fit, Fit())]
             if unused := [name for name, value, default in given if value != default]:
-                raise ValueError(f"triplet fits FaceNet by its own settings: leave out {', '.join(unused)}")
+                raise ValueError(f"triplet trains FaceNet with its own settings: leave out {', '.join(unused)}")
         if ignored := _ignored(self.split, self.balance, self.model, self.fit):
             raise ValueError("; ".join(ignored))
         if self.split.clean == "train" and self.audit == "off":
@@ -254,7 +254,7 @@ def parse(content: dict[str, Any], origin: str = "the recipe") -> Recipe:
 def _set(content: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     if not equals or not path:
-        raise UsageError("a change is written key.key=value", got=change, allowed="for example fit.epochs=3")
+        raise UsageError("a change must be written key.key=value", got=change, allowed="for example fit.epochs=3")
     *parents, last = path.split(".")
     place = content
     for key in parents:

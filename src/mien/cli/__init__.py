@@ -39,7 +39,7 @@ def _mien(
 
 
 looks = typer.Typer(
-    help="Look at a dataset: counts, sizes, broken files, a contact sheet, what is kept of it.", no_args_is_help=True
+    help="Inspect a dataset: counts, sizes, broken files, a contact sheet, cached pictures.", no_args_is_help=True
 )
 looks.command("stats")(data.stats)
 looks.command("preview")(data.preview)
@@ -64,10 +64,10 @@ app.add_typer(bundles, name="models")
 
 def main() -> None:
     """Run the command line; errors that a person can act on are printed without a traceback."""
-    # A broken picture is listed by mien, with its name; OpenCV would tell of it beside that, without one.
+    # mien lists a broken picture with its name; OpenCV would report it a second time, without one.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's language cannot write is no reason to stop.
+        # A name that the terminal cannot print is no reason to stop.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -81,11 +81,11 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _refuse(DataError(f"a disk is full: {error.filename or 'stdout, or the place of temporary files'}"))
+        _refuse(DataError(f"a disk is full: {error.filename or 'stdout or the temporary folder'}"))
     except SystemExit as ended:
-        # Typer's word for Ctrl-C, which it says nothing about.
+        # Typer's exit code for Ctrl-C, for which it prints nothing.
         if ended.code == INTERRUPTED:
-            said = "stopped; what was written is whole, and runs and JSON lines go on with --resume"
+            said = "stopped; files already written are complete, and --resume continues runs and JSON lines"
             print(f"mien: {said}", file=sys.stderr)  # noqa: T201
         raise
 

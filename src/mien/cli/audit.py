@@ -20,17 +20,17 @@ def audit(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A folder for audit.json and the page audit.html.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Every leak blocks, also one the data came with.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The folder for audit.json and audit.html.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Block on every leak, also on those in the data.")] = False,
     near_threshold: Annotated[
-        float | None, typer.Option(min=0.5, max=1.0, help="Similarity from which pairs are near twins.")
+        float | None, typer.Option(min=0.5, max=1.0, help="Similarity from which pairs count as near twins.")
     ] = None,
     noise: Annotated[
-        bool, typer.Option("--noise", help="Also look for wrong labels, by cross-validated predictions (slower).")
+        bool, typer.Option("--noise", help="Also look for wrong labels with cross-validated predictions (slower).")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Audit a dataset under its official split. Ends with 3 when a finding blocks.
+    """Audit a dataset under its official split. Exits with 3 when a finding blocks.
 
     Example: mien audit fer2013 data/fer2013 --out audit
     """
@@ -43,7 +43,7 @@ def audit(
     from mien.files import write_json
 
     samples = catalog.load(source, root, **pairs(option, "a source option"))
-    with progress("looking at pictures") as step:
+    with progress("checking pictures") as step:
         looks = look(samples, progress=step)
     found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise)
     if strict:

@@ -12,24 +12,24 @@ from mien.errors import UsageError
 
 
 def cross(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folders of finished runs.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
     on: Annotated[
         list[str],
         typer.Option(
-            "--on", metavar="[NAME:]SOURCE=ROOT", help="A source, where its data is, and its name here; repeatable."
+            "--on", metavar="[NAME:]SOURCE=ROOT", help="A source, the folder of its data, its name here; repeatable."
         ),
     ],
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
     merge: Annotated[
         list[str] | None,
-        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, as contempt=disgust."),
+        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("cross.html"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Judge several runs on several datasets: how far does what was learnt on one carry to another?
+    """Evaluate several runs on several datasets: does what they learnt on one carry over to another?
 
-    Labels are brought together by their names; rows of a label that a run does not know are left out and counted.
+    Labels are matched by name; rows with a label that a run does not know are left out and counted.
 
     A source that names no split is judged whole.
 
@@ -63,7 +63,7 @@ def _names(runs: list[Path]) -> list[str]:
     names = [folder.name for folder in folders]
     told = [f"{f.parent.name}/{f.name}" if names.count(f.name) > 1 else f.name for f in folders]
     if len(set(told)) < len(told):
-        raise UsageError("runs of one table need names of their own", got=told)
+        raise UsageError("the runs of one table need different names", got=told)
     return told
 
 

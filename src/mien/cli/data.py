@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import pairs
-from mien.errors import DataError, UnreadableImage, UsageError
+from mien.errors import DataError, UnreadableImage, UsageError, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +31,7 @@ def stats(
     source: _Source,
     root: _Root = None,
     option: _Option = None,
-    strict: Annotated[bool, typer.Option("--strict", help="End with 1 when a picture cannot be read.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a picture cannot be read.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Count pictures per class and split, measure them, and list those that are missing or unreadable.
@@ -62,19 +62,19 @@ def preview(
     root: _Root = None,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("preview.png"),
     option: _Option = None,
-    columns: Annotated[int, typer.Option(min=1, max=100, help="Pictures a class.")] = 12,
-    tile: Annotated[int, typer.Option(min=16, max=512, help="Pixels a picture is wide and high.")] = 72,
-    seed: Annotated[int, typer.Option(min=0, help="Which pictures are chosen.")] = 0,
+    columns: Annotated[int, typer.Option(min=1, max=100, help="Pictures per class.")] = 12,
+    tile: Annotated[int, typer.Option(min=16, max=512, help="Width and height of a picture in pixels.")] = 72,
+    seed: Annotated[int, typer.Option(min=0, help="Seed that chooses the pictures.")] = 0,
     regions: Annotated[
         str | None, typer.Option(metavar="DETECTOR", help="Box faces, eyes, noses, mouths: viola-jones or yunet.")
     ] = None,
     chain: Annotated[
         str | None,
-        typer.Option(metavar="STEPS", help="Show what a chain makes of them: '\\[grey, equalise, canny]'."),
+        typer.Option(metavar="STEPS", help="Show the result of a chain: '\\[grey, equalise, canny]'."),
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Draw a contact sheet with a row a class.
+    """Draw a contact sheet with one row per class.
 
     Example: mien data preview synthetic --out sheet.png
     """
@@ -85,7 +85,7 @@ def preview(
     if out.suffix.lower() != ".png":
         raise UsageError("a contact sheet is a PNG file", got=out, allowed="a name that ends in .png")
     if regions and chain:
-        raise UsageError("--regions shows the pictures as they are, --chain what becomes of them", then="give one")
+        raise UsageError("--regions shows the original pictures, --chain the prepared ones", then="choose one")
     found: list[int] = []
     shown = {"show": _boxed(regions, tile, found)} if regions else {"show": _chained(chain)} if chain else {}
     samples = _load(source, root, option)
@@ -105,19 +105,20 @@ def preview(
 
 def cache(
     older_than: Annotated[
-        int, typer.Option("--older-than", metavar="DAYS", min=0, help="Only what no run asked for in so many days.")
+        int, typer.Option("--older-than", metavar="DAYS", min=0, help="Only datasets unused for this many days.")
     ] = 0,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed; runs prepare it anew.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the listed datasets; runs prepare them again.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
-    """List the prepared pictures that are kept in the cache folder, so that runs need not prepare them twice.
+    """List the prepared datasets in the cache folder, which save runs from preparing pictures twice.
 
     Example: mien data cache --older-than 30 --remove
     """
     from dataclasses import asdict
     from time import time
 
-    from mien.data.audit.findings import counted
     from mien.data.cache import kept
     from mien.data.cache import remove as discard
     from mien.files import cache_folder
@@ -132,7 +133,7 @@ def cache(
         return
     for one in found:
         _print_kept(one)
-    count, asked = counted(len(found), "prepared dataset"), f" that nobody asked for in {older_than} days"
+    count, asked = counted(len(found), "prepared dataset"), f" (unused for {older_than} days)"
     state = f"{'removed' if remove else 'kept'}{asked if older_than else ''}"
     typer.echo(f"{count} {state}, {total / 1e6:,.1f} MB, in {cache_folder()}")
 

@@ -17,7 +17,7 @@ def models(context: typer.Context, as_json: _Json = False) -> None:
     """
     if context.invoked_subcommand:
         if as_json:
-            raise UsageError("--json stands behind the name of the command", then="mien models pull NAME --json")
+            raise UsageError("--json comes after the name of the command", then="mien models pull NAME --json")
         return
     from mien.runtime.bundle import load, names
 
@@ -42,9 +42,9 @@ def models(context: typer.Context, as_json: _Json = False) -> None:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="yunet, or a restoration model's name.")], as_json: _Json = False
+    name: Annotated[str, typer.Argument(help="yunet, or the name of a restoration model.")], as_json: _Json = False
 ) -> None:
-    """Fetch a published model file into the folder that MIEN_MODELS names, or the cache, and check its SHA-256.
+    """Download a published model file to the folder MIEN_MODELS, or to the cache, and check its SHA-256.
 
     Example: mien models pull yunet
     """
@@ -52,7 +52,7 @@ def pull(
     from mien.imaging.models import MODELS
     from mien.imaging.models import pull as fetch
 
-    with progress(f"fetching {name}") as moved:
+    with progress(f"downloading {name}") as moved:
         path = fetch(name, moved)
     licence = MODELS[name].licence
     document = {"name": name, "path": str(path), "licence": licence}

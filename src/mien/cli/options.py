@@ -15,8 +15,8 @@ def pairs(texts: Sequence[str] | None, what: str) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"{what} is written KEY=VALUE", got=text)
+            raise UsageError(f"{what} must be written KEY=VALUE", got=text)
         if key.strip() in found:
-            raise UsageError(f"{what} is given once for each KEY", got=texts)
+            raise UsageError(f"{what} may be given once per KEY", got=texts)
         found[key.strip()] = value.strip()
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.errors import UsageError
+from mien.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from mien.runtime.collect import Item
@@ -21,28 +21,30 @@ if TYPE_CHECKING:
 
 
 def predict(
-    paths: Annotated[list[str], typer.Argument(help="Pictures, folders, videos, a camera's number, or - for a list.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Pictures, folders, videos, a camera's number, or - for paths on stdin.")
+    ],
     out: Annotated[Path | None, typer.Option(help="NAME.jsonl, .csv or .parquet; - for JSON lines on stdout.")] = None,
-    annotate: Annotated[Path | None, typer.Option(help="A folder for drawn pictures and videos.")] = None,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or the path of a bundle.")] = "ferplus",
+    annotate: Annotated[Path | None, typer.Option(help="A folder for annotated pictures and videos.")] = None,
+    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = "ferplus",
     crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Faces that go through the network at once.")] = 64,
     threads: Annotated[int, typer.Option(min=1, help="Cores that one forward pass may use.")] = 1,
-    every: Annotated[int, typer.Option(min=1, help="Video: take every n-th frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
     detect_every: Annotated[
-        int, typer.Option(min=1, max=30, help="Video: look for faces in every n-th frame taken.")
+        int, typer.Option(min=1, max=30, help="Video: detect faces in every n-th sampled frame.")
     ] = 3,
     start: Annotated[float, typer.Option(min=0, help="Video: begin at this second.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0, help="Video: stop at this second.")] = None,
     smoothing: Annotated[float, typer.Option(min=0, help="Video: time constant of smoothing, in seconds.")] = 0.3,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a JSON lines file.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a JSON lines file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Name the expressions of the faces in pictures, folders (at any depth), videos and cameras.
 
-    A picture or video that cannot be read is reported and the rest goes on; the command then ends with 1.
-    Without --out, a line a face is printed.
+    If a picture or video cannot be read, it is reported and the rest is processed; the command then exits with 1.
+    Without --out, one line per face is printed.
 
     Example: mien predict holiday/ clip.mp4 --out faces.jsonl --annotate drawn/
     """
@@ -54,12 +56,12 @@ def predict(
     from mien.runtime.sinks import finished, open_sink
 
     if end is not None and end <= start:
-        raise UsageError("the end lies before the start", got=end, allowed=f"more than {start}")
+        raise UsageError("--end must be after --start", got=end, allowed=f"more than {start}")
     to_stdout = str(out) == "-"
     if resume and (out is None or to_stdout):
-        raise UsageError("only an output file can be resumed", then="add --out NAME.jsonl")
+        raise UsageError("--resume needs an output file", then="add --out NAME.jsonl")
     if as_json and to_stdout:
-        raise UsageError("stdout is for one of both", got="--json and --out -", then="leave one of them out")
+        raise UsageError("--json and --out - both write to stdout", then="choose one: --json or --out -")
     if to_stdout or as_json:
         _in_utf8()
     began = monotonic()
@@ -74,14 +76,14 @@ def predict(
     video = VideoOptions(every, start, end, detect_every, smoothing)
     with ExitStack() as opened:
         if resume and out and not opened.enter_context(alone(out)):
-            raise UsageError(f"another process writes {out}", then="wait for it, or choose another name")
+            raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
         done = finished(out, recognizer.labels, _among(known)) if resume and out else {}
         tally = Counter(skipped=len(done), broken=sum(done.values()))
         left = ([item for item in chunk if item.kind == "camera" or item.source not in done] for chunk in chunks)
         step, moved, say = opened.enter_context(_progress(None if known is None else len(known) - len(done)))
         write = opened.enter_context(sink)
         if known is not None and video != VideoOptions() and all(item.kind in ("picture", "broken") for item in known):
-            say("note: no video is among these paths, so the options for videos change nothing")
+            say("note: these paths contain no video, so the video options have no effect")
         found = chain.from_iterable(answers(items, recognizer, video, annotate, moved) for items in left)
         for _, results in groupby(found, key=lambda result: result.source):
             tally["sources"] += 1
@@ -93,8 +95,8 @@ def predict(
                     say(printable(result.error))
             step()
     summary = {key: tally[key] for key in ("sources", "faces", "broken", "skipped")}
-    summary_text = "{sources} sources, {faces} faces, {broken} broken, {skipped} already done".format(**summary)
-    typer.echo(f"{summary_text} in {monotonic() - began:.1f} s", err=True)
+    found_text = f"{counted(tally['sources'], 'source')}, {counted(tally['faces'], 'face')}, {tally['broken']:,} broken"
+    typer.echo(f"{found_text}, {tally['skipped']:,} already done in {monotonic() - began:.1f} s", err=True)
     if as_json:
         typer.echo(json_line(summary | {"out": out and str(out)} | ({} if out else {"results": kept})))
     if tally["broken"]:
@@ -124,7 +126,7 @@ def _in_utf8() -> None:
 def _listed() -> Iterator[list[str]]:
     """The lines of stdin, as many at once as are there."""
     if sys.stdin is None:
-        raise UsageError("there is no standard input to read a list from", got="-")
+        raise UsageError("there is no standard input to read paths from", got="-")
     rest = b""
     while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]
         *lines, rest = (rest + data).split(b"\n")
@@ -163,7 +165,7 @@ def _progress(
 
 
 def _print(result: "Result") -> None:
-    """A line a face, for people."""
+    """One line per face, for people."""
     from mien.files import printable
 
     source = printable(result.source)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import RunError, UsageError, line_by_line
+from mien.errors import RunError, UsageError, counted, line_by_line
 
 if TYPE_CHECKING:
     from mien.replay.tables import Table
@@ -27,19 +27,19 @@ def replay(
             help="restoration-vgg19, smote-vgg19, facenet-triplet, resnet50-transfer or preprocessing-grid.",
         ),
     ],
-    root: Annotated[Path | None, typer.Option(help="The folder of the data; without it synthetic faces.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of the data; synthetic faces without it.")] = None,
     protocol: Annotated[str, typer.Option(help="as-published, leak-free or both.")] = "both",
     scale: Annotated[
-        str, typer.Option(help="full, the paper's setting, or small: within 15 minutes on two cores.")
+        str, typer.Option(help="full: the paper's setting; small: within 15 minutes on two cores.")
     ] = "small",
     ferplus: Annotated[
-        Path | None, typer.Option(help="The folder of FERPlus, on whose test part study 5 judged its best cell too.")
+        Path | None, typer.Option(help="The folder of FERPlus; study 5 also evaluates its best cell on the test part.")
     ] = None,
     changes: _Set = None,
-    out: Annotated[Path | None, typer.Option(help="The folder; finished cells in it are kept.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The output folder; finished cells in it are kept.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Run a published study again and print its table beside the replayed one; HTML, Markdown and LaTeX are written.
+    """Repeat a published study and print its table beside the replayed one; also writes HTML, Markdown and LaTeX.
 
     Example: mien replay smote-vgg19 --root data/fer2013 --scale small
     """
@@ -65,9 +65,9 @@ def replay(
         typer.echo("written: " + ", ".join(str(path) for path in written))
     if document["failures"]:
         raise RunError(
-            f"{len(document['failures'])} cells failed",
+            f"{counted(len(document['failures']), 'cell')} failed",
             got=line_by_line(document["failures"]),
-            then="mend them and run the same command again: finished cells are kept",
+            then="fix them and run the same command again: finished cells are kept",
         )
 
 

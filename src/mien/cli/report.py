@@ -10,13 +10,14 @@ from mien.cli.progress import stages as shown
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders that hold runs.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of runs.")],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file to write: report.html in the run, or comparison.html here.")
+        Path | None,
+        typer.Option(help="The HTML file to write; by default report.html in the run, or comparison.html here."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Write the report of a run, or the comparison of several: the first is the one the others are compared with.
+    """Write the report of a run, or compare several runs with the first one.
 
     Example: mien report runs/without runs/with --out comparison.html
     """

@@ -9,18 +9,18 @@ import typer
 
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
-from mien.errors import AuditBlocked, RunError, UsageError, line_by_line
+from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line
 
 RUNS = Path("runs")
 
 _Recipe = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A YAML file, a run's folder, or the name of a recipe that ships.")
+    Path, typer.Argument(metavar="RECIPE", help="A YAML file, a run's folder, or the name of a shipped recipe.")
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
 ]
-_Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+_Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
 _Strict = Annotated[bool, typer.Option("--strict", help="Stop when a picture cannot be read.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
@@ -44,7 +44,7 @@ def train(
     strict: _Strict = False,
     as_json: _Json = False,
 ) -> None:
-    """Train a recipe, judge it on its test split once, and write the report. A run's folder stands for its recipe.
+    """Train a recipe, evaluate it once on its test split, and write the report.
 
     Example: mien train fer2013 --set data.root=data/fer2013 --set fit.epochs=5
     """
@@ -77,13 +77,13 @@ def evaluate(
     ] = None,
     merge: Annotated[
         list[str] | None,
-        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, as contempt=disgust."),
+        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
     ] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Accuracy under blur, noise, JPEG, ...")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Grad-CAM pictures: where the network looks.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Judge a finished run on another split or dataset, on corrupted pictures, or by where it looks.
+    """Evaluate a finished run on another split or dataset or on corrupted pictures, or show where it looks.
 
     Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
     """
@@ -94,7 +94,7 @@ def evaluate(
         raise UsageError("--root, --option and --merge describe a --source, and none is given")
     if (robustness or explain) and (source or split != "test"):
         raise UsageError(
-            "--robustness and --explain are of the run's own test rows", then="leave out --source and --split"
+            "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"
         )
     opened = judging.finished(run)
     document: dict[str, Any] = {}
@@ -119,7 +119,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="The folder of the runs; finished ones are kept.")] = RUNS / "comparison",
     as_json: _Json = False,
 ) -> None:
-    """Run recipes or grids side by side, only what is missing, and compare them on the same test rows.
+    """Run recipes or grids side by side, keeping finished runs, and compare them on the same test rows.
 
     Example: mien compare recipes/with-clahe.yaml recipes/without.yaml --set data.root=data/fer2013
     """
@@ -130,12 +130,14 @@ def export(
     run: _Run,
     out: Annotated[Path | None, typer.Option(help="The bundle to write; NAME.onnx by default.")] = None,
     name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's by default.")] = None,
-    licence: Annotated[str | None, typer.Option(help="What its users must know about licences.")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="8-bit integers: smaller; states the accuracy change.")] = False,
+    licence: Annotated[str | None, typer.Option(help="What users must know about licences.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Use 8-bit integers: smaller; states the accuracy change.")
+    ] = False,
     card: Annotated[Path | None, typer.Option(help="A model card to write, in Markdown.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Make a bundle of a run for `mien predict`, checked against the run on every validation picture.
+    """Turn a run into a bundle for `mien predict`, checked against the run on every validation picture.
 
     Example: mien export runs/fer2013 --out fer2013.onnx
     """
@@ -188,12 +190,12 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
         for text, who in whose({row["run"]: noted.get(row["run"], []) for row in rows}).items():
             typer.echo(f"note: {who}: {text}")
         where = f"; report: {compared.report}" if compared.report else ""
-        typer.echo(f"{len(rows)} runs in {time.perf_counter() - begun:.0f} s{where}")
+        typer.echo(f"{counted(len(rows), 'run')} in {time.perf_counter() - begun:.0f} s{where}")
     if compared.failures:
         raise (AuditBlocked if compared.blocked else RunError)(
             f"{len(compared.failures)} of {len(wanted)} cells failed",
             got=line_by_line(compared.failures),
-            then="mend them and run the same command again: finished cells are kept",
+            then="fix them and run the same command again: finished cells are kept",
         )
 
 

@@ -127,5 +127,5 @@ def remarks(matrix: Mapping[str, Any]) -> list[str]:
     said += [f"{cell['run']} on {cell['source']}: {note}" for cell in matrix["cells"] for note in cell.get("notes", [])]
     sizes = {len(cell["figures"]["labels"]) for cell in matrix["cells"]}
     if len(sizes) > 1:
-        said.append(f"cells stand on {min(sizes)} to {max(sizes)} classes: fewer classes are easier")
+        said.append(f"cells have {min(sizes)} to {max(sizes)} classes: fewer classes are easier")
     return said

@@ -120,5 +120,5 @@ def _around(image: Image, eyes: Points, reach: float) -> tuple[Image, Points]:
 def absent(image: Image, note: str, missing: str) -> Outcome:
     """What a step does with a picture in which it did not find what it looks for. Raises DataError for `fail`."""
     if missing == "fail":
-        raise DataError(f"{note} in the picture", then="say 'missing: keep' or 'missing: drop' to go on without it")
+        raise DataError(f"{note} in the picture", then="set 'missing: keep' or 'missing: drop' to continue without it")
     return Outcome(image if missing == "keep" else None, (note,))

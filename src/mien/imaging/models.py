@@ -141,7 +141,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
         raise MienError(
             f"cannot fetch {model.address}: {getattr(error, 'reason', None) or error.strerror or error}",
             allowed=f"sha256 {model.sha256}",
-            then=f"try again to go on from where it stopped, or put {model.file} into {path.parent} by hand",
+            then=f"run it again to continue the download, or put {model.file} into {path.parent} by hand",
         ) from error
     if (found := sha256(part)) != model.sha256:
         part.unlink()

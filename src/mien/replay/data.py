@@ -32,7 +32,8 @@ class Found:
         if self.own:
             return ()
         what = "synthetic faces" if self.source == "synthetic" else SOURCES[self.source].about
-        return (f"Other data: {what}, standing in for {SOURCES[wanted].about}. The figures are not about the latter.",)
+        about = SOURCES[wanted].about
+        return (f"Other data: {what}, standing in for {about}. The figures say nothing about the latter.",)
 
 
 def find(wanted: str, root: Path | None, scale: Scale) -> Found:
@@ -52,7 +53,7 @@ def find(wanted: str, root: Path | None, scale: Scale) -> Found:
         f"the data of this study is not there: {SOURCES[wanted].about}",
         got=["no --root" if root is None else root, *broken],
         allowed=[f"{name}: {' | '.join(SOURCES[name].layout)}" for name in names],
-        then=f"{SOURCES[wanted].get}; or see how it goes without: --scale small, and no --root",
+        then=f"{SOURCES[wanted].get}; or try it without data: --scale small, and no --root",
     )
 
 

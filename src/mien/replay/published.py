@@ -43,15 +43,15 @@ RESTORATION_VGG19 = Study(
     doubts=(
         Doubt("protocol", "One run on one split, about 460 test pictures: each accuracy is known to +-4 points. "
               "No paired test, no repeats; the difference of 46 errors is the only evidence."),
-        Doubt("protocol", "Optimiser, learning rate, batch and amounts of augmentation are not given, nor whether the "
-              "weights were pre-trained."),
-        Doubt("table", "15% of 3,015 is 452 pictures; 111 errors are 76% accuracy only for 454 pictures or more.",
+        Doubt("protocol", "Optimiser, learning rate, batch size and amounts of augmentation are not given, nor whether "
+              "the weights were pre-trained."),
+        Doubt("table", "15% of 3,015 is 452 pictures; 111 errors give 76% accuracy only with 454 pictures or more.",
               ("plain.accuracy", "plain.misclassified")),
-        Doubt("table", "On evenly spread classes recall / precision averages one; the plain arm's is 1.09 (1.07 at the "
-              "least, with rounding). The test classes cannot be even: sadness must be about a fifth.",
+        Doubt("table", "On balanced classes, recall / precision averages one; in the plain arm it averages 1.09 (at "
+              "least 1.07, allowing for rounding). The test classes cannot be balanced: sadness must be about a fifth.",
               ("plain.sadness.precision",)),
         Doubt("text", "VGG19 is described with 4 pooling and 2 dense layers (it has 5 and 3), and once as VGG18; "
-              "accuracy is motivated by 'the two classes' of a study with three."),
+              "accuracy is justified by 'the two classes' in a study with three."),
     ),
 )  # fmt: skip
 
@@ -91,21 +91,21 @@ SMOTE_VGG19 = Study(
         "Augmentation reduced overfitting.",
     ),
     doubts=(
-        Doubt("protocol", "SMOTE and augmentation come before the split (p. 4): children of one picture sit on both "
-              "sides of it."),
+        Doubt("protocol", "SMOTE and augmentation come before the split (p. 4): pictures made from one parent are on "
+              "both sides of it."),
         Doubt("protocol", "The two arms are tested on different pictures: before on the natural classes, after on the "
               "balanced and partly synthetic ones."),
-        Doubt("table", "Validation and test are 10% samples of the same 28,000, yet validation reads 61.14% and test "
-              "73.93%: 12.8 points where chance allows each about 2.",
+        Doubt("table", "Validation and test are 10% samples of the same 28,000, yet validation accuracy is 61.14% and "
+              "test accuracy 73.93%: a gap of 12.8 points where chance allows each about 2.",
               ("after.accuracy", "after.validation_accuracy")),
-        Doubt("table", "On evenly balanced classes macro recall is accuracy; the table has 66.38% and 73.93%.",
+        Doubt("table", "On balanced classes macro recall equals accuracy; the table has 66.38% and 73.93%.",
               ("after.accuracy", "after.recall")),
         Doubt("table", "Training accuracy rises to 99.4% while validation gains one point: more overfitting, not less.",
               ("after.train_accuracy", "after.validation_accuracy")),
-        Doubt("text", "The discussion claims 96.09%, a figure that no table has."),
+        Doubt("text", "The discussion claims 96.09%, a figure that is in no table."),
         Doubt("text", "A rise of recall from 63.65% to 66.38% is called a slight decrease."),
-        Doubt("scan", "The output layer has '6 classes' for seven; the 'after' row of Table 5 is labelled 'Without "
-              "Augmentation'; a loss of 0.6593 is read as 65.93%; the comparison table repeats the number 4."),
+        Doubt("scan", "The output layer has '6 classes' instead of seven; the 'after' row of Table 5 is labelled "
+              "'Without Augmentation'; a loss of 0.6593 is read as 65.93%; the comparison table repeats the number 4."),
     ),
 )  # fmt: skip
 
@@ -154,17 +154,19 @@ FACENET_TRIPLET = Study(
     doubts=(
         Doubt("protocol", "These are FER2013's pictures: credible held-out results are 73-77%, people reach about 65%. "
               "No held-out figure can be 99.9%."),
-        Doubt("protocol", "How an embedding becomes one of seven answers is not said, nor which triplets are mined."),
-        Doubt("protocol", "The 20% that is called testing data is the validation split that training looked at every "
-              "30 iterations."),
-        Doubt("table", "Training sadness is 4,983 in the paper. FER2013 has 6,077 sad pictures, of which 1,139 are for "
-              "validation: 4,938 are left, and 28,821 in all as the introduction says. Two digits changed places.",
+        Doubt("protocol", "The paper does not say how an embedding becomes one of seven answers, nor which triplets "
+              "are mined."),
+        Doubt("protocol", "The 20% called testing data is the validation split that training evaluated every 30 "
+              "iterations."),
+        Doubt("table", "The paper counts 4,983 sad training pictures. FER2013 has 6,077 sad pictures, of which 1,139 "
+              "are for validation: 4,938 are left, and 28,821 in all, as the introduction says. Two digits are "
+              "swapped.",
               ("train.sadness",)),
-        Doubt("text", "The text counts 30,487 pictures (p. 3), 28,821 (p. 2), the table 28,866 + 7,066."),
-        Doubt("text", "Augmentation was used, and is recommended as future work; its amounts are random in the "
+        Doubt("text", "The text counts 30,487 pictures (p. 3) and 28,821 (p. 2), the table 28,866 + 7,066."),
+        Doubt("text", "Augmentation is used, yet also recommended as future work; its amounts are random in the "
               "algorithm and fixed in the figure."),
-        Doubt("text", "The comparison sets the 90% training accuracy of a study beside held-out figures; that study "
-              "validated at 65%."),
+        Doubt("text", "The comparison puts another study's training accuracy of 90% beside held-out figures; that "
+              "study's validation accuracy is 65%."),
     ),
 )  # fmt: skip
 
@@ -203,12 +205,13 @@ RESNET50_TRANSFER = Study(
         Doubt("protocol", "CK+48 holds three frames of each sequence: a random split puts neighbouring frames of one "
               "person on both sides."),
         Doubt("protocol", "The whole difference is 8 pictures of 196, on one split and one run."),
-        Doubt("protocol", "Edges and face regions are shown, but whether the network was given them is not said; the "
-              "pictures are faces of one laboratory, lit and posed alike."),
-        Doubt("table", "Printed counts add up to 881, the text says 680. With anger 135, as in the public CK+48, they "
-              "are 981, whose 20% is 196: both accuracies are whole pictures of 196 (195 and 187).",
+        Doubt("protocol", "Edges and face regions are shown, but the paper does not say whether the network saw them; "
+              "all faces are from one laboratory, with the same lighting and pose."),
+        Doubt("table", "The printed counts add up to 881, the text says 680. With 135 for anger, as in the public "
+              "CK+48, they add up to 981, and 20% of that is 196: both accuracies are whole numbers of 196 pictures "
+              "(195 and 187).",
               ("all.anger",)),
-        Doubt("table", "F1 is not that of the printed precision and recall (93.65%), as a macro F1 need not be.",
+        Doubt("table", "F1 does not follow from the printed precision and recall (93.65%), though a macro F1 need not.",
               ("scratch.f1",)),
         Doubt("scan", "The F1 formula multiplies in the denominator where it must add; 'fuzzy matrices' are confusion "
               "matrices."),
@@ -321,31 +324,32 @@ PREPROCESSING_GRID = Study(
               "on the test split: 10% of those classes is 304 and 300 pictures. Only a test split cut after SMOTE "
               "(462 a class) holds that many, so synthetic test pictures have parents in training.",
               ("vgg16/scratch/clahe-smote.accuracy",)),
-        Doubt("protocol", "The three treatments are tested on different pictures, and CLAHE and SMOTE never apart."),
+        Doubt("protocol", "The three treatments are tested on different pictures, and CLAHE and SMOTE are never tested "
+              "separately."),
         Doubt("protocol", "The '100%' arm is said to be fine-tuned in full, but a training accuracy of .29-.43 after "
-              "100 epochs is that of a frozen backbone; '30%' is once the part trained, once the part frozen."),
-        Doubt("table", "Accuracy .69 beside recall .38: on classes of 10-16% each that cannot be. The three figures "
-              "are within .01 of the pre-trained row below: probably copied.",
+              "100 epochs is that of a frozen backbone; '30%' is once the trained part, once the frozen part."),
+        Doubt("table", "Accuracy .69 with recall .38 is impossible on classes of 10-16% each. The three figures are "
+              "within .01 of the pre-trained row below: probably copied.",
               ("vgg16/partial/none.precision", "vgg16/partial/none.recall", "vgg16/partial/none.f1")),
-        Doubt("table", "On equal classes recall is accuracy, but for rounding; it is off by .02 to .04 in five rows "
-              "with undersampling.",
+        Doubt("table", "On classes of equal size, recall equals accuracy except for rounding; it is off by .02 to .04 "
+              "in five rows with undersampling.",
               ("vgg16/partial/undersampling.recall", "mobilenetv3-large/scratch/undersampling.recall",
                "mobilenetv3-large/partial/undersampling.recall", "mobilenetv3-large/pretrained/undersampling.recall",
                "resnet50/pretrained/undersampling.recall")),
-        Doubt("table", "F1 is not that of the printed precision and recall. A macro F1 need not be, where some classes "
-              "are hardly ever answered.",
+        Doubt("table", "F1 does not follow from the printed precision and recall. A macro F1 need not, if some classes "
+              "are hardly ever predicted.",
               ("resnet50/partial/undersampling.f1", "resnet50/pretrained/none.f1",
                "resnet50/pretrained/undersampling.f1", "resnet50/pretrained/clahe-smote.f1",
                "vgg16/partial/none.f1", "vgg16/pretrained/clahe-smote.f1",
                "mobilenetv3-large/pretrained/none.f1", "mobilenetv3-large/pretrained/undersampling.f1",
                "mobilenetv3-large/pretrained/clahe-smote.f1")),
-        Doubt("table", "On FERPlus .68/.39/.44 are averages weighted by class size (the confusion gives "
-              ".689/.393/.438), so recall is accuracy; macro averages would be .39/.45/.31. "
-              "How Table 1 averages is not said."),
-        Doubt("text", "The text misreads its matrix: neutral is taken for happiness 38 times, not 391 (fear), surprise "
-              "for happiness 5 times, not 633 (fear), sadness for neutral 37 times, not 153 (fear), and 475 neutral "
-              "faces are called anger, not the reverse."),
-        Doubt("text", "FERPlus has 7,099 pictures here: validation and test together, which is not said."),
+        Doubt("table", "On FERPlus .68/.39/.44 are averages weighted by class size (the confusion matrix gives "
+              ".689/.393/.438), so recall equals accuracy; macro averages would be .39/.45/.31. The paper does not say "
+              "how Table 1 averages."),
+        Doubt("text", "The text misreads its confusion matrix: neutral is taken for happiness 38 times, not 391 "
+              "(fear), surprise for happiness 5 times, not 633 (fear), sadness for neutral 37 times, not 153 (fear), "
+              "and 475 neutral faces are called anger, not the reverse."),
+        Doubt("text", "FERPlus has 7,099 pictures here: validation and test together, which the paper does not say."),
     ),
 )  # fmt: skip
 

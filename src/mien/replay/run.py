@@ -81,7 +81,7 @@ def replay(
     """
     made, paper = plan(study, root, protocols, scale, changes), STUDIES[study]
     if ferplus and not any(name.endswith(ON_FERPLUS) for name in paper.elsewhere):
-        raise UsageError(f"no arm of {study} was judged on FERPlus", got=ferplus, then="leave out --ferplus")
+        raise UsageError(f"no arm of {study} is evaluated on FERPlus", got=ferplus, then="leave out --ferplus")
     # Files that are not there are told before hours of training, not after.
     if ferplus:
         load("ferplus", ferplus)
@@ -258,21 +258,22 @@ def differs(study: str, scale: Scale, made: Plan, changes: Sequence[str] = ()) -
     texts = [*DIFFERS[study]["full"], *made.found.differs(base["data"]["source"])]
     leak_free = {cell.recipe.split.method for cell in made.cells.values() if cell.recipe.split.clean == "train"}
     if "grouped" in leak_free:
-        texts.append("This data names its people: the leak-free split keeps each of them on one side.")
+        texts.append("This data names its people: the leak-free split keeps each person in one part.")
     if base["split"]["method"] == "grouped" and base["split"]["group"] not in made.found.groups:
         texts.append(
-            f"This data names no {base['split']['group']}s: the leak-free split cannot keep them whole, and drops "
-            "training rows that have a twin elsewhere instead."
+            f"This data names no {base['split']['group']}s: the leak-free split cannot keep them together, and drops "
+            "training rows with a twin in another part instead."
         )
     if unlike := otherwise(_beside_full_scale(study, made)):
-        texts.insert(0, f"Settings in place of those at full scale: {unlike}.")
+        texts.insert(0, f"Settings that differ from full scale: {unlike}.")
     if scale == "small":
         recipe = next(iter(made.cells.values())).recipe
         limit = [f"Small scale: at most {recipe.data.limit} rows."] if recipe.data.limit else []
         texts = [*limit, *DIFFERS[study]["small"], *texts]
     if scale == "small" and any(cell.recipe.model.weights == "hub" for cell in made.cells.values()):
         texts.append(
-            "ImageNet weights are not at hand: the transfer arms start from the same network fitted on synthetic faces."
+            "ImageNet weights are not available: the transfer arms start from the same network fitted on synthetic "
+            "faces."
         )
     if changes:
         texts.append(f"Changed on request: {', '.join(changes)}.")

@@ -1,4 +1,4 @@
-"""What the cells of a replay set otherwise than its full scale does, told from the recipes themselves."""
+"""How the settings of a replay's cells differ from those of its full scale, read from the recipes themselves."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from mien.recipe import Recipe
 
 
 def otherwise(pairs: Iterable[tuple[Recipe, Recipe]]) -> str:
-    """The settings, as `fit.epochs 12 for 50`, that recipes have in place of the first of each pair; data aside.
+    """The settings, as `fit.epochs 12 instead of 50`, in which recipes differ from the first of each pair; data aside.
 
     A key that cells set to several values has them all; the text is empty where nothing differs.
     """
@@ -16,7 +16,7 @@ def otherwise(pairs: Iterable[tuple[Recipe, Recipe]]) -> str:
         before, now = (dict(_leaves(_settings(recipe))) for recipe in (full, used))
         for key in dict.fromkeys([*before, *now]):
             if before.get(key) != now.get(key):
-                found.setdefault(key, {})[f"{now.get(key, 'unset')} for {before.get(key, 'unset')}"] = None
+                found.setdefault(key, {})[f"{now.get(key, 'unset')} instead of {before.get(key, 'unset')}"] = None
     return "; ".join(f"{key} {', '.join(values)}" for key, values in found.items())
 
 

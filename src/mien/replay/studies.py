@@ -17,44 +17,46 @@ PUBLISHED_NAMES: Mapping[str, str] = {"frozen": "pretrained", "full": "pretraine
 
 DIFFERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "restoration-vgg19": {
-        "full": ("Optimiser, learning rate, batch and amounts of augmentation are not in the paper; they are ours.",),
+        "full": (
+            "The paper does not give optimiser, learning rate, batch size or augmentation amounts; ours are used.",
+        ),
         "small": (
-            "The restored arm is Lanczos upscaling: GFPGAN takes seconds a face on a processor. It says nothing about "
-            "GFPGAN.",
+            "The restored arm uses Lanczos upscaling, since GFPGAN takes seconds per face on a CPU. It says nothing "
+            "about GFPGAN.",
         ),
     },
     "smote-vgg19": {
         "full": (
-            "The official test part is kept out of both orders, so that both can be judged on it: of the 35,887 "
+            "The official test part is kept out of both orders, so that both can be evaluated on it: of the 35,887 "
             "pictures of the paper, 32,298 are left at full scale.",
-            "Training pictures that have a twin in that part stay in both orders: its figures lie a little high for "
+            "Training pictures with a twin in that part are kept in both orders, so its figures are slightly high for "
             "both.",
         ),
         "small": (
-            "A small network stands in for VGG19, which does not begin to learn in the steps that two cores can take.",
+            "A small network stands in for VGG19, which does not start to learn in the steps that two cores can do.",
         ),
     },
     "facenet-triplet": {
         "full": (
-            "Margin, mining and the way from a vector to an answer are not in the paper; they "
-            "are ours.",
-            "The best state is chosen on rows kept back from training, not on the rows that are reported.",
+            "The paper does not give margin, mining or how a vector becomes an answer; the choices are ours.",
+            "The best checkpoint is chosen on rows kept back from training, not on the reported rows.",
         ),
         "small": (),
     },
     "resnet50-transfer": {
         "full": (
-            "The network sees the equalised face; edges and regions, which the paper shows, are not fed to it.",
-            "Rows are taken from training to choose the epoch.",
+            "The network sees the equalised face; it does not get the edges and regions that the paper shows.",
+            "Rows are taken from the training part to choose the epoch.",
         ),
         "small": (),
     },
     "preprocessing-grid": {
         "full": (
-            "Learning rate and batch were tuned in the paper and are not printed; they are ours.",
-            "FERPlus, where it is given, is judged by its test part; the paper's 7,099 are its validation and test.",
+            "The paper tunes learning rate and batch size but does not print them; ours are used.",
+            "If FERPlus is given, its test part is evaluated; the paper's 7,099 pictures are its validation and test "
+            "parts.",
         ),
-        "small": ("There are no cells that are fine-tuned in full.",),
+        "small": ("There are no fully fine-tuned cells.",),
     },
 }  # fmt: skip
 """What a replay does not do as the paper did, whatever the data and settings; `small` adds to `full`."""

@@ -49,7 +49,9 @@ class Recognizer:
         if isinstance(bundle, Bundle) and threads != 1:
             raise UsageError("a bundle keeps the threads it was loaded with", got=threads, then="load(name, threads=…)")
         if crop == "whole" and detector != "auto":
-            raise UsageError("crop whole looks for no faces", got=f"detector {detector}", then="leave the detector out")
+            raise UsageError(
+                "crop whole does not search for faces", got=f"detector {detector}", then="leave the detector out"
+            )
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
         self.crop = crop
         self.batch = batch

@@ -31,8 +31,8 @@ def open_sink(path: Path | None, labels: Sequence[str], resume: bool = False) ->
     if resume and path.suffix.lower() != ".jsonl":
         raise UsageError("only JSON lines can be resumed", got=path, allowed="--out NAME.jsonl")
     if path.exists() and not resume:
-        then = "add --resume to go on with it, or choose another name" if opened is _jsonl else "choose another name"
-        raise UsageError("the output is already there", got=path, then=then)
+        then = "add --resume to continue it, or choose another name" if opened is _jsonl else "choose another name"
+        raise UsageError("the output already exists", got=path, then=then)
     return opened(path, labels)
 
 
@@ -74,8 +74,8 @@ def _read_line(line: bytes, labels: Sequence[str], path: Path, number: int) -> t
         raise _foreign(path, number) from error
     if theirs is not None and sorted(theirs) != sorted(labels):
         raise DataError(
-            f"{path} line {number} is the answer of another model", got=theirs, allowed=list(labels),
-            then="go on with that model, or choose another name",
+            f"{path} line {number} was written by another model", got=theirs, allowed=list(labels),
+            then="continue with that model, or choose another name",
         )  # fmt: skip
     return said
 

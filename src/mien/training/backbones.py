@@ -170,7 +170,9 @@ def trained_state(run: Path) -> dict[str, Tensor]:
 def _backbone(spec: Model, channels: int, size: tuple[int, int]) -> nn.Module:
     if spec.backbone in OWN:
         if spec.weights == "hub":
-            raise UsageError(f"no hub has weights of {spec.backbone}", then="name a file or an earlier run as weights")
+            raise UsageError(
+                f"the hub has no weights of {spec.backbone}", then="name a file or an earlier run as weights"
+            )
         return OWN[spec.backbone](channels)
     name = SHORTCUTS.get(spec.backbone, spec.backbone)
     trunk = _created(name, channels, size, pretrained=spec.weights == "hub")
@@ -190,11 +192,11 @@ def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) 
         if not pretrained:
             raise UsageError(f"{name} cannot be built for {size[0]}x{size[1]} pixels: {reason}") from reason
         raise MienError(
-            f"the hub weights of {name} cannot be had here ({type(reason).__name__})",
+            f"the hub weights of {name} cannot be downloaded here ({type(reason).__name__})",
             got="model.weights: hub",
-            allowed="hub (with a network), or a file",
-            then=f"where there is a network: python -c \"import timm, torch; torch.save(timm.create_model('{name}', "
-            f"pretrained=True).state_dict(), '{name}.pt')\"; bring the file and set model.weights={name}.pt",
+            allowed="hub (with internet access), or a file",
+            then=f"with internet access: python -c \"import timm, torch; torch.save(timm.create_model('{name}', "
+            f"pretrained=True).state_dict(), '{name}.pt')\"; copy the file here and set model.weights={name}.pt",
         ) from reason
 
 
@@ -218,7 +220,7 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         raise RunError(
             f"{file} is not a file of plain tensors ({type(reason).__name__})",
             allowed=".safetensors, or a state dict as torch.save(network.state_dict(), file) writes it",
-            then="bring the state dict alone: nothing else in such a file is ever run",
+            then="save the state dict alone: nothing else in such a file is loaded",
         ) from reason
     for key in ("state_dict", "model", "params_ema"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

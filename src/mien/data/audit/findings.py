@@ -34,15 +34,6 @@ class Finding:
         }
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the singular for one.
-
-    >>> counted(1, "picture"), counted(1200, "picture")
-    ('1 picture', '1,200 pictures')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:
     """Findings with the gravest first, otherwise in the order given."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mien.data.audit.findings import Finding, counted
+from mien.data.audit.findings import Finding
 from mien.data.audit.looks import Looks
 from mien.data.audit.near import near_twin_among
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import Samples
+from mien.errors import counted
 
 Bring = Callable[[Path], Looks | None]
 """Gives the looks of the data of an earlier run, None where it is not at hand any more."""
@@ -42,8 +43,8 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
         return [Finding(
             "earlier-run-without-list", "warning", 1,
             f"{run}, which this run builds on, has no samples.parquet: whether it was fitted on validation or test "
-            "pictures of this run cannot be told",
-            "bring the whole folder of that run back, or train it anew",
+            "pictures of this run cannot be checked",
+            "restore the whole folder of that run, or train it again",
             leak=True,
         )]  # fmt: skip
     held_out = np.concatenate([samples.rows("validation"), samples.rows("test")])
@@ -69,9 +70,9 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
     if seen.untold:
         found.append(Finding(
             "earlier-run-without-pictures", "info", seen.untold,
-            f"{counted(seen.untold, 'training picture')} of {run}, which this run builds on, not at hand: whether "
-            "validation or test pictures are near twins of them cannot be told",
-            f"bring its data back, or set data.root in {run / 'recipe.yaml'} to where it is now",
+            f"{counted(seen.untold, 'training picture')} of {run}, which this run builds on, missing: whether "
+            "validation or test pictures are near twins of them cannot be checked",
+            f"restore its data, or set data.root in {run / 'recipe.yaml'} to where it is now",
         ))  # fmt: skip
     return found
 

@@ -12,9 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from mien.data.audit.findings import Finding, counted
+from mien.data.audit.findings import Finding
 from mien.data.audit.looks import SIDE, Looks
 from mien.data.samples import Samples
+from mien.errors import counted
 
 METHOD = "logistic regression on histograms of oriented gradients, 5 folds that keep twins and people together"
 FOLDS = 5

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mien.data.audit.findings import Finding, counted
+from mien.data.audit.findings import Finding
 from mien.data.samples import Samples
 from mien.data.split import group_names
+from mien.errors import counted
 
 _PLURAL = {"subject": "subjects", "sequence": "sequences"}
 

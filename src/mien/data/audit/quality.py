@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
-from mien.data.audit.findings import Finding, counted
+from mien.data.audit.findings import Finding
 from mien.data.audit.looks import Looks
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import SPLITS, Samples
+from mien.errors import counted
 
 TINY = 24
 UNEVEN = 10.0

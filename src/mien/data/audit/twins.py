@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mien.data.audit.findings import Finding, counted
+from mien.data.audit.findings import Finding
 from mien.data.audit.looks import Looks
 from mien.data.audit.near import NEAR, near_pairs
 from mien.data.samples import SPLITS, Samples
+from mien.errors import counted
 from mien.files import digest
 
 Mask = NDArray[np.bool_]
@@ -161,7 +162,8 @@ def findings(samples: Samples, likeness: Likeness, kind: Kind) -> list[Finding]:
     if redundant:
         found.append(Finding(
             f"{kind}-twins", "info", redundant,
-            f"{counted(redundant, 'picture')} too many: {counted(len(groups), 'group')} of {kind} twins{_WITH[kind]}",
+            f"{counted(redundant, 'redundant picture')} in {counted(len(groups), 'group')} of {kind} twins"
+            f"{_WITH[kind]}",
             "they count more than once in training and in every average",
             tuple(np.concatenate(groups).tolist()),
         ))  # fmt: skip

@@ -62,7 +62,7 @@ def read_run(folder: Path) -> Run:
             allowed="a run folder whose metrics.json has a 'test' entry",
             then=f"finish it with: mien train {folder} --resume"
             if (folder / "recipe.yaml").is_file()
-            else "name the folder of a run, as mien train leaves it",
+            else "name a run folder written by mien train",
         )
     recipe = folder / "recipe.yaml"
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
