@@ -129,6 +129,18 @@ def test_a_setting_that_would_change_nothing_is_refused(change: str, owner: str)
     assert f"{change.partition('=')[0]} changes nothing without {owner}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "owner"),
+    [
+        ("augment={fill: constant, brightness: 0.1}", "augment.fill changes nothing without augment.rotation"),
+        ("chain=[grey, {resize: [48, 40]}]", "fit.progressive changes nothing without a chain that ends in square"),
+    ],
+)
+def test_a_setting_that_has_lost_its_use_is_refused(change: str, owner: str) -> None:
+    with pytest.raises(UsageError, match=owner):
+        load(Path("models/ferplus"), [change])
+
+
 def test_a_grid_is_every_combination() -> None:
     found = cells(Path("demo"), ["fit.epochs=1"])
     assert len({cell.recipe.name for cell in found}) == 4

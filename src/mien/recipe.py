@@ -134,7 +134,7 @@ class Recipe(_Part):
             given = [("model", self.model, Model()), ("augment", self.augment, Augment()), ("fit", self.fit, Fit())]
             if unused := [name for name, value, default in given if value != default]:
                 raise ValueError(f"triplet trains FaceNet with its own settings: leave out {', '.join(unused)}")
-        if ignored := _ignored(self.split, self.balance, self.model, self.fit):
+        if ignored := _ignored(self, chain.size):
             raise ValueError("; ".join(ignored))
         if self.split.clean == "train" and self.audit == "off":
             raise ValueError("split.clean: train needs the audit, which finds the twins: set audit: on")
@@ -190,17 +190,21 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
     return parse(changed(content, changes), str(path))
 
 
-def _ignored(split: Split, balance: Balance, model: Model, fit: Fit) -> list[str]:
+def _ignored(recipe: Recipe, size: tuple[int, int]) -> list[str]:
     """The settings that would change nothing beside the others, and what they belong to."""
+    split, balance, augment, model, fit = recipe.split, recipe.balance, recipe.augment, recipe.model, recipe.fit
     folds = "kfold" in split.method
+    moves = any((augment.rotation, augment.shift_x, augment.shift_y, augment.shear, augment.zoom))
     cases = [
         ("split", split, "fold", folds or split.fold == "all", "split.method: kfold or grouped-kfold"),
         ("split", split, "folds", folds, "split.method: kfold or grouped-kfold"),
         ("split", split, "group", "grouped" in split.method, "split.method: grouped or grouped-kfold"),
         ("balance", balance, "order", bool(balance.steps), "balance.steps"),
+        ("augment", augment, "fill", moves, "augment.rotation, shift_x, shift_y, shear or zoom"),
         ("model", model, "freeze", model.transfer == "partial", "model.transfer: partial"),
         ("fit", fit, "momentum", fit.optimiser in ("sgd", "rmsprop"), "fit.optimiser: sgd or rmsprop"),
         ("fit", fit, "plateau_patience", fit.schedule == "plateau", "fit.schedule: plateau"),
+        ("fit", fit, "progressive", size[0] == size[1], "a chain that ends in square pictures"),
         ("fit", fit, "teacher_share", bool(fit.teachers), "fit.teachers"),
     ]
     return [
