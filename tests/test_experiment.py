@@ -384,7 +384,7 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     )
     assert f"| accuracy | {found['value']:.1%} | {found['low']:.1%} to {found['high']:.1%} |" in said
     assert "without a twin in the training part as it came" in said
-    assert "| contempt |" in said and "no measurement of what a person feels" in said
+    assert "| contempt |" in said and "does not measure what a person feels" in said
 
 
 def test_a_bundle_frames_faces_as_its_training_pictures_show_them(
