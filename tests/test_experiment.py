@@ -469,6 +469,16 @@ def test_what_an_earlier_run_was_fitted_on_is_not_held_out_here(home: Path, run:
     assert "held-out-seen-by-earlier-run" in said and str(run) in said
 
 
+def test_an_earlier_run_that_is_gone_is_told_when_judged_elsewhere(home: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "start")
+    words = ["--set", "model.transfer=full", "--set", "fit.epochs=1", "--set", f"model.weights={tmp_path / 'start'}"]
+    mien("train", home / "small.yaml", *words, "--out", tmp_path / "after")
+    shutil.rmtree(tmp_path / "start")
+    other = ["--source", "synthetic", "--option", "count=30", "--option", "size=24", "--option", "seed=8"]
+    notes = json.loads(mien("evaluate", tmp_path / "after", *other, "--split", "all", "--json").stdout)["notes"]
+    assert f"{tmp_path / 'start'}, which the run builds on, has no samples.parquet" in notes[0]
+
+
 def test_that_an_earlier_run_keeps_no_list_of_its_pictures_is_told(home: Path, run: Path) -> None:
     bare = home / "bare"
     shutil.copytree(run / "checkpoints", bare / "checkpoints")

@@ -40,7 +40,7 @@ def test_its_card_states_the_same_figures(name: str) -> None:
     text = (ROOT / "docs" / "models" / f"{name}.md").read_text(encoding="utf-8")
     accuracy = bundle.load(name).info.figures["test"]["accuracy"]
     assert f"{accuracy['value']:.1%}" in text and f"{accuracy['low']:.1%} to {accuracy['high']:.1%}" in text
-    assert "no measurement of what a person feels" in text
+    assert "does not measure what a person feels" in text
 
 
 @pytest.mark.parametrize("name", bundle.names())

@@ -119,8 +119,8 @@ def _hurt(robustness: Mapping[str, Any] | None) -> list[str]:
 
 _INTENDED = (
     "Research, teaching, and interfaces where a wrong answer costs little. Not for decisions about people: hiring, "
-    "policing, exams, insurance, medical diagnosis. An answer names what a face shows, as annotators would; it does not "
-    "measure what a person feels."
+    "policing, exams, insurance, medical diagnosis. An answer names what a face shows, as annotators would; it does "
+    "not measure what a person feels."
 )
 
 

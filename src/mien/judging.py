@@ -176,12 +176,17 @@ def evaluate_on(
 def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
     """What must be said of pictures on which the run, or one that it builds on, was fitted, and of near twins."""
     same, alike = np.zeros((2, len(rows)), bool)
-    untold = 0
+    untold, said = 0, []
     for each in (run.folder, *all_below(run.recipe)):
-        seen = seen_before(looks, rows, fitted_on(each) or set(), each, looks_of_data)
+        if (fitted := fitted_on(each)) is None:
+            said.append(
+                f"{each}, which the run builds on, has no samples.parquet: whether it was fitted on these pictures is "
+                "unknown"
+            )
+            continue
+        seen = seen_before(looks, rows, fitted, each, looks_of_data)
         same, alike, untold = same | seen.same, alike | seen.alike, untold + seen.untold
     alike &= ~same
-    said = []
     if same.any():
         said.append(
             f"{same.sum():,} of these {len(rows):,} pictures are ones that the run, or one that it builds on, "

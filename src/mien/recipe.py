@@ -20,6 +20,9 @@ from mien.training.backbones import Model
 from mien.training.metric_learning import TripletSpec
 from mien.training.module import Fit
 
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
+"""How files of weights end; any other path in `model.weights` is the folder of a run."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -274,11 +277,15 @@ def _set(content: dict[str, Any], change: str) -> None:
 
 
 def _run_of(weights: Path) -> Path | None:
-    """The run folder that weights are in: the folder itself, or that whose `checkpoints` hold the file; else None."""
-    if weights.is_dir():
+    """The run folder that weights are in: the folder itself, or that whose `checkpoints` hold the file; else None.
+
+    It need not be there any more: a finished run built on it nonetheless.
+    """
+    if str(weights) == "hub":
+        return None
+    if weights.suffix not in WEIGHTS:
         return weights
-    above = weights.resolve().parents if weights.is_file() else ()
-    return next((folder.parent for folder in above if folder.name == "checkpoints"), None)
+    return next((folder.parent for folder in weights.resolve().parents if folder.name == "checkpoints"), None)
 
 
 def _explained(error: Any) -> str:
