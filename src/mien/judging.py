@@ -175,29 +175,22 @@ def evaluate_on(
 
 def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
     """What must be said of pictures on which the run, or one that it builds on, was fitted, and of near twins."""
-    same, alike = np.zeros((2, len(rows)), bool)
-    untold, said = 0, []
-    for each in (run.folder, *all_below(run.recipe)):
-        if (fitted := fitted_on(each)) is None:
-            said.append(
-                f"{each}, which the run builds on, has no samples.parquet: whether it was fitted on these pictures is "
-                "unknown"
-            )
-            continue
-        seen = seen_before(looks, rows, fitted, each, looks_of_data)
-        same, alike, untold = same | seen.same, alike | seen.alike, untold + seen.untold
-    alike &= ~same
-    if same.any():
+    runs = (run.folder, *all_below(run.recipe))
+    fitted = {each: fitted_on(each) for each in runs}
+    seen = seen_before(looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs))
+    said = [
+        f"{each}, which the run builds on, has no samples.parquet: whether it was fitted on these pictures is unknown"
+        for each, known in fitted.items()
+        if known is None
+    ]
+    whose = "that the run, or one that it builds on, was fitted on"
+    if seen.same.any():
+        said.append(f"{seen.same.sum():,} of these {len(rows):,} pictures are ones {whose}")
+    if seen.alike.any():
+        said.append(f"{seen.alike.sum():,} of these {len(rows):,} pictures are near twins of ones {whose}")
+    if seen.untold:
         said.append(
-            f"{same.sum():,} of these {len(rows):,} pictures are ones that the run, or one that it builds on, "
-            "was fitted on"
-        )
-    if alike.any():
-        said.append(f"{alike.sum():,} more are near twins of such pictures")
-    if untold:
-        said.append(
-            f"{untold:,} pictures that the run, or one that it builds on, was fitted on are missing: whether these "
-            "pictures are near twins of them cannot be checked"
+            f"{seen.untold:,} pictures {whose} are missing: whether these are near twins of them cannot be checked"
         )
     return said
 

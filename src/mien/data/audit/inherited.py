@@ -1,6 +1,6 @@
 """What a run takes over from earlier ones: weights or teachers that were fitted on pictures which it holds out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,9 @@ Bring = Callable[[Path], Looks | None]
 
 @dataclass(frozen=True)
 class Seen:
-    """Which of some pictures an earlier run was fitted on: `same` pixels (N,) bool, `alike` (N,) near twins of such.
+    """Which of some pictures were fitted on: `same` pixels (N,) bool, `alike` (N,) near twins of such.
 
-    `untold` counts the pictures of that run whose pixels are not at hand, so that nothing is known to be like them.
+    `untold` counts the pictures fitted on whose pixels are not at hand, so that nothing is known to be like them.
     """
 
     same: NDArray[np.bool_]
@@ -49,7 +49,7 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
         )]  # fmt: skip
     held_out = np.concatenate([samples.rows("validation"), samples.rows("test")])
     trained = np.setdiff1d(samples.rows("train"), dropped)
-    seen = seen_before(looks, held_out, known.difference(looks.digests[trained].tolist()), run, bring)
+    seen = seen_before(looks, held_out, known.difference(looks.digests[trained].tolist()), map(bring, [run]))
     found = []
     if seen.same.any():
         found.append(Finding(
@@ -77,20 +77,23 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
     return found
 
 
-def seen_before(looks: Looks, rows: NDArray[np.int64], fitted: set[str], run: Path, bring: Bring) -> Seen:
-    """Which of the rows (N,) of `looks` are among the pictures that `run` was fitted on, or near twins of one.
+def seen_before(looks: Looks, rows: NDArray[np.int64], fitted: set[str], elsewhere: Iterable[Looks | None]) -> Seen:
+    """Which of the rows (N,) of `looks` are among the pictures that were fitted on, or near twins of one.
 
-    `fitted` has the digests of those pictures. Their pixels come from `looks` where it has them, else from what
-    `bring` gives.
+    `fitted` has the digests of those pictures. Their pixels come from `looks` where it has them, else from what is
+    `elsewhere`, which is asked for only then.
     """
     here = np.isin(looks.digests, list(fitted))
     same = here[rows]
-    pool = looks.miniatures[here]
-    missing = fitted.difference(looks.digests[here].tolist())
-    if missing and (brought := bring(run)):
-        there = np.isin(brought.digests, list(missing))
-        pool = np.concatenate([pool, brought.miniatures[there]])
-        missing.difference_update(brought.digests[there].tolist())
+    pools, missing = [looks.miniatures[here]], fitted.difference(looks.digests[here].tolist())
+    for brought in elsewhere if missing else ():
+        if brought:
+            there = np.isin(brought.digests, list(missing))
+            pools.append(brought.miniatures[there])
+            missing.difference_update(brought.digests[there].tolist())
+        if not missing:
+            break
+    pool = np.concatenate(pools)
     alike = np.zeros(len(rows), bool)
     asked = np.flatnonzero(~same & (spread(looks.miniatures, rows) >= BLANK))
     shown = pool[spread(pool, np.arange(len(pool))) >= BLANK]
