@@ -127,7 +127,7 @@ def test_resume_keeps_what_other_calls_wrote(run, folder, tmp_path):
     run("-", "--out", out, "--resume", stdin=f"{folder / 'a.png'}\n")
     assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png"]
     # Neither a video that is not named now, nor what a camera gave, may be cut off.
-    frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None}
+    frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None, "model": "tiny@"}
     for source in ("7", "gone.mp4"):
         with out.open("a") as stream:
             stream.write(json.dumps({"source": source} | frame) + "\n")
@@ -366,7 +366,7 @@ def test_resume_does_not_mix_models_or_calls(run, folder, tmp_path):
     run(picture, "--out", out)
     before = out.read_text("utf-8")
     with pytest.raises(DataError, match="was written by another model"):
-        finished(out, ("happiness", "sadness"), lambda source: True)
+        finished(out, "other@0123", lambda source: True)
     with alone(out) as free, pytest.raises(UsageError, match="another process is writing"):
         assert free
         run(folder / "b.png", "--out", out, "--resume")

@@ -69,15 +69,17 @@ def predict(
     kept: list[dict[str, Any]] = []
     sink: AbstractContextManager[Callable[[Result], Any]]
     if out is not None:
-        sink = open_sink(None if to_stdout else out, recognizer.labels, resume)
+        sink = open_sink(None if to_stdout else out, recognizer.labels, recognizer.model, resume)
     else:
-        sink = nullcontext((lambda result: kept.append(document(result))) if as_json else _print)
+        sink = nullcontext(
+            (lambda result: kept.append(document(result) | {"model": recognizer.model})) if as_json else _print
+        )
     chunks, known = _items(paths, annotate)
     video = VideoOptions(every, start, end, detect_every, smoothing)
     with ExitStack() as opened:
         if resume and out and not opened.enter_context(alone(out)):
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
-        done = finished(out, recognizer.labels, _among(known)) if resume and out else {}
+        done = finished(out, recognizer.model, _among(known)) if resume and out else {}
         tally = Counter(skipped=len(done), broken=sum(done.values()))
         left = ([item for item in chunk if item.kind == "camera" or item.source not in done] for chunk in chunks)
         step, moved, say = opened.enter_context(_progress(None if known is None else len(known) - len(done)))

@@ -62,6 +62,11 @@ class Recognizer:
         """The expressions that can be answered, in the network's order."""
         return self.bundle.info.labels
 
+    @property
+    def model(self) -> str:
+        """The bundle's name and the digest of its recipe: what answers."""
+        return f"{self.bundle.info.name}@{self.bundle.info.recipe_digest[:12]}"
+
     def analyze(self, pictures: Picture | Iterable[Picture]) -> list[PictureResult]:
         """One result a picture, in order: a path, an array (H, W) grey or (H, W, 3) RGB, several of them, or a batch
         (N, H, W[, 3]); uint8.

@@ -14,34 +14,40 @@ from mien.runtime.results import Result, columns, document, json_line, rows
 
 Write = Callable[[Result], None]
 _BEGIN = b'{"source":'
+_KINDS = (".jsonl", ".csv", ".parquet")
 _GROUP = 8192  # rows held before a Parquet row group is written
 
 
-def open_sink(path: Path | None, labels: Sequence[str], resume: bool = False) -> AbstractContextManager[Write]:
+def open_sink(
+    path: Path | None, labels: Sequence[str], model: str, resume: bool = False
+) -> AbstractContextManager[Write]:
     """A function that writes one result, to the format that the suffix of `path` names (None: JSON lines to stdout).
 
+    Each JSON line names the `model` that answered.
     CSV and Parquet files appear when the block ends; JSON lines are there as they are written, so that `resume`
     can go on with them. Raises UsageError when the file is already there and `resume` is not set.
     """
     if path is None:
-        return _lines(sys.stdout)
-    opened = _SINKS.get(path.suffix.lower())
-    if opened is None:
-        raise unknown("output format", path.suffix or str(path), _SINKS)
-    if resume and path.suffix.lower() != ".jsonl":
+        return _lines(sys.stdout, model)
+    kind = path.suffix.lower()
+    if kind not in _KINDS:
+        raise unknown("output format", path.suffix or str(path), _KINDS)
+    if resume and kind != ".jsonl":
         raise UsageError("only JSON lines can be resumed", got=path, allowed="--out NAME.jsonl")
     if path.exists() and not resume:
-        then = "add --resume to continue it, or choose another name" if opened is _jsonl else "choose another name"
+        then = "add --resume to continue it, or choose another name" if kind == ".jsonl" else "choose another name"
         raise UsageError("the output already exists", got=path, then=then)
-    return opened(path, labels)
+    if kind == ".jsonl":
+        return _jsonl(path, model)
+    return _csv(path, labels) if kind == ".csv" else _parquet(path, labels)
 
 
-def finished(path: Path, labels: Sequence[str], again: Callable[[str], bool]) -> dict[str, bool]:
+def finished(path: Path, model: str, again: Callable[[str], bool]) -> dict[str, bool]:
     """The sources whose results are complete in a JSON lines file, and whether they ended in an error.
 
     Results stand in order, so only the last video may have been left half done. Its lines are cut off the file where
     `again(source)` says that it is to be read now; nothing else is ever cut but a line that is not whole.
-    Raises DataError when the file holds something else, answers with other `labels`, or cannot be written.
+    Raises DataError when the file holds something else, answers of another `model`, or cannot be written.
     """
     if not path.exists():
         return {}
@@ -53,7 +59,7 @@ def finished(path: Path, labels: Sequence[str], again: Callable[[str], bool]) ->
                 if not (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
                     raise _foreign(path, number)
                 break
-            source, moving, broken = _read_line(line, labels, path, number)
+            source, moving, broken = _read_line(line, model, path, number)
             if source != last:
                 last, start = source, end
             done[source] = broken
@@ -64,17 +70,17 @@ def finished(path: Path, labels: Sequence[str], again: Callable[[str], bool]) ->
     return done
 
 
-def _read_line(line: bytes, labels: Sequence[str], path: Path, number: int) -> tuple[str, bool, bool]:
+def _read_line(line: bytes, model: str, path: Path, number: int) -> tuple[str, bool, bool]:
     """What a line says: its source, whether that is a video, whether it ended in an error."""
     try:
         result = json.loads(line)
-        theirs = next((list(face["probabilities"]) for face in result["faces"]), None)
+        theirs = str(result["model"])
         said = str(result["source"]), "frame" in result, result["error"] is not None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _foreign(path, number) from error
-    if theirs is not None and sorted(theirs) != sorted(labels):
+    if theirs != model:
         raise DataError(
-            f"{path} line {number} was written by another model", got=theirs, allowed=list(labels),
+            f"{path} line {number} was written by another model", got=theirs, allowed=model,
             then="continue with that model, or choose another name",
         )  # fmt: skip
     return said
@@ -85,19 +91,19 @@ def _foreign(path: Path, number: int) -> DataError:
 
 
 @contextmanager
-def _lines(stream: TextIO) -> Iterator[Write]:
+def _lines(stream: TextIO, model: str) -> Iterator[Write]:
     def write(result: Result) -> None:
-        stream.write(json_line(document(result)) + "\n")
+        stream.write(json_line(document(result) | {"model": model}) + "\n")
         stream.flush()
 
     yield write
 
 
 @contextmanager
-def _jsonl(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+def _jsonl(path: Path, model: str) -> Iterator[Write]:
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as stream, _lines(stream) as write:
+        with path.open("a", encoding="utf-8") as stream, _lines(stream, model) as write:
             yield write
 
 
@@ -133,10 +139,3 @@ def _parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
 
         yield write
         flush()
-
-
-_SINKS: dict[str, Callable[[Path, Sequence[str]], AbstractContextManager[Write]]] = {
-    ".jsonl": _jsonl,
-    ".csv": _csv,
-    ".parquet": _parquet,
-}
