@@ -161,7 +161,7 @@ def test_what_is_held_out_is_compared_with_what_an_earlier_run_was_fitted_on(tmp
     }
     absent = {finding.code: finding for finding in inherited(samples, looks, none, run, lambda _: None)}
     assert set(absent) == {"held-out-seen-by-earlier-run", "earlier-run-without-pictures"}
-    assert absent["earlier-run-without-pictures"].count == 59
+    assert absent["earlier-run-without-pictures"].count == 59 and absent["earlier-run-without-pictures"].leak
 
 
 def test_a_training_picture_dropped_here_is_no_excuse_for_an_earlier_run_that_kept_it(tmp_path: Path) -> None:

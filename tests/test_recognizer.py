@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as shapes
 
 import mien
 from mien.errors import BundleError, UnreadableImage, UsageError
+from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face, YuNetDetector
 from mien.runtime import bundle as bundles
@@ -283,6 +284,22 @@ def test_a_chain_that_finds_the_face_sees_what_it_saw_in_training(tmp_path, shar
             )
         assert len(recognizer.analyze(image)[0].faces) == len(found)
     assert compared >= 15
+
+
+@pytest.mark.parametrize("missing", ["keep", "drop"])
+def test_a_face_whose_eyes_are_not_found_is_not_answered_from_the_whole_picture(tmp_path, missing):
+    chain = ["grey", {"align": {"size": 48, "detector": "viola-jones", "missing": missing}}]
+    faces = [Face((20.0 * place, 10.0, 20.0, 20.0)) for place in range(3)]
+    recognizer = Recognizer(tiny.bundle(tmp_path / "aligns.onnx", chain=chain), detector=Told(*faces))
+    image = picture(60, 90)
+    if missing == "drop":
+        assert not recognizer.analyze(image)[0].faces
+        return
+    answers = [tuple(face.probabilities.values()) for face in recognizer.analyze(image)[0].faces]
+    assert len(set(answers)) == 3
+    np.testing.assert_array_equal(
+        recognizer.prepare(image, faces[1]), Chain.parse(["grey", {"resize": 48}]).run(image[10:30, 20:40]).pixels
+    )
 
 
 @pytest.mark.parametrize(("detector", "least"), [("yunet", 38), ("haar", 34)])

@@ -207,7 +207,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         ]
         found = found.found(taken_over)
         refuse([each for each in taken_over if each.severity == "block" or (each.leak and recipe.audit == "strict")])
-        if recipe.split.clean == "train":
+        if len(dropped):
             remarks.append(f"{len(dropped)} training rows with a twin in validation or test were dropped")
             material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
             if not len(material.samples.rows("train")):

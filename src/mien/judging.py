@@ -80,7 +80,13 @@ def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Materia
 
     Raises DataError where pictures are gone; that some have changed is said.
     """
-    material = _prepared(read(run.recipe.data), run.chain, stages)
+    try:
+        material = _prepared(read(run.recipe.data), run.chain, stages)
+    except DataError as error:
+        moved = f"if the data was only moved, change data.root in {run.folder / 'recipe.yaml'}"
+        raise DataError(
+            f"the data that {run.folder} was made on cannot be read: {error.what}", got=error.got, then=moved
+        ) from error
     kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "source", "digest"])
     chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
     # The parent of a made row may have been balanced away: what made it always says so.

@@ -35,7 +35,11 @@ def cross(
 
     Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on clinic:folders=data/clinic
     """
-    roots, merged = pairs(on, "a source with its data"), pairs(merge, "a merge of labels")
+    merged = pairs(merge, "a merge of labels")
+    sources = [_named(text) for text in on]
+    titles = [title for title, _, _ in sources]
+    if len(set(titles)) < len(titles):
+        raise UsageError("each source of a table needs its own name", got=on, then="--on NAME:SOURCE=ROOT")
 
     from mien import judging
     from mien.evaluation.cross import cross_matrix
@@ -44,9 +48,9 @@ def cross(
     with shown() as stages:
         matrix = cross_matrix(
             [
-                judging.evaluate_on(run, source, Path(root), split, {}, merged, stages, title or source) | {"run": name}
+                judging.evaluate_on(run, source, root, split, {}, merged, stages, title) | {"run": name}
                 for name, run in zip(_names(runs), map(judging.finished, runs), strict=True)
-                for (title, _, source), root in ((key.rpartition(":"), root) for key, root in roots.items())
+                for title, source, root in sources
             ]
         )
     page = write_cross_report(matrix, out)
@@ -55,6 +59,13 @@ def cross(
     else:
         _print(matrix)
         typer.echo(f"report: {page}")
+
+
+def _named(text: str) -> tuple[str, str, Path]:
+    """The name, the source and the root of `[NAME:]SOURCE=ROOT`."""
+    ((key, root),) = pairs([text], "a source with its data").items()
+    title, _, source = key.rpartition(":")
+    return title or source, source, Path(root)
 
 
 def _names(runs: list[Path]) -> list[str]:

@@ -45,10 +45,7 @@ class DetectFace(Step):
 
     def around(self, image: Image, face: Face) -> Outcome:
         """The crop around a face that is known already."""
-        x, y, width, height = face.box
-        side = max(1.0, max(width, height) * (1 + 2 * self.margin))
-        left, top = x + (width - side) / 2, y + (height - side) / 2
-        return Outcome(operations.crop(image, (round(left), round(top), round(side), round(side))))
+        return Outcome(square(image, face, self.margin))
 
     def size_after(self, before: Size | None) -> Size | None:
         return None
@@ -60,7 +57,7 @@ class Align(Step):
 
     The defaults are where FER2013's pictures have them. Eyes are YuNet's landmarks, or what the Haar cascade finds in
     the face. Notes `no-face` and `no-eyes` say why a picture was not aligned; `missing` as in `detect-face`, where
-    `keep` resizes the whole picture.
+    `keep` resizes the whole picture, or, where only the eyes were not found, the square around the face.
     """
 
     size: Size = (112, 112)
@@ -84,7 +81,7 @@ class Align(Step):
         """The picture turned and scaled for a face that is known already."""
         eyes = self._eyes(image, face)
         if eyes is None:
-            return self._absent(image, "no-eyes")
+            return self._absent(square(image, face), "no-eyes")
         rows, columns = self.size
         across = (eyes[1] - eyes[0]) / np.hypot(*(eyes[1] - eyes[0]))
         scale = self.apart * columns / np.hypot(*(eyes[1] - eyes[0]))
@@ -115,6 +112,14 @@ def _around(image: Image, eyes: Points, reach: float) -> tuple[Image, Points]:
         for centre, length in zip(eyes.mean(axis=0), image.shape[1::-1], strict=True)
     )
     return image[top : bottom + 1, left : right + 1], eyes - np.array([left, top], np.float32)
+
+
+def square(image: Image, face: Face, margin: float = 0.0) -> Image:
+    """The square around a face's box, widened by `margin` on every side, as a fraction of it."""
+    x, y, width, height = face.box
+    side = max(1.0, max(width, height) * (1 + 2 * margin))
+    left, top = x + (width - side) / 2, y + (height - side) / 2
+    return operations.crop(image, (round(left), round(top), round(side), round(side)))
 
 
 def absent(image: Image, note: str, missing: str) -> Outcome:

@@ -69,10 +69,11 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
         ))  # fmt: skip
     if seen.untold:
         found.append(Finding(
-            "earlier-run-without-pictures", "info", seen.untold,
+            "earlier-run-without-pictures", "warning", seen.untold,
             f"{counted(seen.untold, 'training picture')} of {run}, which this run builds on, missing: whether "
             "validation or test pictures are near twins of them cannot be checked",
             f"restore its data, or set data.root in {run / 'recipe.yaml'} to where it is now",
+            leak=True,
         ))  # fmt: skip
     return found
 
