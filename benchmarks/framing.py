@@ -11,14 +11,13 @@ YuNet's file is looked for as ever: MIEN_MODELS or the cache folder.
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mien.imaging.decode import decode
 from mien.imaging.faces import Face, HaarDetector, YuNetDetector, largest, roll
+from mien.imaging.framing import in_frame
 
 NAMES = ("box middle x", "box middle y", "box width", "box height", "eyes x", "eyes y", "eyes apart", "roll")
-ENLARGE, BORDER = 3, 48 * 3
 
 
 def geometry(face: Face, left: float, top: float, side: float) -> list[float]:
@@ -28,16 +27,6 @@ def geometry(face: Face, left: float, top: float, side: float) -> list[float]:
     apart = float(np.hypot(*(eyes[1] - eyes[0])))
     middle = [(x + width / 2 - left) / side, (y + height / 2 - top) / side]
     return [*middle, width / side, height / side, *eyes.mean(axis=0), apart, roll(face)]
-
-
-def in_frames(images: np.ndarray, detector: YuNetDetector) -> list[list[float]]:
-    measures = []
-    for image in images:
-        large = cv2.resize(image, None, fx=ENLARGE, fy=ENLARGE, interpolation=cv2.INTER_CUBIC)
-        face = largest(detector(cv2.copyMakeBorder(large, *[BORDER] * 4, cv2.BORDER_REPLICATE)))
-        if face:
-            measures.append(geometry(face, BORDER, BORDER, 48 * ENLARGE))
-    return measures
 
 
 def in_haar_boxes(paths: list[Path], yunet: YuNetDetector, haar: HaarDetector) -> list[list[float]]:
@@ -69,7 +58,9 @@ def main() -> None:
     training = np.flatnonzero(np.load(asked.usage) == "Training")
     rows = np.sort(np.random.default_rng(0).choice(training, min(asked.count, len(training)), replace=False))
     yunet, haar = YuNetDetector(), HaarDetector()
-    show("YuNet in FER2013's frames", in_frames(np.load(asked.images, mmap_mode="r")[rows], yunet), len(rows))
+    images = np.load(asked.images, mmap_mode="r")[rows]
+    framed = [geometry(face, 0, 0, 1) for image in images if (face := in_frame(image, yunet))]
+    show("YuNet in FER2013's frames", framed, len(rows))
     paths = sorted(path for path in asked.portraits.iterdir() if path.suffix.lower() in (".jpg", ".png"))
     show("YuNet in Haar's boxes on portraits", in_haar_boxes(paths, yunet, haar), len(paths))
 

@@ -15,11 +15,13 @@ from mien.errors import DataError, MienError, UsageError
 from mien.files import sha256
 from mien.imaging import faces as module
 from mien.imaging import models
+from mien.imaging import steps as module_of_steps
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face, HaarDetector, YuNetDetector, detector_named, largest, roll
 from mien.imaging.framing import Framing, frame, measured
 from mien.imaging.regions import draw_regions, eyes_of, regions
+from mien.imaging.steps import Outcome
 
 FLAT = np.full((120, 100, 3), 90, np.uint8)
 
@@ -215,12 +217,21 @@ def test_the_framing_of_a_few_or_faceless_pictures_is_not_guessed(portraits, yun
 )
 def test_a_chain_cuts_out_the_face_it_is_told_as_the_one_it_finds(portraits, yunet, steps):
     chain = Chain.parse([*steps, "grey", {"resize": 48}])
-    compared = [image for image in portraits if chain.faces(image)]
+    found = [(image, chain.finder.faces(image)) for image in portraits]
+    compared = [(image, largest(faces)) for image, faces in found if faces]
     assert len(compared) >= 9
-    for image in compared:
-        told, own = chain.run(image, largest(chain.faces(image))).pixels, chain.run(image).pixels
+    for image, face in compared:
+        (told,), own = chain.finder.cut(image, [face]), chain.run(image)
         # Through a resize and back, a box may fall on the next pixel.
-        assert np.abs(told.astype(int) - own).mean() < (5 if "resize" in str(steps) else 1e-9)
+        assert np.abs(told.pixels.astype(int) - own.pixels).mean() < (5 if "resize" in str(steps) else 1e-9)
+
+
+def test_the_steps_before_the_face_is_looked_for_run_once_a_picture(monkeypatch):
+    asked = []
+    monkeypatch.setattr(module_of_steps.Equalise, "apply", lambda step, image: asked.append(step) or Outcome(image))
+    finder = Chain.parse(["grey", "equalise", {"detect-face": "viola-jones"}, {"resize": 48}]).finder
+    cut = finder.cut(FLAT, [Face((10.0 * place, 20.0, 30.0, 30.0)) for place in range(5)])
+    assert len(asked) == 1 and all(outcome.pixels.shape == (48, 48) for outcome in cut)
 
 
 def test_a_face_after_a_crop_is_not_one_of_the_picture():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mien import earlier, environment
-from mien.data.audit import Audit, audit, check_before_training, children, clean_train, inherited, look, refuse
+from mien.data.audit import Audit, Finding, audit, check_before_training, children, clean_train, inherited, look, refuse
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, idle_steps, readable, resplit
 from mien.data.prepare import prepare
@@ -199,22 +199,10 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if found:
         twins = _with_twin_in_training(material.samples, found)
         dropped = clean_train(material.samples, found) if recipe.split.clean == "train" else np.empty(0, np.int64)
-        assert material.looks is not None
-        taken_over = [
-            finding
-            for run in earlier.all_below(recipe)
-            for finding in inherited(material.samples, material.looks, dropped, run, earlier.looks_of_data)
-        ]
-        found = found.found(taken_over)
-        refuse([each for each in taken_over if each.severity == "block" or (each.leak and recipe.audit == "strict")])
+        found = found.found(_taken_over(recipe, material, dropped))
         if len(dropped):
             remarks.append(f"{len(dropped)} training rows with a twin in validation or test were dropped")
-            material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
-            if not len(material.samples.rows("train")):
-                raise DataError(
-                    f"all {len(dropped)} training pictures have a twin in validation or test",
-                    then="remove those twins from the data, or set split.method: stratified for a new split",
-                )
+            material = _cleaned(material, dropped)
     else:
         remarks.append("the audit was off: no check for leaks")
     remarks += unlearnable(material.samples)
@@ -226,6 +214,28 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if found:
         remarks += _said(found, _settled(recipe))
     return Gathered(material, protocol, found, twins, prepared.problems, tuple(remarks))
+
+
+def _taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:
+    """What the audit finds of the runs that this one builds on. Raises AuditBlocked where that stops the run."""
+    assert material.looks is not None
+    found = [
+        finding
+        for run in earlier.all_below(recipe)
+        for finding in inherited(material.samples, material.looks, dropped, run, earlier.looks_of_data)
+    ]
+    refuse([each for each in found if each.severity == "block" or (each.leak and recipe.audit == "strict")])
+    return found
+
+
+def _cleaned(material: Material, twins: NDArray[np.int64]) -> Material:
+    left = material.take(np.setdiff1d(np.arange(len(material.samples)), twins))
+    if not len(left.samples.rows("train")):
+        raise DataError(
+            f"all {len(twins)} training pictures have a twin in validation or test",
+            then="remove those twins from the data, or set split.method: stratified for a new split",
+        )
+    return left
 
 
 def _precision(folder: Path) -> str:

@@ -24,7 +24,7 @@ from mien.evaluation import calibration, ledger
 from mien.evaluation.cross import cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
-from mien.experiment import Stages, read, silent
+from mien.experiment import Read, Stages, read, silent
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe
@@ -75,7 +75,9 @@ def finished(folder: Path) -> Finished:
     )  # fmt: skip
 
 
-def rows_of(run: Finished, split: str, stages: Stages = silent) -> tuple[Material, NDArray[np.int64]]:
+def rows_of(
+    run: Finished, split: str, stages: Stages = silent, read: Read = read
+) -> tuple[Material, NDArray[np.int64]]:
     """The pictures of one split, or `all`, as the run split them, found again in its data; made rows are left out.
 
     Raises DataError where pictures are gone; that some have changed is said.
@@ -157,26 +159,48 @@ def evaluate_on(
     called in the answer. Opening a test split is noted in the ledger beside the run. Raises UsageError when the source
     has no such split.
     """
+    cell, material, rows = _on(run, source, root, split, options, merge, stages, name)
+    looks = look(material.samples, progress=stages("look"))
+    return cell | {"notes": [*cell["notes"], *_seen(run, looks, rows)]}
+
+
+def figures_on(
+    run: Finished, source: str, root: Path | None, options: dict[str, Any] | None = None, stages: Stages = silent
+) -> dict[str, Any]:
+    """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
+    figures: dict[str, Any] = _on(run, source, root, "test", options, None, stages, None)[0]["figures"]
+    return figures
+
+
+def _on(
+    run: Finished,
+    source: str,
+    root: Path | None,
+    split: str,
+    options: dict[str, Any] | None,
+    merge: dict[str, str] | None,
+    stages: Stages,
+    name: str | None,
+) -> tuple[dict[str, Any], Material, NDArray[np.int64]]:
+    """The cell of a run and a source, the rows of the source, and the positions of those that were judged."""
     samples, notes = load(source, root, **(options or {})), []
-    published = {name for name in SPLITS if len(samples.rows(name))}
+    published = {part for part in SPLITS if len(samples.rows(part))}
     if not published and split == "test":
         split = "all"
         notes.append(f"{source} names no split: all its pictures are test pictures here")
     elif split not in published | {"all"} and len(published) > 1:
         samples = assign(samples, SplitSpec())
     prepared = prepare(samples, run.chain, progress=stages("prepare"))
-    material = readable(samples, prepared, look(samples, progress=stages("look")))
+    material = readable(samples, prepared)
     wanted = material.samples.targets >= 0
     if split != "all":
         wanted &= (material.samples.table["split"] == split).to_numpy(bool, na_value=False)
     rows = np.flatnonzero(wanted)
     if not len(rows):
-        there = [name for name in SPLITS if len(material.samples.rows(name))]
+        there = [part for part in SPLITS if len(material.samples.rows(part))]
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
-    protocol = describe(material.samples)
-    cell, judged = _judged(run, material, rows, name or source, split, protocol, merge)
-    assert material.looks is not None
-    return cell | {"notes": [*notes, *prepared.remarks, *_seen(run, material.looks, judged)]}
+    cell, judged = _judged(run, material, rows, name or source, split, describe(material.samples), merge)
+    return cell | {"notes": [*notes, *prepared.remarks]}, material, judged
 
 
 def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:

@@ -87,8 +87,11 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
     parents = np.where(made.parents >= 0, rows[made.parents], -1)
     pixels = Stacked((material.pixels, made.pixels)) if len(made.pixels) else material.pixels
     once, again = np.unique(made.place, return_inverse=True)
-    digests = np.array([pixel_digest(picture) for picture in _each(pixels, once)])[again]
-    looks = material.looks and material.looks.followed_by(looks_of(_each(pixels, once)).take(again))
+    if material.looks:
+        seen = looks_of(_each(pixels, once)).take(again)
+        looks, digests = material.looks.followed_by(seen), seen.digests
+    else:
+        looks, digests = None, np.array([pixel_digest(picture) for picture in _each(pixels, once)])[again]
     first = samples.table.iloc[parents[:, 0]].reset_index(drop=True)
     one_hot = np.eye(len(samples.labels), dtype=np.float32)[made.targets]
     new = table(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import UsageError, unknown
+from mien.errors import DataError, UsageError, unknown
 from mien.files import digest
 from mien.imaging.alignment import Align, DetectFace
 from mien.imaging.faces import Face, detector_named
@@ -98,46 +98,27 @@ class Chain:
         return last if isinstance(last, Normalise) else Normalise()
 
     @cached_property
-    def finder(self) -> DetectFace | Align | None:
-        """The step that looks for the face in the whole picture; None where none does, or a crop comes before it."""
-        for step in self.steps:
+    def finder(self) -> "Finder | None":
+        """Where the chain looks for the face in the whole picture; None where it does not, or crops before."""
+        for at, step in enumerate(self.steps):
             if isinstance(step, DetectFace | Align):
-                return step
+                return Finder(Chain(self.steps[:at]), step, Chain(self.steps[at + 1 :]))
             if isinstance(step, Crop):
                 return None
         return None
 
-    def faces(self, image: Image) -> list[Face]:
-        """The faces that the `finder` sees, after the steps before it, in pixels of the picture as it comes."""
-        assert self.finder is not None
-        seen = image
-        for step in self.steps[: self.steps.index(self.finder)]:
-            outcome = step.apply(seen)
-            if outcome.pixels is None:
-                return []
-            seen = outcome.pixels
-        down, across = (before / now for before, now in zip(image.shape[:2], seen.shape[:2], strict=True))
-        return [face.scaled(down, across) for face in detector_named(self.finder.detector)(seen)]
-
-    def run(self, image: Image, face: Face | None = None) -> Outcome:
+    def run(self, image: Image) -> Outcome:
         """One picture, (H, W) or (H, W, 3) uint8, through every step; the notes of all steps in order.
 
-        `face`, in pixels of the picture, is the one that the `finder` takes in place of the largest that it would find.
         Raises DataError where a step is told to fail (`missing: fail`), UsageError on an array that is no picture.
         """
         check(image)
         notes: tuple[str, ...] = ()
         for step in self.steps:
-            if face is not None and isinstance(step, DetectFace | Align):
-                outcome, face = step.around(image, face), None
-            else:
-                outcome = step.apply(image)
+            outcome = step.apply(image)
             notes += outcome.notes
             if outcome.pixels is None:
                 return Outcome(None, notes)
-            if face is not None:
-                (high, wide), (height, width) = outcome.pixels.shape[:2], image.shape[:2]
-                face = face.scaled(high / height, wide / width)
             image = outcome.pixels
         return Outcome(np.ascontiguousarray(image), notes)
 
@@ -159,6 +140,47 @@ class Chain:
         np.multiply(planes, scale[:, None, None], out=result, dtype=np.float32)
         result += offset[:, None, None]
         return result
+
+
+@dataclass(frozen=True)
+class Finder:
+    """The step of a chain that looks for the face, and the steps before and after it.
+
+    For those who want every face of a picture in place of the largest; the steps before run once for all of them.
+    """
+
+    before: Chain
+    step: DetectFace | Align
+    after: Chain
+
+    def faces(self, image: Image) -> list[Face]:
+        """The faces that the step sees, in pixels of the picture as it comes."""
+        seen = self.before.run(image).pixels
+        if seen is None:
+            return []
+        return [face.scaled(*_ratio(seen, image)) for face in detector_named(self.step.detector)(seen)]
+
+    def cut(self, image: Image, faces: Sequence[Face]) -> list[Outcome]:
+        """Each face, in pixels of the picture, through the chain as though it were the one found there.
+
+        A face in which a step fails has no pixels.
+        """
+        seen = self.before.run(image).pixels
+        if seen is None:
+            return [Outcome(None)] * len(faces)
+        return [self._cut(seen, face.scaled(*_ratio(image, seen))) for face in faces]
+
+    def _cut(self, seen: Image, face: Face) -> Outcome:
+        try:
+            found = self.step.around(seen, face).pixels
+            return Outcome(None) if found is None else self.after.run(found)
+        except DataError:
+            return Outcome(None)
+
+
+def _ratio(before: Image, after: Image) -> tuple[float, float]:
+    """The factors of height and width from one picture to the other."""
+    return after.shape[0] / before.shape[0], after.shape[1] / before.shape[1]
 
 
 def _step(item: Any) -> Step:

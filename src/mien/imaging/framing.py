@@ -65,19 +65,25 @@ def measured(pictures: Iterable[Image], yunet: Detector) -> tuple[Framing | None
     `yunet` is a detector that gives landmarks. Pictures are enlarged inside a border as wide as themselves, so that it
     sees a face in a picture; the framing is the median over the pictures with one.
     """
-    found = [place for picture in pictures if (place := _place(picture, yunet)) is not None]
+    faces = (in_frame(picture, yunet) for picture in pictures)
+    found = [
+        (face.box[2], face.landmarks[:2, 1].mean()) for face in faces if face is not None and face.landmarks is not None
+    ]
     if len(found) < 10:
         return None, len(found)
-    width, eyes = np.median(found, axis=0)
-    scale = float(np.clip(1 / width, 0.1, 10))
+    width, height = np.median(found, axis=0)
+    scale, eyes = float(np.clip(1 / width, 0.1, 10)), float(np.clip(height, 0, 1))
     haar = float(np.clip(scale / _BOX_OF_HAAR, 0.1, 10))
-    eyes = float(np.clip(eyes, 0, 1))
     shift = float(np.clip(0.5 - eyes - (0.5 - _EYES_OF_HAAR) / haar, -1, 1))
     return Framing(round(scale, 2), round(eyes, 2), round(haar, 2), round(shift, 2)), len(found)
 
 
-def _place(picture: Image, yunet: Detector) -> tuple[float, float] | None:
-    """The width of the face's box in widths of the picture, and the height of its eyes from the top in heights."""
+def in_frame(picture: Image, yunet: Detector) -> Face | None:
+    """The largest face of a picture that shows little else, in units of its height and width.
+
+    It is looked for as `measured` says. None where none is found, or the picture is more than four times as long as
+    wide.
+    """
     height, width = picture.shape[:2]
     if max(height, width) > _LONGEST * min(height, width):
         return None
@@ -86,9 +92,11 @@ def _place(picture: Image, yunet: Detector) -> tuple[float, float] | None:
     large = operations.resize(operations.colour(picture), high, wide)
     bordered = np.asarray(cv2.copyMakeBorder(large, high, high, wide, wide, cv2.BORDER_REPLICATE), np.uint8)
     face = largest(yunet(bordered))
-    if face is None or face.landmarks is None:
+    if face is None:
         return None
-    return face.box[2] / wide, float(face.landmarks[:2, 1].mean() - high) / high
+    x, y, *size = face.box
+    marks = None if face.landmarks is None else face.landmarks - np.array([wide, high], np.float32)
+    return Face((x - wide, y - high, size[0], size[1]), face.score, marks).scaled(1 / high, 1 / wide)
 
 
 def frame(image: Image, face: Face, framing: Framing = FER2013) -> Image:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mien.experiment import Stages
 from mien.files import read_json
-from mien.judging import evaluate_on, finished
+from mien.judging import figures_on, finished
 from mien.recipe import load
 
 METRICS: Mapping[str, str] = {
@@ -43,13 +43,13 @@ def held_out(run: Path, stages: Stages) -> dict[str, Any]:
     """Accuracy on the official test part that the run's recipe held out, and the number of its rows."""
     opened = finished(run)
     data = opened.recipe.data
-    judged = evaluate_on(opened, data.source, data.root, "test", data.options, None, stages)["figures"]
+    judged = figures_on(opened, data.source, data.root, data.options, stages)
     return judged["metrics"]["accuracy"] | {"rows": judged["rows"]}
 
 
 def on_ferplus(root: Path, run: Path, stages: Stages) -> dict[str, Any]:
     """The figures of a run on the test part of FERPlus, averages weighted by class size."""
-    judged = evaluate_on(finished(run), "ferplus", root, "test", stages=stages)["figures"]
+    judged = figures_on(finished(run), "ferplus", root, stages=stages)
     return {printed: judged["metrics"][ours] for printed, ours in WEIGHTED.items()}
 
 

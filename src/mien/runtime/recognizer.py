@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from mien import weights
 from mien.errors import DataError, MienError, UnreadableImage, UsageError
-from mien.imaging.chain import Chain
+from mien.imaging.chain import Finder
 from mien.imaging.decode import decode
 from mien.imaging.faces import Detector, Face, detector_named
 from mien.imaging.framing import frame
 from mien.imaging.operations import Image, check
+from mien.imaging.steps import Outcome
 from mien.runtime import bundle as bundles
 from mien.runtime.bundle import OUTPUT, Bundle
 from mien.runtime.results import FaceResult, PictureResult, reason
@@ -55,7 +56,8 @@ class Recognizer:
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
         self.crop = crop
         self.batch = batch
-        self._detector = None if crop == "whole" else _detector(detector, self.bundle.chain)
+        self._finder = None if crop == "whole" else self.bundle.chain.finder
+        self._detector = None if crop == "whole" else _detector(detector, self._finder)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,14 +96,8 @@ class Recognizer:
         return sorted(self._detector(image), key=lambda face: -face.box[2] * face.box[3])
 
     def prepare(self, image: Image, face: Face) -> Image:
-        """The pixels of one face as the network was trained on them: framed, then through the bundle's chain."""
-        chain = self.bundle.chain
-        if self.crop == "whole":
-            outcome = chain.run(image)
-        elif chain.finder:
-            outcome = chain.run(image, face)
-        else:
-            outcome = chain.run(frame(image, face, self.bundle.framing))
+        """The pixels of one face as the network was trained on them. Raises UnreadableImage where there are none."""
+        outcome = self._outcome(image, face)
         if outcome.pixels is None:
             raise UnreadableImage(f"the bundle's chain finds nothing here: {', '.join(outcome.notes)}")
         return outcome.pixels
@@ -111,6 +107,8 @@ class Recognizer:
 
         Raises DataError where that is the whole picture.
         """
+        if self._finder:
+            return [outcome.pixels for outcome in self._finder.cut(image, faces)]
         prepared: list[Image | None] = []
         for face in faces:
             try:
@@ -120,6 +118,12 @@ class Recognizer:
                     raise
                 prepared.append(None)
         return prepared
+
+    def _outcome(self, image: Image, face: Face) -> Outcome:
+        if self._finder:
+            return self._finder.cut(image, [face])[0]
+        cut = image if self.crop == "whole" else frame(image, face, self.bundle.framing)
+        return self.bundle.chain.run(cut)
 
     def probabilities(self, crops: Sequence[Image]) -> NDArray[np.float32]:
         """(N, classes) float32 for prepared faces, `batch` at a time."""
@@ -177,9 +181,9 @@ class Recognizer:
             start = stop
 
 
-def _detector(detector: str | Detector, chain: Chain) -> Detector:
-    if chain.finder and detector == "auto":
-        return chain.faces
+def _detector(detector: str | Detector, finder: Finder | None) -> Detector:
+    if finder and detector == "auto":
+        return finder.faces
     return detector_named(detector) if isinstance(detector, str) else detector
 
 

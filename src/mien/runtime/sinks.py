@@ -14,7 +14,6 @@ from mien.runtime.results import Result, columns, document, json_line, rows
 
 Write = Callable[[Result], None]
 _BEGIN = b'{"source":'
-_KINDS = (".jsonl", ".csv", ".parquet")
 _GROUP = 8192  # rows held before a Parquet row group is written
 
 
@@ -29,17 +28,15 @@ def open_sink(
     """
     if path is None:
         return _lines(sys.stdout, model)
-    kind = path.suffix.lower()
-    if kind not in _KINDS:
-        raise unknown("output format", path.suffix or str(path), _KINDS)
-    if resume and kind != ".jsonl":
+    opened = _SINKS.get(path.suffix.lower())
+    if opened is None:
+        raise unknown("output format", path.suffix or str(path), _SINKS)
+    if resume and opened is not _jsonl:
         raise UsageError("only JSON lines can be resumed", got=path, allowed="--out NAME.jsonl")
     if path.exists() and not resume:
-        then = "add --resume to continue it, or choose another name" if kind == ".jsonl" else "choose another name"
+        then = "add --resume to continue it, or choose another name" if opened is _jsonl else "choose another name"
         raise UsageError("the output already exists", got=path, then=then)
-    if kind == ".jsonl":
-        return _jsonl(path, model)
-    return _csv(path, labels) if kind == ".csv" else _parquet(path, labels)
+    return opened(path, labels, model)
 
 
 def finished(path: Path, model: str, again: Callable[[str], bool]) -> dict[str, bool]:
@@ -100,7 +97,7 @@ def _lines(stream: TextIO, model: str) -> Iterator[Write]:
 
 
 @contextmanager
-def _jsonl(path: Path, model: str) -> Iterator[Write]:
+def _jsonl(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream, _lines(stream, model) as write:
@@ -108,7 +105,7 @@ def _jsonl(path: Path, model: str) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+def _csv(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns(labels))
         writer.writeheader()
@@ -116,7 +113,7 @@ def _csv(path: Path, labels: Sequence[str]) -> Iterator[Write]:
 
 
 @contextmanager
-def _parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+def _parquet(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -139,3 +136,10 @@ def _parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
 
         yield write
         flush()
+
+
+_SINKS: dict[str, Callable[[Path, Sequence[str], str], AbstractContextManager[Write]]] = {
+    ".jsonl": _jsonl,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

@@ -113,7 +113,9 @@ class Module(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         pixels, targets = batch
-        pictures = augment(channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1]))
+        pictures = augment(
+            channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1], pixels.shape[2])
+        )
         pictures, targets = mix(pictures, targets, self.changes, self.draw)
         noisy = add_noise(pictures, self.changes.noise, self.draw)
         logits = self.network(self._normalised(noisy * 255)).float()
@@ -195,9 +197,9 @@ class Module(lightning.LightningModule):
         curve = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rise_and_fall(step / steps, warm))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
 
-    def _side(self, height: int) -> int | None:
+    def _side(self, height: int, width: int) -> int | None:
         share = self.fit_spec.progressive
-        if not share:
+        if not share or height != width:
             return None
         done = self.current_epoch / max(1.0, share * self.fit_spec.epochs - 1)
         if done >= 1:

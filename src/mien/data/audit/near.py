@@ -37,54 +37,51 @@ class Pairs:
 Found = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def near_pairs(miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: int = INDEXED) -> Pairs:
+def near_pairs(
+    miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: int = INDEXED, first: int | None = None
+) -> Pairs:
     """All near twins among miniatures (N, S, S) uint8, none of them blank, most alike first.
 
-    Candidates are close under a learnt descriptor; each is then aligned and correlated. Past `indexed`
-    pictures the candidates come from an approximate index (FAISS IVF) instead of all pairs. Above 1 a threshold
-    is beyond reach, and nothing is searched.
+    With `first`, only pairs of one of the first so many and one of the rest. Candidates are close under a learnt
+    descriptor; each is then aligned and correlated. Past `indexed` pictures the candidates come from an approximate
+    index (FAISS IVF) instead of all pairs. Above 1 a threshold is beyond reach, and nothing is searched.
     """
-    if threshold > 1 or len(miniatures) < 2:
+    if threshold > 1 or len(miniatures) < 2 or first in (0, len(miniatures)):
         none = np.empty(0, np.int64)
         return Pairs(none, none, np.empty(0, np.float32), np.empty(0, bool))
     # Threads of our own share the work; those of the matrix library would only get in their way.
     with threadpool_limits(1, "blas"):
-        left, right, mirrored = candidates(miniatures, indexed)
+        left, right, mirrored = candidates(miniatures, indexed, first)
         alike = similarity(miniatures, left, right, mirrored)
     order = np.lexsort((right, left, -alike))
     order = order[alike[order] >= threshold]
-    _, first = np.unique(np.stack([left[order], right[order]]), axis=1, return_index=True)
-    order = order[np.sort(first)]
+    _, once = np.unique(np.stack([left[order], right[order]]), axis=1, return_index=True)
+    order = order[np.sort(once)]
     return Pairs(left[order], right[order], alike[order], mirrored[order])
 
 
-def near_twin_among(
-    miniatures: NDArray[np.uint8], others: NDArray[np.uint8], threshold: float = NEAR
-) -> NDArray[np.bool_]:
+def near_twin_among(miniatures: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which of the miniatures (N, S, S) uint8 have a near twin among others (M, S, S); none of either is blank."""
-    found = np.zeros(len(miniatures), bool)
-    if threshold > 1 or not len(miniatures) or not len(others):
-        return found
-    everything = np.concatenate([miniatures, others])
-    with threadpool_limits(1, "blas"):
-        left, right, mirrored = _candidates_among(miniatures, others, everything)
-        alike = similarity(everything, left, right + len(miniatures), mirrored)
-    found[left[alike >= threshold]] = True
-    return found
+    pairs = near_pairs(np.concatenate([miniatures, others]), first=len(miniatures))
+    return np.isin(np.arange(len(miniatures)), pairs.left)
 
 
 def candidates(
-    miniatures: NDArray[np.uint8], indexed: int = INDEXED
+    miniatures: NDArray[np.uint8], indexed: int = INDEXED, first: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Pairs worth aligning: rows `left` < `right` and whether the left is to be mirrored."""
-    count = len(miniatures)
+    """Pairs worth aligning: rows `left` < `right`, whether the left is to be mirrored; `first` as in `near_pairs`."""
+    count, begin = len(miniatures), first or 0
     if count <= EXHAUSTIVE:
         left, right = np.triu_indices(count, 1)
+        if first is not None:
+            across = (left < first) & (right >= first)
+            left, right = left[across], right[across]
         return np.tile(left, 2), np.tile(right, 2), np.repeat([False, True], len(left))
     descriptor = learn(miniatures)
-    plain, turned = descriptor.describe(miniatures), descriptor.describe(miniatures, mirrored=True)
+    plain = descriptor.describe(miniatures)
+    turned = descriptor.describe(miniatures[:first], mirrored=True)
     search = _through_index if count > indexed else _through_all
-    found = [list(search(queries, plain)) for queries in (plain, turned)]
+    found = [list(search(queries, plain, begin)) for queries in (plain[:first], turned)]
     left = np.concatenate([part[0] for parts in found for part in parts])
     right = np.concatenate([part[1] for parts in found for part in parts])
     turned_from = sum(len(part[0]) for part in found[0])
@@ -92,43 +89,22 @@ def candidates(
     return left, right, mirrored
 
 
-def _candidates_among(
-    miniatures: NDArray[np.uint8], others: NDArray[np.uint8], everything: NDArray[np.uint8]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Pairs of one of the miniatures and one of the others, under a descriptor learnt from both."""
-    if len(everything) <= EXHAUSTIVE:
-        left, right = np.divmod(np.arange(len(miniatures) * len(others)), len(others))
-        return np.tile(left, 2), np.tile(right, 2), np.repeat([False, True], len(left))
-    descriptor = learn(everything)
-    targets = descriptor.describe(others)
-    turns = [_close(descriptor.describe(miniatures, mirrored=turned), targets) for turned in (False, True)]
-    left, right = (np.concatenate([turn[side] for turn in turns]) for side in (0, 1))
-    return left, right, np.repeat([False, True], [len(turn[0]) for turn in turns])
+def _through_all(queries: NDArray[np.float32], targets: NDArray[np.float32], begin: int) -> Iterator[Found]:
+    """The close pairs of a query and a target later than it, from target `begin` on."""
 
-
-def _close(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Found:
-    # As many queries at once as keep their products with all targets within 200 MB.
-    rows = max(1, 50_000_000 // len(targets))
-    left, right = [], []
-    for start in range(0, len(queries), rows):
-        row, column = np.nonzero(queries[start : start + rows] @ targets.T > CANDIDATE)
-        left.append(row + start)
-        right.append(column)
-    return np.concatenate(left), np.concatenate(right)
-
-
-def _through_all(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Iterator[Found]:
     def block(start: int) -> Found:
-        close = queries[start : start + _BLOCK] @ targets[start:].T
+        skipped = max(start, begin)
+        close = queries[start : start + _BLOCK] @ targets[skipped:].T
         left, right = np.divmod(np.flatnonzero(close > CANDIDATE), close.shape[1])
+        left, right = left + start, right + skipped
         later = right > left
-        return left[later] + start, right[later] + start
+        return left[later], right[later]
 
     with ThreadPoolExecutor(THREADS) as pool:
         yield from pool.map(block, range(0, len(queries), _BLOCK))
 
 
-def _through_index(queries: NDArray[np.float32], targets: NDArray[np.float32]) -> Iterator[Found]:
+def _through_index(queries: NDArray[np.float32], targets: NDArray[np.float32], begin: int) -> Iterator[Found]:
     import faiss
 
     cells = int(4 * np.sqrt(len(targets)))
@@ -141,5 +117,5 @@ def _through_index(queries: NDArray[np.float32], targets: NDArray[np.float32]) -
         limits, _, right = index.range_search(block, CANDIDATE)
         limits = limits.astype(np.int64)
         left = np.repeat(np.arange(start, start + len(block)), limits[1:] - limits[:-1])
-        later = right > left
+        later = (right > left) & (right >= begin)
         yield left[later], right[later]
