@@ -8,6 +8,7 @@ from mien.training.backbones import OWN, Model, build
 
 # The most parameters that a backbone may have on grey pictures; a new one adds its line here.
 LARGEST = {
+    "mien-base": 2_400_000,
     "mien-small": 2_400_000,
     "mien-tiny": 1_200_000,
 }

@@ -455,6 +455,19 @@ def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: P
     assert f"; started from `{run.name}`; taught by `{run.name}`." in (home / "taught.md").read_text()
 
 
+def test_a_run_goes_on_from_a_bundle_and_learns_from_it(home: Path, run: Path) -> None:
+    bundle = home / "earlier.onnx"
+    mien("export", run, "--out", bundle)
+    words = ["--set", "model.transfer=full", "--set", f"model.weights={bundle}", "--set", f"fit.teachers=[{bundle}]"]
+    mien("train", home / "small.yaml", *words, "--set", "fit.learning_rate=1e-9", "--out", home / "on-bundle")
+    told = [note for note in metrics(home / "on-bundle")["notes"] if note.startswith("earlier-run-without-list")]
+    assert len(told) == 1 and str(bundle) in told[0]
+    before, after = (pd.read_parquet(folder / "predictions.parquet") for folder in (run, home / "on-bundle"))
+    assert (before["predicted"] == after["predicted"]).mean() > 0.9, "a fit that learns nothing answers as the bundle"
+    mien("export", home / "on-bundle", "--out", home / "after.onnx", "--card", home / "after.md")
+    assert "; started from `earlier.onnx`; taught by `earlier.onnx`." in (home / "after.md").read_text()
+
+
 @pytest.mark.parametrize(
     "taken",
     [
@@ -478,7 +491,7 @@ def test_an_earlier_run_that_is_gone_is_told_when_judged_elsewhere(home: Path, r
     shutil.rmtree(tmp_path / "start")
     other = ["--source", "synthetic", "--option", "count=30", "--option", "size=24", "--option", "seed=8"]
     notes = json.loads(mien("evaluate", tmp_path / "after", *other, "--split", "all", "--json").stdout)["notes"]
-    assert f"{tmp_path / 'start'}, which the run builds on, has no samples.parquet" in notes[0]
+    assert f"{tmp_path / 'start'}, which the run builds on, keeps no list of its training pictures" in notes[0]
 
 
 def test_that_an_earlier_run_keeps_no_list_of_its_pictures_is_told(home: Path, run: Path) -> None:

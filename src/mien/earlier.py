@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from mien.data.audit import Looks, look
 from mien.data.sources.catalog import load
@@ -11,6 +13,7 @@ from mien.files import read_json
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe
 from mien.recipe import load as load_recipe
+from mien.runtime import bundle
 from mien.training.backbones import build, trained_state
 from mien.training.embedding import restored_embedding
 
@@ -28,21 +31,49 @@ def restored(folder: Path, classes: int) -> tuple[Recipe, nn.Module]:
     return recipe, network.eval()
 
 
+class Answering(nn.Module):
+    """The network of a bundle, to be asked and not to be trained: pictures (N, C, H, W) float to logits (N, classes).
+
+    Pictures of another size are resized to the bundle's own.
+    """
+
+    def __init__(self, known: bundle.Bundle) -> None:
+        super().__init__()
+        self.known = known
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = self.known.chain.size
+        if tuple(x.shape[2:]) != size:
+            x = functional.interpolate(x, size=size, mode="bilinear", antialias=True)
+        logits = self.known.session.run([bundle.OUTPUT], {bundle.INPUT: x.float().contiguous().cpu().numpy()})[0]
+        return torch.from_numpy(logits).to(x.device)
+
+
 def teacher(run: Path, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:
-    """The network of an earlier run that can teach this one. Raises RunError when classes or chains differ."""
+    """The network of an earlier run, or of a bundle, that can teach this one.
+
+    Raises RunError when classes or chains differ.
+    """
+    if bundle.means_bundle(str(run)):
+        known = bundle.load(str(run), threads=torch.get_num_threads())
+        _check_alike(run, known.info.labels, known.chain, recipe, labels)
+        return Answering(known)
     if not (run / "metrics.json").is_file():
         raise RunError(f"the teacher {run} is not a finished run", then="name the folder of one in fit.teachers")
     theirs = tuple(read_json(run / "metrics.json")["test"]["labels"])
+    _check_alike(run, theirs, Chain.parse(load_recipe(run / "recipe.yaml").chain), recipe, labels)
+    return restored(run, len(labels))[1]
+
+
+def _check_alike(run: Path, theirs: tuple[str, ...], chain: Chain, recipe: Recipe, labels: tuple[str, ...]) -> None:
     if theirs != labels:
         raise RunError(f"the teacher {run} knows other classes", got=theirs, allowed=labels)
-    taught, network = restored(run, len(labels))
-    if Chain.parse(taught.chain).digest != Chain.parse(recipe.chain).digest:
-        raise RunError(f"the teacher {run} has another chain", got=taught.chain, allowed=recipe.chain)
-    return network
+    if chain.digest != Chain.parse(recipe.chain).digest:
+        raise RunError(f"the teacher {run} has another chain", got=chain.as_list(), allowed=recipe.chain)
 
 
 def all_below(recipe: Recipe) -> list[Path]:
-    """The runs that a recipe builds on, and those that they build on."""
+    """The runs and bundles that a recipe builds on, and those that they build on."""
     found: list[Path] = []
     for run in recipe.builds_on:
         below = all_below(load_recipe(run / "recipe.yaml")) if (run / "recipe.yaml").is_file() else []

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -30,7 +31,9 @@ from mien.files import alone, replacing, write_json, write_text
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
 from mien.recipe import load as load_recipe
-from mien.training.backbones import build, weights_file
+from mien.runtime.bundle import means_bundle
+from mien.training.backbones import build, check_weights
+from mien.training.bundled import settle
 from mien.training.embedding import fit_triplets
 from mien.training.fit import Progress, Rows, fit
 from mien.verdict import judge, judge_embedding
@@ -41,6 +44,9 @@ Stages = Callable[[str], Progress | None]
 Read = Callable[[Data], Samples]
 """Gives the rows that the data part of a recipe asks for."""
 
+
+_SETTLED = 2_000
+"""Training pictures from which the batch norms of a bundle's network are restored."""
 
 BEFORE_SPLIT = (
     "balanced before the split: made rows and their parents are on both sides, "
@@ -131,8 +137,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
             write_run_report(folder)
         return folder
     begun = time.perf_counter()
-    if recipe.model.weights not in (None, "hub"):
-        weights_file(Path(recipe.model.weights))
+    check_weights(recipe.model)
     gathered = gather(recipe, strict, stages, read)
     material = gathered.material
     _check_same_rows(folder, material.samples.table)
@@ -334,6 +339,9 @@ def _classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
     network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels), recipe.seeds[0])
+    if recipe.model.weights and means_bundle(recipe.model.weights):
+        some = np.random.default_rng(0).permutation(material.samples.rows("train"))[:_SETTLED]
+        settle(network, torch.from_numpy(chain.tensor(material.pixels[material.place[some]])))
     teachers = [earlier.teacher(Path(run), recipe, material.samples.labels) for run in recipe.fit.teachers]
     return partial(
         fit, network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,

@@ -209,7 +209,8 @@ def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
     fitted = {each: fitted_on(each) for each in runs}
     seen = seen_before(looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs))
     said = [
-        f"{each}, which the run builds on, has no samples.parquet: whether it was fitted on these pictures is unknown"
+        f"{each}, which the run builds on, keeps no list of its training pictures: whether it was fitted on these is "
+        "unknown"
         for each, known in fitted.items()
         if known is None
     ]

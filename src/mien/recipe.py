@@ -21,7 +21,7 @@ from mien.training.metric_learning import TripletSpec
 from mien.training.module import Fit
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
-"""How files of weights end; any other path in `model.weights` is the folder of a run."""
+"""How files of weights end; any other path in `model.weights` is the folder of a run, if it names no bundle."""
 
 
 class _Part(BaseModel):
@@ -158,7 +158,7 @@ class Recipe(_Part):
 
     @property
     def builds_on(self) -> tuple[Path, ...]:
-        """The folders of earlier runs that it takes weights from or is taught by."""
+        """What it takes weights from or is taught by: folders of earlier runs, and bundles."""
         weights = _run_of(Path(self.model.weights)) if self.model.weights else None
         return (*([weights] if weights else []), *map(Path, self.fit.teachers))
 

@@ -80,6 +80,11 @@ def names() -> tuple[str, ...]:
     return tuple(name for name in weights.SHIPPED if _shipped(name).is_file())
 
 
+def means_bundle(text: str) -> bool:
+    """Whether a text names a bundle, where it could name a folder as well: a shipped one, or a file that ends .onnx."""
+    return text in weights.SHIPPED or text.endswith(".onnx")
+
+
 def load(name_or_path: str | Path = weights.DEFAULT, threads: int = 1) -> Bundle:
     """Load a shipped bundle by its name, or one of your own by its path.
 

@@ -15,9 +15,12 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from mien.errors import MienError, RunError, UsageError
+from mien.runtime import bundle
+from mien.training import bundled
 from mien.training.small import MienSmall
 
 OWN: Mapping[str, Callable[[int], nn.Module]] = {
+    "mien-base": partial(MienSmall, widths=(64, 128, 256), depths=(2, 2, 1), stem=24, blocks=1),
     "mien-small": partial(MienSmall, widths=(32, 64, 128, 256), depths=(1, 2, 2, 1), stem=24),
     "mien-tiny": partial(MienSmall, widths=(24, 48, 96, 192), depths=(1, 1, 1, 1), stem=16),
 }
@@ -35,13 +38,14 @@ SHORTCUTS: Mapping[str, str] = {
 class Model(BaseModel):
     """Which network, and what it starts from.
 
-    `backbone` is `mien-small`, `mien-tiny`, a shortcut (vgg16, vgg19, resnet50, mobilenetv3-large) or any name of timm.
+    `backbone` is `mien-base`, `mien-small`, `mien-tiny`, a shortcut (vgg16, vgg19, resnet50, mobilenetv3-large) or any
+    name of timm.
     `head` lists the widths of hidden layers before the output, each followed by ReLU and `dropout`.
     Raises UsageError for a backbone that nobody knows.
     `transfer`: `scratch` starts at random; the others start from `weights` and train everything (`full`), all but the
     first `freeze` share of the backbone's parameters (`partial`), or the head alone (`frozen`); a frozen layer's
-    batch-norm statistics stay too. `weights` is `hub` (timm's ImageNet weights), a file (.safetensors, .pt, .pth,
-    .ckpt) or the folder of an earlier run.
+    batch-norm statistics stay too. `weights` is `hub` (timm's ImageNet weights), a bundle (the name of a shipped one or
+    a file .onnx), a file (.safetensors, .pt, .pth, .ckpt) or the folder of an earlier run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,7 +69,9 @@ class Model(BaseModel):
         if self.transfer == "scratch" and self.weights:
             raise ValueError("transfer: scratch does not read weights; set transfer to full, partial or frozen")
         if self.transfer != "scratch" and not self.weights:
-            raise ValueError(f"transfer: {self.transfer} needs weights: hub, a file, or the folder of an earlier run")
+            raise ValueError(
+                f"transfer: {self.transfer} needs weights: hub, a bundle, a file, or the folder of an earlier run"
+            )
         return self
 
 
@@ -105,7 +111,9 @@ def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed:
     torch.manual_seed(seed)
     backbone = _backbone(spec, channels, size)
     network = Classifier(backbone, _features(backbone, spec.backbone, channels, size), spec, classes)
-    if spec.weights and spec.weights != "hub":
+    if spec.weights and bundle.means_bundle(spec.weights):
+        bundled.fill(network, backbone, spec.weights, channels, size)
+    elif spec.weights and spec.weights != "hub":
         load_weights(network, Path(spec.weights))
     freeze(network, {"partial": spec.freeze, "frozen": 1.0}.get(spec.transfer, 0.0))
     # Lightning keeps the modes it finds: frozen layers must be in theirs before the fit.
@@ -200,13 +208,24 @@ def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) 
         ) from reason
 
 
+def check_weights(spec: Model) -> None:
+    """Raise RunError or BundleError where the weights that a network is to start from are not there."""
+    if spec.weights and bundle.means_bundle(spec.weights):
+        bundle.load(spec.weights)
+    elif spec.weights and spec.weights != "hub":
+        weights_file(Path(spec.weights))
+
+
 def weights_file(source: Path) -> Path:
     """The file that `model.weights` means, a run's best network for a run folder. Raises RunError when it is absent."""
     if source.is_dir():
         trained_state(source)
         return source / "checkpoints" / "best.pt"
     if not source.is_file():
-        raise RunError(f"no weights at {source}", allowed="hub, a .safetensors/.pt/.pth/.ckpt file, or a run folder")
+        raise RunError(
+            f"no weights at {source}",
+            allowed="hub, a shipped bundle, a .onnx/.safetensors/.pt/.pth/.ckpt file, or a run folder",
+        )
     return source
 
 

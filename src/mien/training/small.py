@@ -1,4 +1,4 @@
-"""mien-small: a residual network for faces of 48x48 pixels that trains and runs on a CPU."""
+"""mien-base, mien-small, mien-tiny: residual networks for faces of 48x48 pixels that train and run on a CPU."""
 
 from torch import Tensor, nn
 
@@ -21,15 +21,20 @@ class MienSmall(nn.Module):
     """Stages of residual blocks, each at half the resolution of the one before; global average pooling at the end.
 
     `widths[i]` channels and `depths[i]` residual blocks at 1/2, 1/4, 1/8, ... of the input's side; before them one
-    convolution of `stem` channels at the full side (0: none). Takes (N, channels, H, W), gives features
-    (N, widths[-1]).
+    convolution of `stem` channels and `blocks` residual blocks at the full side. Takes (N, channels, H, W), gives
+    features (N, widths[-1]).
     """
 
-    def __init__(self, channels: int, widths: tuple[int, ...], depths: tuple[int, ...], stem: int = 0) -> None:
+    def __init__(
+        self, channels: int, widths: tuple[int, ...], depths: tuple[int, ...], stem: int, blocks: int = 0
+    ) -> None:
         super().__init__()
         # Halving the picture before anything looked at it costs more than a point of accuracy at 48x48 pixels.
-        stages: list[nn.Module] = [nn.Sequential(*_convolution(channels, stem))] if stem else []
-        for into, width, depth in zip((stem or channels, *widths), widths, depths, strict=False):
+        stages: list[nn.Module] = [
+            nn.Sequential(*_convolution(channels, stem)),
+            *(Residual(stem) for _ in range(blocks)),
+        ]
+        for into, width, depth in zip((stem, *widths), widths, depths, strict=False):
             stages += [nn.Sequential(*_convolution(into, width, stride=2)), *(Residual(width) for _ in range(depth))]
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -42,9 +42,9 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
     if known is None:
         return [Finding(
             "earlier-run-without-list", "warning", 1,
-            f"{run}, which this run builds on, has no samples.parquet: whether it was fitted on validation or test "
-            "pictures of this run cannot be checked",
-            "restore the whole folder of that run, or train it again",
+            f"{run}, which this run builds on, keeps no list of its training pictures: whether it was fitted on "
+            "validation or test pictures of this run cannot be checked",
+            "restore the whole folder of a run; see `mien models` for what a shipped model was trained on",
             leak=True,
         )]  # fmt: skip
     held_out = np.concatenate([samples.rows("validation"), samples.rows("test")])

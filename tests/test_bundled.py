@@ -1,0 +1,148 @@
+"""Going on from a bundle: its weights as a start, its answers as a teacher's."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+from torch import nn
+
+from mien.earlier import teacher
+from mien.errors import BundleError, MienError, RunError
+from mien.labels import LABEL_SETS
+from mien.recipe import parse
+from mien.runtime.bundle import INPUT, KEY, OUTPUT, load, means_bundle
+from mien.training.backbones import OWN, Model, build, check_weights
+from mien.training.bundled import settle
+from tests.tiny import LABELS, info
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+CHAIN = ["grey", {"resize": 48}, {"normalise": "half"}]
+NETWORKS = [*OWN, "resnet18", "vgg11_bn", "mobilenetv3_small_050"]
+
+
+def network(backbone: str, classes: int = len(LABELS), **options: object) -> nn.Module:
+    """A network that looks trained: its batch norms have statistics, scales and shifts."""
+    made = build(Model(backbone=backbone, dropout=0, **options), 1, (48, 48), classes)  # type: ignore[arg-type]
+    if "weights" in options:
+        return made
+    draw = torch.Generator().manual_seed(1)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data = 0.5 + torch.rand(len(module.weight), generator=draw)
+            module.bias.data = torch.rand(len(module.weight), generator=draw) - 0.5
+    with torch.no_grad():
+        made.train()(faces(64, seed=3))
+    return made.eval()
+
+
+def faces(count: int, seed: int = 0, side: int = 48) -> torch.Tensor:
+    return torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def bundle(made: nn.Module, path: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            made, (torch.zeros(2, 1, 48, 48),), str(path), input_names=[INPUT], output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}}, opset_version=17, dynamo=False,
+        )  # fmt: skip
+    model = onnx.load(path)
+    helper.set_model_props(model, {KEY: info(chain=CHAIN, origin="backbone of the test").to_json()})
+    onnx.save(model, path)
+    return path
+
+
+@torch.no_grad()
+def answers(made: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    return made(pictures).softmax(1)
+
+
+@pytest.mark.parametrize("backbone", NETWORKS)
+def test_a_network_filled_from_a_bundle_answers_as_the_one_that_was_exported(backbone: str, tmp_path: Path) -> None:
+    before = network(backbone)
+    file = bundle(before, tmp_path / "it.onnx")
+    after = network(backbone, transfer="full", weights=str(file)).eval()
+    shown = faces(32)
+    torch.testing.assert_close(answers(after, shown), answers(before, shown), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", NETWORKS)
+def test_settling_leaves_the_answers_and_gives_training_the_batch_norms_of_the_exported_network(
+    backbone: str, tmp_path: Path
+) -> None:
+    before = network(backbone)
+    after = network(backbone, transfer="full", weights=str(bundle(before, tmp_path / "it.onnx")))
+    modes = [module.training for module in after.modules()]
+    settle(after, faces(64, seed=3))
+    assert [module.training for module in after.modules()] == modes
+    shown = faces(32)
+    torch.testing.assert_close(answers(after.eval(), shown), answers(before, shown), rtol=0, atol=1e-4)
+    one, other = answers(after.train(), faces(64, seed=3)), answers(after.eval(), faces(64, seed=3))
+    torch.testing.assert_close(one, other, rtol=0, atol=0.02)
+
+
+def test_a_shipped_bundle_can_be_trained_on() -> None:
+    known = load("ferplus-fast")
+    start = network("mien-tiny", len(known.info.labels), transfer="full", weights="ferplus-fast").eval()
+    shown = faces(64)
+    theirs = torch.from_numpy(known.session.run([OUTPUT], {INPUT: shown.numpy()})[0]).softmax(1)
+    assert (answers(start, shown) - theirs).abs().mean() < 0.02, "apart by what 8-bit activations lose"
+
+
+def test_a_head_of_other_classes_is_left_at_its_start(tmp_path: Path) -> None:
+    before = network("mien-tiny")
+    after = network("mien-tiny", 3, transfer="full", weights=str(bundle(before, tmp_path / "it.onnx"))).eval()
+    with torch.no_grad():
+        assert after(faces(2)).shape == (2, 3)
+        torch.testing.assert_close(after.backbone(faces(2)), before.backbone(faces(2)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["mien-small", "resnet18", "convnext_atto"])
+def test_a_bundle_of_another_network_is_refused(backbone: str, tmp_path: Path) -> None:
+    file = bundle(network("mien-tiny"), tmp_path / "it.onnx")
+    with pytest.raises(RunError, match="another network than the backbone") as told:
+        network(backbone, transfer="full", weights=str(file))
+    assert "backbone of the test" in str(told.value)
+
+
+def test_layers_that_an_export_leaves_as_they_are_are_not_filled_by_halves(tmp_path: Path) -> None:
+    file = bundle(network("convnext_atto"), tmp_path / "it.onnx")
+    with pytest.raises(RunError, match="convolutions, batch norms and linear layers"):
+        network("convnext_atto", transfer="full", weights=str(file))
+
+
+@pytest.mark.parametrize(("weights", "error"), [("gone.onnx", BundleError), ("gone.pt", RunError)])
+def test_weights_that_are_not_there_are_told_before_any_work(weights: str, error: type[MienError]) -> None:
+    with pytest.raises(error):
+        check_weights(Model(transfer="full", weights=weights))
+
+
+def test_shipped_names_and_onnx_files_mean_bundles() -> None:
+    assert means_bundle("ferplus") and means_bundle("runs/mine.onnx")
+    assert not means_bundle("runs/ferplus") and not means_bundle("hub")
+
+
+def test_a_bundle_teaches_with_its_own_answers_also_on_smaller_pictures(tmp_path: Path) -> None:
+    before = network("mien-tiny")
+    file = bundle(before, tmp_path / "it.onnx")
+    recipe = parse({"name": "x", "data": {"source": "synthetic"}, "chain": CHAIN, "fit": {"teachers": [str(file)]}})
+    asked = teacher(file, recipe, LABELS)
+    torch.testing.assert_close(answers(asked, faces(8)), answers(before, faces(8)), rtol=0, atol=1e-4)
+    flat = torch.full((2, 1, 48, 48), 0.25)
+    torch.testing.assert_close(answers(asked, flat[..., :32, :32]), answers(before, flat), rtol=0, atol=1e-4)
+    with pytest.raises(RunError, match="knows other classes"):
+        teacher(file, recipe, LABEL_SETS["ferplus"])
+
+
+def test_the_mean_of_many_pictures_does_not_depend_on_how_they_are_split(tmp_path: Path) -> None:
+    file = bundle(network("mien-tiny"), tmp_path / "it.onnx")
+    one, two = (network("mien-tiny", transfer="full", weights=str(file)) for _ in range(2))
+    settle(one, faces(300))
+    settle(two, faces(300)[torch.from_numpy(np.random.default_rng(0).permutation(300))])
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(value, two.state_dict()[name], rtol=1e-3, atol=1e-5)
