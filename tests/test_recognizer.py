@@ -308,3 +308,55 @@ def test_portraits_have_faces(path, shared, detector, least):
     portraits = sorted((shared / "data" / "portraits" / "images").iterdir())[:40]
     results = Recognizer(path, detector=found).analyze(portraits)
     assert sum(bool(result.faces) for result in results) >= least
+
+
+@pytest.mark.parametrize("workers", [1, 3, None])
+def test_the_workers_change_no_answer_and_no_order(path, tmp_path, workers):
+    files = [tmp_path / f"{number}.png" for number in range(40)]
+    for number, file in enumerate(files):
+        file.write_bytes(b"" if number % 9 == 0 else encode_png(picture(30 + number, 50)))
+    given = [file if number % 7 else decode_or_absent(file) for number, file in enumerate(files)]
+    one_by_one = [Recognizer(path, crop="whole").analyze([item])[0] for item in given]
+    together = Recognizer(path, crop="whole", workers=workers).analyze(given)
+    assert [result.error for result in together] == [result.error for result in one_by_one]
+    assert [(result.width, result.height) for result in together] == [(one.width, one.height) for one in one_by_one]
+    assert np.allclose(answers(together), answers(one_by_one), atol=1e-5)
+
+
+def decode_or_absent(file):
+    try:
+        return decode(file)
+    except UnreadableImage:
+        return file
+
+
+def test_an_array_that_is_filled_anew_keeps_its_answer_beside_files(whole, tmp_path):
+    file, shown = tmp_path / "one.png", np.zeros((48, 48), np.uint8)
+    file.write_bytes(encode_png(picture(48, 48)))
+
+    def reused():
+        for level in range(0, 250, 25):
+            shown[:] = level
+            shown[:24] = 250 - level
+            yield shown
+            yield file
+
+    alone = [whole.analyze([item.copy() if isinstance(item, np.ndarray) else item])[0].faces for item in reused()]
+    assert [result.faces for result in whole.stream(reused())] == alone
+
+
+def test_no_more_pictures_are_read_than_the_workers_and_a_batch_need(path, tmp_path):
+    (tmp_path / "one.png").write_bytes(encode_png(picture(48, 48)))
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield tmp_path / "one.png"
+
+    results = Recognizer(path, crop="whole", batch=4, workers=2).stream(endless())
+    for _ in range(8):
+        next(results)
+    results.close()
+    assert asked <= 8 + 2 * 2

@@ -1,10 +1,11 @@
 """Where a run happened: versions, processor, threads. Nothing that names a person or a place."""
 
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from mien.runtime.ahead import cores
 
 _PACKAGES = (
     "mien", "numpy", "opencv-python-headless", "torch", "torchvision", "timm", "lightning", "scikit-learn",
@@ -19,7 +20,7 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "gpu": _gpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
     }
 

@@ -31,6 +31,10 @@ def predict(
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Faces that go through the network at once.")] = 64,
     threads: Annotated[int, typer.Option(min=1, help="Cores that one forward pass may use.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures read and searched at once; default: one per core, up to 8."),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
     detect_every: Annotated[
         int, typer.Option(min=1, max=30, help="Video: detect faces in every n-th sampled frame.")
@@ -65,7 +69,7 @@ def predict(
     if to_stdout or as_json:
         _in_utf8()
     began = monotonic()
-    recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads)  # type: ignore[arg-type]
+    recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads, workers=workers)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
     sink: AbstractContextManager[Callable[[Result], Any]]
     if out is not None:

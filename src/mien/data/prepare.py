@@ -1,9 +1,9 @@
 """Every picture of a dataset through the chain, once: one memory-mapped array, cached by data and chain."""
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from mien.errors import DataError, UnreadableImage
 from mien.files import cache_folder, digest, read_json, replacing_folder, write_json
 from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
+from mien.runtime.ahead import cores, in_order
 
 CHUNK = 32
 FORMAT = "3"
@@ -126,7 +127,7 @@ def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, prog
     shape = _shape(samples, chain, images)
     work = partial(_chunk, samples, chain, images, shape)
     rows: list[Row] = []
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     with (
         (folder / "pixels.npy").open("wb") as stream,
         _one_opencv_thread(),
@@ -134,7 +135,7 @@ def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, prog
     ):
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *shape)}
         np.lib.format.write_array_header_1_0(stream, header)
-        for pixels, done in _in_order(pool, work, range(0, len(images), CHUNK), ahead=2 * workers):
+        for pixels, done in in_order(pool, work, range(0, len(images), CHUNK), ahead=2 * workers):
             _write(stream.write, pixels, len(images), folder.parent)
             rows += done
             if progress:
@@ -200,21 +201,6 @@ def _picture(samples: Samples, chain: Chain, image: str) -> tuple[Image | None, 
         return None, Row(image, name, f"OpenCV cannot work on it: {error.err}", (), *decoded.shape[:2])
     reason = "" if outcome.pixels is not None else DROPPED + ", ".join(outcome.notes)
     return outcome.pixels, Row(image, name, reason, outcome.notes, *decoded.shape[:2])
-
-
-def _in_order(pool: Executor, work: Callable, starts: range, ahead: int) -> Iterator[tuple[Image, list[Row]]]:
-    """Results in the order of `starts`, with no more than `ahead` of them waiting in memory."""
-    waiting: deque = deque()
-    try:
-        for start in starts:
-            waiting.append(pool.submit(work, start))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _write(write: Callable, block: Image, total: int, folder: Path) -> None:

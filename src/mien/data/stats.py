@@ -1,6 +1,5 @@
 """What a dataset holds: counts, sizes, and the pictures that cannot be read."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ import numpy as np
 
 from mien.data.samples import SPLITS, Samples
 from mien.errors import UnreadableImage
+from mien.runtime.ahead import cores, in_order
 
 NONE = "none"
 
@@ -86,8 +86,8 @@ def _read_all(
             return Problem(image, error.reason)
 
     shapes, problems = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, found in enumerate(pool.map(look, samples.table["image"]), 1):
+    with ThreadPoolExecutor(cores()) as pool:
+        for done, found in enumerate(in_order(pool, look, samples.table["image"], ahead=256), 1):
             if isinstance(found, Problem):
                 problems.append(found)
             else:

@@ -1,13 +1,45 @@
-"""Work that runs ahead of its consumer, in a thread of its own."""
+"""Work that runs ahead of its consumer, in threads of its own."""
 
-from collections.abc import Generator
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor, Future
 from contextlib import closing
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 _END = object()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Generator[Result, None, None]:
+    """`work` of each item in order, done by a pool, with no more than `ahead` results waiting in memory.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     list(in_order(pool, abs, [-3, 1, -2], ahead=2))
+    [3, 1, 2]
+    """
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def ahead(items: Generator[Item, Any, Any], size: int) -> Generator[Item, None, None]:

@@ -1,6 +1,8 @@
 """Pictures to faces to expressions."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +21,12 @@ from mien.imaging.framing import frame
 from mien.imaging.operations import Image, check
 from mien.imaging.steps import Outcome
 from mien.runtime import bundle as bundles
+from mien.runtime.ahead import cores, in_order
 from mien.runtime.bundle import OUTPUT, Bundle
 from mien.runtime.results import FaceResult, PictureResult, reason
 
 Picture = str | Path | Image
+MOST_WORKERS = 8  # each holds a whole picture, of up to 300 MB
 
 
 class Recognizer:
@@ -30,8 +34,9 @@ class Recognizer:
 
     `crop="whole"` takes each picture as one face that is already cut out; `crop="face"` finds faces with `detector`
     (`auto`: YuNet when its file is there, else OpenCV's Haar cascade; a bundle whose chain looks for the face finds
-    faces as that chain does). Faces of all pictures go through the network `batch` at a time. Threads may share an
-    instance.
+    faces as that chain does). Several files are read and searched `workers` at a time (None: one per core, eight at
+    most), and faces of all pictures go through the network `batch` at a time, each batch on `threads` cores. Threads
+    may share an instance.
     """
 
     def __init__(
@@ -42,11 +47,14 @@ class Recognizer:
         crop: Literal["face", "whole"] = "face",
         batch: int = 64,
         threads: int = 1,
+        workers: int | None = None,
     ) -> None:
         if crop not in ("face", "whole"):
             raise UsageError("unknown crop", got=crop, allowed=("face", "whole"))
         if batch < 1:
             raise UsageError("a batch holds at least one face", got=batch)
+        if workers is not None and workers < 1:
+            raise UsageError("pictures are read by at least one worker", got=workers)
         if isinstance(bundle, Bundle) and threads != 1:
             raise UsageError("a bundle keeps the threads it was loaded with", got=threads, then="load(name, threads=…)")
         if crop == "whole" and detector != "auto":
@@ -56,6 +64,8 @@ class Recognizer:
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
         self.crop = crop
         self.batch = batch
+        self.workers = workers or min(MOST_WORKERS, cores())
+        self._pool: ThreadPoolExecutor | None = None
         self._finder = None if crop == "whole" else self.bundle.chain.finder
         self._detector = None if crop == "whole" else _detector(detector, self._finder)
 
@@ -79,13 +89,14 @@ class Recognizer:
         return list(self.stream(pictures))
 
     def stream(self, pictures: Picture | Iterable[Picture]) -> Iterator[PictureResult]:
-        """Like `analyze` for any number of pictures: holds one batch of faces in memory, and no picture."""
+        """Like `analyze` for any number of pictures: holds a batch of faces in memory, and a picture a worker."""
         waiting: list[_Found] = []
-        for place, picture in enumerate(_several(pictures)):
-            waiting.append(self._find(picture, place))
-            if sum(len(found.crops) for found in waiting) >= self.batch or len(waiting) >= self.batch:
-                yield from self._answer(waiting)
-                waiting = []
+        with closing(self._searched(_several(pictures))) as searched:
+            for found in searched:
+                waiting.append(found)
+                if sum(len(one.crops) for one in waiting) >= self.batch or len(waiting) >= self.batch:
+                    yield from self._answer(waiting)
+                    waiting = []
         yield from self._answer(waiting)
 
     def detect(self, image: Image) -> list[Face]:
@@ -154,6 +165,23 @@ class Recognizer:
         powers = np.exp(scaled, dtype=np.float32)
         return powers / powers.sum(axis=1, keepdims=True)
 
+    def _searched(self, pictures: Iterable[Picture]) -> Generator["_Found", None, None]:
+        """The faces of each picture in order: files by the workers, arrays at once."""
+        if self.workers == 1 or (isinstance(pictures, list) and len(pictures) == 1):
+            yield from (self._find(picture, place) for place, picture in enumerate(pictures))
+            return
+        # Kept, as each of its threads has a detector of its own.
+        self._pool = self._pool or ThreadPoolExecutor(self.workers, "mien")
+        yield from in_order(self._pool, self._ended, self._begun(pictures), ahead=2 * self.workers)
+
+    def _begun(self, pictures: Iterable[Picture]) -> Iterator["tuple[Picture, int] | _Found"]:
+        for place, picture in enumerate(pictures):
+            # The caller may fill an array anew before a worker comes to it.
+            yield (picture, place) if isinstance(picture, str | Path) else self._find(picture, place)
+
+    def _ended(self, begun: "tuple[Picture, int] | _Found") -> "_Found":
+        return begun if isinstance(begun, _Found) else self._find(*begun)
+
     def _find(self, picture: Picture, place: int) -> "_Found":
         source = str(picture) if isinstance(picture, str | Path) else f"picture {place}"
         try:
@@ -201,9 +229,10 @@ def load(
     crop: Literal["face", "whole"] = "face",
     batch: int = 64,
     threads: int = 1,
+    workers: int | None = None,
 ) -> Recognizer:
     """A recogniser with a shipped model, by name, or a bundle of your own, by path."""
-    return Recognizer(name_or_path, detector=detector, crop=crop, batch=batch, threads=threads)
+    return Recognizer(name_or_path, detector=detector, crop=crop, batch=batch, threads=threads, workers=workers)
 
 
 def analyze(

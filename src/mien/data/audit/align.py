@@ -1,15 +1,16 @@
 """How alike two pictures are once one is laid over the other: the check behind every near twin."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.runtime.ahead import cores
+
 Stack = NDArray[np.floating]
 
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, cores())
 
 _TINY, _SMALL = 16, 24
 _UNLIKE_AT_A_GLANCE, _UNLIKE = 0.92, 0.95
