@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import DataError
-from mien.evaluation.cross import cross_cell, cross_matrix, remarks, restrict
+from mien.evaluation.cross import Answers, cross_cell, cross_matrix, paired, remarks, restrict
 from mien.evaluation.report import write_cross_report
 from mien.labels import EXPRESSIONS, LABEL_SETS
 
@@ -101,3 +101,29 @@ def test_one_pair_twice_is_refused() -> None:
     twice = cell("a", "fer2013", SEVEN, SEVEN)
     with pytest.raises(DataError, match="same source twice"):
         cross_matrix([twice, twice])
+
+
+def test_two_runs_are_tested_on_the_rows_that_both_were_judged_on(tmp_path: Path) -> None:
+    sure, poor = np.ones(30, bool), np.ones(20, bool)
+    poor[2:12] = False
+    given = {"sure": Answers(np.arange(30), sure), "poor": Answers(np.arange(5, 25), poor)}
+    (pair,) = paired(given)
+    assert (pair["a"], pair["b"], pair["rows"], pair["only_a"], pair["only_b"]) == ("sure", "poor", 20, 10, 0)
+    assert pair["p"] == pytest.approx(2 / 2**10) and pair["distinguishable"]
+    assert pair["difference"]["value"] == pytest.approx(-0.5)
+    matrix = cross_matrix([cell("sure", "x", SEVEN, SEVEN), cell("poor", "x", SEVEN, SEVEN)], {"x": [pair]})
+    assert json.loads(json.dumps(matrix)) == matrix
+    assert "sure is better" in write_cross_report(matrix, tmp_path / "cross.html").read_text()
+
+
+def test_people_are_one_thing_each_in_a_test_of_two_runs() -> None:
+    wrong = np.arange(40) >= 10
+    alone = paired({"a": Answers(np.arange(40), np.ones(40, bool)), "b": Answers(np.arange(40), wrong)})[0]
+    groups = [str(row // 10) for row in range(40)]
+    told = {"a": Answers(np.arange(40), np.ones(40, bool), groups), "b": Answers(np.arange(40), wrong, groups)}
+    assert alone["p"] < 0.01 and paired(told)[0]["p"] == 1
+
+
+def test_runs_without_a_common_row_and_single_runs_are_not_tested() -> None:
+    one, two = Answers(np.arange(5), np.ones(5, bool)), Answers(np.arange(5, 9), np.ones(4, bool))
+    assert paired({"one": one, "two": two}) == paired({"one": one}) == []

@@ -1,6 +1,7 @@
 """A finished run on other rows: another split, another dataset, corrupted pictures, and where the network looks."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mien.data.split import SplitSpec, assign, clusters
 from mien.earlier import all_below, looks_of_data, restored
 from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
-from mien.evaluation.cross import cross_cell, restrict
+from mien.evaluation.cross import Answers, cross_cell, cross_matrix, paired, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
 from mien.experiment import Read, Stages, read, silent
@@ -159,9 +160,44 @@ def evaluate_on(
     called in the answer. Opening a test split is noted in the ledger beside the run. Raises UsageError when the source
     has no such split.
     """
-    cell, material, rows = _on(run, source, root, split, options, merge, stages, name)
+    return _told_on(run, source, root, split, options, merge, stages, name)[0]
+
+
+def crossed(
+    runs: Mapping[str, Finished],
+    sources: Mapping[str, tuple[str, Path]],
+    split: str,
+    merge: dict[str, str] | None = None,
+    stages: Stages = silent,
+) -> dict[str, Any]:
+    """Several runs on several sources, each as `evaluate_on` has it, as one table for JSON, with paired tests a source.
+
+    `sources` maps what a source is called to its name in the catalogue and its root.
+    """
+    cells, pairs = [], {}
+    for title, (source, root) in sources.items():
+        answers = {}
+        for name, run in runs.items():
+            cell, answers[name] = _told_on(run, source, root, split, None, merge, stages, title)
+            cells.append(cell | {"run": name})
+        pairs[title] = paired(answers)
+    return cross_matrix(cells, pairs)
+
+
+def _told_on(
+    run: Finished,
+    source: str,
+    root: Path | None,
+    split: str,
+    options: dict[str, Any] | None,
+    merge: dict[str, str] | None,
+    stages: Stages,
+    name: str | None,
+) -> tuple[dict[str, Any], Answers]:
+    """The cell of a run and a source with all that must be said of it, and the answers in it."""
+    cell, material, answers = _on(run, source, root, split, options, merge, stages, name)
     looks = look(material.samples, progress=stages("look"))
-    return cell | {"notes": [*cell["notes"], *_seen(run, looks, rows)]}
+    return cell | {"notes": [*cell["notes"], *_seen(run, looks, answers.rows)]}, answers
 
 
 def figures_on(
@@ -181,8 +217,8 @@ def _on(
     merge: dict[str, str] | None,
     stages: Stages,
     name: str | None,
-) -> tuple[dict[str, Any], Material, NDArray[np.int64]]:
-    """The cell of a run and a source, the rows of the source, and the positions of those that were judged."""
+) -> tuple[dict[str, Any], Material, Answers]:
+    """The cell of a run and a source, the rows of the source, and the answers to those that were judged."""
     samples, notes = load(source, root, **(options or {})), []
     published = {part for part in SPLITS if len(samples.rows(part))}
     if not published and split == "test":
@@ -199,8 +235,8 @@ def _on(
     if not len(rows):
         there = [part for part in SPLITS if len(material.samples.rows(part))]
         raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
-    cell, judged = _judged(run, material, rows, name or source, split, describe(material.samples), merge)
-    return cell | {"notes": [*notes, *prepared.remarks]}, material, judged
+    cell, answers = _judged(run, material, rows, name or source, split, describe(material.samples), merge)
+    return cell | {"notes": [*notes, *prepared.remarks]}, material, answers
 
 
 def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
@@ -234,8 +270,8 @@ def _judged(
     split: str,
     protocol: str,
     merge: dict[str, str] | None,
-) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """The cell of a table of runs and sources, and those of the rows that carry a label the run knows."""
+) -> tuple[dict[str, Any], Answers]:
+    """The cell of a table of runs and sources, and the answers to those of the rows whose label the run knows."""
     chosen = material.samples.table.iloc[rows]
     seen = restrict(
         run.probabilities(material.pixels, material.place[rows]), run.labels, list(chosen["label"]),
@@ -245,7 +281,9 @@ def _judged(
     opened = ledger.record(run.folder.parent, protocol, run.folder.name) if split in ("test", "all") else None
     groups = clusters(chosen)
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
-    return cell | {"protocol": protocol, "opened": opened, "notes": []}, rows[seen.kept]
+    right = seen.probabilities.argmax(1) == seen.targets
+    answers = Answers(rows[seen.kept], right, clusters(material.samples.table))
+    return cell | {"protocol": protocol, "opened": opened, "notes": []}, answers
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:

@@ -29,30 +29,24 @@ def cross(
 ) -> None:
     """Evaluate several runs on several datasets: does what they learnt on one carry over to another?
 
-    Labels are matched by name; rows with a label that a run does not know are left out and counted.
+    Labels are matched by name; rows with a label that a run does not know are left out and counted. On each source,
+    every two runs are tested against each other on the rows that all of them were judged on.
 
     A source that names no split is judged whole.
 
     Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on clinic:folders=data/clinic
     """
     merged = pairs(merge, "a merge of labels")
-    sources = [_named(text) for text in on]
-    titles = [title for title, _, _ in sources]
-    if len(set(titles)) < len(titles):
+    sources = {title: (source, root) for title, source, root in map(_named, on)}
+    if len(sources) < len(on):
         raise UsageError("each source of a table needs its own name", got=on, then="--on NAME:SOURCE=ROOT")
 
     from mien import judging
-    from mien.evaluation.cross import cross_matrix
     from mien.evaluation.report import write_cross_report
 
     with shown() as stages:
-        matrix = cross_matrix(
-            [
-                judging.evaluate_on(run, source, root, split, {}, merged, stages, title) | {"run": name}
-                for name, run in zip(_names(runs), map(judging.finished, runs), strict=True)
-                for title, source, root in sources
-            ]
-        )
+        opened = dict(zip(_names(runs), map(judging.finished, runs), strict=True))
+        matrix = judging.crossed(opened, sources, split, merged, stages)
     page = write_cross_report(matrix, out)
     if as_json:
         typer.echo(json.dumps(matrix | {"report": str(page)}))
@@ -92,8 +86,20 @@ def _print(matrix: dict[str, Any]) -> None:
     for run in matrix["runs"]:
         shown.add_row(run, *(_cell(cells.get((run, source))) for source in matrix["sources"]))
     Console().print(shown)
+    for source, tests in matrix["pairs"].items():
+        for pair in tests:
+            typer.echo(f"{source}: {_verdict(pair)}")
     for text in remarks(matrix):
         typer.echo(f"note: {text}")
+
+
+def _verdict(pair: dict[str, Any]) -> str:
+    change, p = pair["difference"], pair["adjusted"]
+    text = f"{pair['b']} against {pair['a']}: {100 * change['value']:+.1f} points"
+    if change["low"] is not None:
+        text += f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{text}, {shown}, {'beyond' if pair['distinguishable'] else 'not beyond'} chance ({pair['rows']:,} rows)"
 
 
 def _cell(figures: dict[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mien.data.samples import Samples
 from mien.errors import UnreadableImage
+from mien.imaging import operations
 
 Picture = NDArray[np.uint8]
 
@@ -49,7 +50,7 @@ def _tile(samples: Samples, position: int, side: int, show: Show) -> Picture:
         image = show(samples.reader.read(samples.table["image"].iloc[position]))
     except UnreadableImage:
         return _crossed(side)
-    colour = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    colour = operations.colour(image)
     scale = side / max(colour.shape[:2])
     width, height = (max(1, round(length * scale)) for length in (colour.shape[1], colour.shape[0]))
     small = cv2.resize(colour, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 from mien.evaluation.metrics import evaluate
+from mien.evaluation.statistics import all_pairs, paired_difference
 from mien.labels import canonical_all, transfer
 
 
@@ -101,10 +103,48 @@ def cross_cell(
     }
 
 
-def cross_matrix(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Cells of `cross_cell` as one table for JSON: `runs`, `sources`, `cells`; absent pairs are allowed.
+@dataclass(frozen=True)
+class Answers:
+    """Whether a run was right, `right` (N,) bool, on the rows `rows` (N,) int64 of a source that it could be judged on.
 
-    Raises DataError where one run meets one source twice.
+    `groups` names what stands together in tests, by row of the source; None where every row is by itself.
+    """
+
+    rows: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    groups: Sequence[Hashable | None] | None = None
+
+
+def paired(answers: Mapping[str, Answers]) -> list[dict[str, Any]]:
+    """Every two runs on one source, for JSON: the exact test on the rows that all were judged on, Holm-corrected.
+
+    Empty for a single run, and where no row is common to all.
+    """
+    rows = reduce(np.intersect1d, (each.rows for each in answers.values()))
+    if len(answers) < 2 or not len(rows):
+        return []
+    right = np.stack([each.right[np.searchsorted(each.rows, rows)] for each in answers.values()])
+    groups = next(iter(answers.values())).groups
+    names, inside = tuple(answers), None if groups is None else [groups[row] for row in rows.tolist()]
+    return [
+        asdict(pair)
+        | {
+            "a": names[pair.a],
+            "b": names[pair.b],
+            "rows": len(rows),
+            "difference": paired_difference(right[pair.a], right[pair.b], groups=inside).as_dict(),
+            "distinguishable": pair.distinguishable,
+        }
+        for pair in all_pairs(right, inside)
+    ]
+
+
+def cross_matrix(
+    cells: Sequence[Mapping[str, Any]], pairs: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> dict[str, Any]:
+    """Cells of `cross_cell` as one table for JSON: `runs`, `sources`, `cells`, and the `pairs` of `paired` by source.
+
+    Absent cells are allowed. Raises DataError where one run meets one source twice.
     """
     twice = [pair for pair, count in Counter((cell["run"], cell["source"]) for cell in cells).items() if count > 1]
     if twice:
@@ -113,6 +153,7 @@ def cross_matrix(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "runs": list(dict.fromkeys(cell["run"] for cell in cells)),
         "sources": list(dict.fromkeys(cell["source"] for cell in cells)),
         "cells": list(cells),
+        "pairs": {source: list(found) for source, found in (pairs or {}).items() if found},
     }
 
 

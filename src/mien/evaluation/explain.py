@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mien.errors import DataError, UsageError
 from mien.files import replacing
+from mien.imaging import operations
 
 Pixels = NDArray[np.uint8]
 ToTensor = Callable[[Pixels], NDArray[np.float32]]
@@ -119,7 +120,7 @@ def deepest_map(network: nn.Module, face: NDArray[np.float32], side: int = 6) ->
 
 def overlay(image: Pixels, heat: NDArray[np.float32]) -> Pixels:
     """A picture uint8 (H, W[, 3]) under its heat (H, W) in 0..1, as RGB: cold leaves the picture as it is."""
-    grey = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    grey = operations.colour(image)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     weight = 0.65 * heat[..., None]
     return np.rint((1 - weight) * grey + weight * colours).astype(np.uint8)

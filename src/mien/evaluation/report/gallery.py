@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.evaluation.comparison import labels_of, probabilities_of
 from mien.files import read_json, replacing, write_json
+from mien.imaging import operations
 from mien.imaging.decode import decode, encode_png
 
 Pictures = Mapping[int, NDArray[np.uint8]]
@@ -88,7 +89,7 @@ def store(folder: Path, images: Mapping[int, str], pictures: Pictures) -> None:
     tiles = []
     for index, (row, picture) in enumerate(small.items()):
         top, left = TILE * (index // _COLUMNS), TILE * (index % _COLUMNS)
-        pixels = np.repeat(picture[..., None], 3, axis=2) if colour and picture.ndim == 2 else picture
+        pixels = operations.colour(picture) if colour else picture
         sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = pixels
         tiles.append({"row": int(row), "image": images[row], "height": picture.shape[0], "width": picture.shape[1]})
     with replacing(folder / "gallery.png") as beside:
