@@ -12,7 +12,7 @@ GET = "nothing to get"
 
 def load(
     root: Path | None = None,
-    count: int = 2000,
+    count: int = synthetic.COUNT,
     size: int = 48,
     colour: bool = False,
     seed: int = 0,

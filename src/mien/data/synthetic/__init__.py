@@ -18,6 +18,9 @@ from mien.labels import EXPRESSIONS, canonical, label_set
 __all__ = ["Conditions", "Face", "Identity", "View", "identity", "prototype", "render", "samples"]
 
 _EDITION = "mien synthetic faces 1"  # to change with anything that changes a pixel
+COUNT = 2000
+"""How many faces are drawn unless another number is asked for."""
+
 _SHARES = (0.7, 0.15, 0.15)
 
 
@@ -63,7 +66,7 @@ class Conditions:
 
 
 def samples(
-    count: int = 1200,
+    count: int = COUNT,
     size: int = 48,
     colour: bool = False,
     seed: int = 0,
