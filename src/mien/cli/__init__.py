@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mien import __version__
-from mien.cli import audit, cross, data, models, predict, replay, report, runs
+from mien.cli import audit, cross, data, models, predict, replay, report, runs, serve
 from mien.errors import DataError, MienError, MissingExtra
 
 INTERRUPTED = 130
@@ -55,6 +55,7 @@ app.command("report")(report.report)
 app.command("audit")(audit.audit)
 app.command("export")(runs.export)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 
 bundles = typer.Typer(invoke_without_command=True)
 bundles.callback()(models.models)

@@ -1,0 +1,1 @@
+"""The recogniser over HTTP: an API, and a page for a browser."""

@@ -1,0 +1,150 @@
+// One picture, or the camera's, to the server; its faces onto a canvas and into a list.
+const of = (id) => document.getElementById(id);
+const [stage, canvas, video, status, camera] = ["stage", "canvas", "video", "status", "camera"].map(of);
+const LONGEST = 640; // pixels of a camera's picture: more of them find no more faces at arm's length
+let stream = null;
+let limit = Infinity;
+
+const colour = (expression) => getComputedStyle(document.documentElement).getPropertyValue(`--${expression}`).trim();
+const percent = (share) => `${Math.round(100 * share)}%`;
+
+function say(text, wrong = false) {
+  status.textContent = text;
+  status.classList.toggle("wrong", wrong);
+}
+
+async function asked(picture) {
+  if (picture.size > limit) throw new Error(`A picture may have ${limit / 1e6} MB; this one has ${Math.ceil(picture.size / 1e6)}.`);
+  const crop = of("whole").checked ? "whole" : "face";
+  const response = await fetch(`faces?crop=${crop}`, { method: "POST", body: picture, headers: { "content-type": "application/octet-stream" } });
+  const answer = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+function draw(image, answer) {
+  [canvas.width, canvas.height] = [answer.width, answer.height];
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0, answer.width, answer.height);
+  const unit = Math.max(1, Math.min(answer.width, answer.height) / 400);
+  pen.font = `600 ${15 * unit}px system-ui, sans-serif`;
+  answer.faces.forEach((face, number) => {
+    const [x, y, width, height] = face.box;
+    const name = `${number + 1} ${face.expression}${face.uncertain ? "?" : ""}`;
+    const wide = pen.measureText(name).width + 10 * unit;
+    const top = Math.max(0, y - 22 * unit);
+    const left = Math.max(0, Math.min(x, answer.width - wide));
+    pen.strokeStyle = pen.fillStyle = colour(face.expression);
+    pen.lineWidth = 2.5 * unit;
+    pen.strokeRect(x, y, width, height);
+    pen.fillRect(left, top, wide, 22 * unit);
+    pen.fillStyle = "#101318";
+    pen.fillText(name, left + 5 * unit, top + 16 * unit);
+  });
+  canvas.hidden = false;
+  of("hint").hidden = true;
+  stage.classList.add("full");
+}
+
+function list(answer) {
+  of("faces").replaceChildren(...answer.faces.map((face, number) => {
+    const item = document.createElement("li");
+    const title = document.createElement("h2");
+    title.textContent = `${number + 1}. ${face.expression}${face.uncertain ? ", uncertain" : ""}`;
+    item.append(title, ...Object.entries(face.probabilities).filter(([, share]) => share >= 0.005).sort((a, b) => b[1] - a[1]).map(([name, share]) => {
+      const row = document.createElement("div");
+      row.className = "bar";
+      const [label, bar, value] = [document.createElement("span"), document.createElement("i"), document.createElement("b")];
+      [label.textContent, value.textContent] = [name, percent(share)];
+      bar.style.setProperty("--p", share);
+      bar.style.setProperty("--c", colour(name));
+      row.append(label, bar, value);
+      return row;
+    }));
+    return item;
+  }));
+}
+
+const counted = (faces) => (faces.length === 1 ? "1 face" : `${faces.length || "no"} faces`);
+
+async function show(picture) {
+  stop();
+  say("…");
+  const began = performance.now();
+  try {
+    const answer = await asked(picture);
+    const taken = Math.round(performance.now() - began);
+    draw(await createImageBitmap(picture), answer);
+    list(answer);
+    say(`${counted(answer.faces)} in ${taken} ms`);
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+async function start() {
+  if (!navigator.mediaDevices) return say("Browsers open a camera only at https:// or localhost.", true);
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: true });
+  } catch (error) {
+    return say(`The camera cannot be opened: ${error.message}`, true);
+  }
+  camera.textContent = "Stop the camera";
+  video.srcObject = stream;
+  await video.play();
+  const still = document.createElement("canvas");
+  let spread = 0;
+  while (stream) {
+    const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
+    [still.width, still.height] = [video.videoWidth * scale, video.videoHeight * scale];
+    still.getContext("2d").drawImage(video, 0, 0, still.width, still.height);
+    const picture = await new Promise((done) => still.toBlob(done, "image/jpeg", 0.85));
+    const began = performance.now();
+    try {
+      const answer = await asked(picture);
+      if (!stream) break;
+      spread = spread ? 0.9 * spread + 0.1 * (performance.now() - began) : performance.now() - began;
+      draw(still, answer);
+      list(answer);
+      say(`${counted(answer.faces)}, ${Math.round(1000 / spread)} pictures a second`);
+    } catch (error) {
+      say(error.message, true);
+      stop();
+    }
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+function stop() {
+  if (!stream) return;
+  stream.getTracks().forEach((track) => track.stop());
+  stream = video.srcObject = null;
+  camera.textContent = "Start the camera";
+}
+
+const pictureOf = (files) => [...files].find((file) => file.type.startsWith("image/") || file.type === "");
+
+of("file").addEventListener("change", (event) => event.target.files[0] && show(event.target.files[0]));
+camera.addEventListener("click", () => (stream ? stop() : start()));
+document.addEventListener("paste", (event) => {
+  const file = pictureOf(event.clipboardData.files);
+  if (file) show(file);
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    stage.classList.toggle("over", kind === "dragover");
+    const file = kind === "drop" && pictureOf(event.dataTransfer.files);
+    if (file) show(file);
+  });
+}
+
+try {
+  const about = await (await fetch("model")).json();
+  limit = about.limit;
+  of("model").textContent = `${about.model}: ${about.labels.join(", ")}`;
+  of("meaning").textContent = about.meaning;
+  of("licence").textContent = about.licence;
+} catch {
+  say("The server does not answer.", true);
+}

@@ -1,0 +1,162 @@
+"""The web application: what it answers, what it refuses, and the page."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+import tiny
+from conftest import ROOT
+from starlette.testclient import TestClient
+
+from mien.errors import MissingExtra, UsageError
+from mien.imaging.decode import decode, encode_png
+from mien.imaging.faces import Face
+from mien.runtime.recognizer import Recognizer
+from mien.runtime.results import document
+from mien.serve.app import application
+
+DRAW = np.random.default_rng(4)
+
+
+def told(image):
+    height, width = image.shape[:2]
+    return [Face((0, 0, width / 2, height / 2), 0.8), Face((width / 2, 0, width / 4, height / 4), 0.7)]
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory):
+    return Recognizer(tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx"), detector=told)
+
+
+@pytest.fixture(scope="module")
+def client(recognizer):
+    with TestClient(application(recognizer, limit=20_000)) as client:
+        yield client
+
+
+def picture(*shape):
+    return encode_png(DRAW.integers(0, 256, shape, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (50, 30, 3)])
+def test_a_picture_is_answered_as_the_recogniser_answers_it(client, recognizer, shape):
+    sent = picture(*shape)
+    answer = client.post("/faces", content=sent).raise_for_status().json()
+    own = document(recognizer.analyze([decode(sent)])[0])
+    assert answer["model"] == recognizer.model
+    assert {key: answer[key] for key in ("width", "height", "faces")} == {
+        key: own[key] for key in ("width", "height", "faces")
+    }
+
+
+def test_a_picture_may_be_one_face_already_cut_out(client):
+    ((face,),) = [client.post("/faces?crop=whole", content=picture(40, 60)).raise_for_status().json()["faces"]]
+    assert face["box"] == [0, 0, 60, 40] and face["score"] is None
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "application/json", ""])
+def test_what_the_client_calls_the_bytes_changes_nothing(client, kind):
+    assert client.post("/faces", content=picture(20, 20), headers={"content-type": kind}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "said"),
+    [
+        ({"content": b""}, 422, "the file is empty"),
+        ({"content": b"hello"}, 422, "not a whole PNG"),
+        ({"content": picture(100, 100)[:5000]}, 422, "truncated"),
+        ({"content": picture(200, 200)}, 413, "0.02 MB"),
+        ({"files": {"picture": picture(20, 20)}}, 415, "not a form"),
+        ({"content": picture(20, 20), "params": {"crop": "half"}}, 422, "'face' or 'whole'"),
+    ],
+)
+def test_a_refusal_says_why(client, request_, code, said):
+    answer = client.post("/faces", **request_)
+    assert answer.status_code == code and said in answer.json()["error"]
+
+
+def test_a_body_without_a_stated_length_meets_the_limit_too(client):
+    def parts():
+        for _ in range(100):
+            yield bytes(1000)
+
+    assert client.post("/faces", content=parts()).status_code == 413
+
+
+def test_unknown_places_and_methods_are_refused_in_json(client):
+    assert client.get("/nowhere").json() == {"error": "Not Found"}
+    assert client.get("/faces").status_code == 405
+
+
+def test_the_model_says_what_it_is_and_what_an_expression_is_not(client, recognizer):
+    about = client.get("/model").json()
+    assert about["labels"] == list(recognizer.labels) and about["limit"] == 20_000
+    assert "does not measure what a person feels" in about["meaning"]
+    assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_the_api_describes_itself(client):
+    described = client.get("/openapi.json").json()
+    assert set(described["paths"]) == {"/faces", "/model", "/health"}
+    assert set(described["paths"]["/faces"]["post"]["responses"]) == {"200", "413", "415", "422"}
+
+
+def test_the_page_is_whole_and_asks_no_other_server(client):
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    needed = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert needed == ["page.css", "page.js"]
+    for name in needed:
+        part = client.get(f"/{name}").raise_for_status()
+        assert not re.search(r"//[\w-]+\.\w", part.text)
+    assert "--happiness: rgb(" in client.get("/page.css").text
+
+
+@pytest.mark.parametrize("place", ["/", "/model", "/nowhere"])
+def test_every_answer_tells_the_browser_to_trust_this_server_alone(client, place):
+    headers = client.get(place).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
+
+
+def test_many_at_once_get_their_own_answers(client):
+    sent = [picture(20 + number, 30) for number in range(24)]
+    alone = [client.post("/faces", content=each).json() for each in sent]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda each: client.post("/faces", content=each).json(), sent)) == alone
+
+
+def test_the_command_serves_until_it_is_stopped():
+    code = "from mien.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0", "--detector", "haar", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        try:
+            assert server.stdout is not None
+            told = json.loads(server.stdout.readline())
+            assert told["model"].startswith("ferplus@")
+            request = Request(f"{told['url']}/faces?crop=whole", picture(48, 48))
+            with urlopen(request, timeout=20) as answer:
+                assert b'"expression"' in answer.read()
+        finally:
+            server.terminate()
+
+
+def test_a_port_that_is_taken_is_told(monkeypatch):
+    from mien.cli.serve import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="cannot listen"):
+        serve("ferplus", "127.0.0.1", taken.getsockname()[1], "haar", 20)
+
+
+def test_the_extra_is_named_where_it_is_not_installed(monkeypatch):
+    from mien.cli.serve import serve
+
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtra, match=r"mien\[serve\]"):
+        serve("ferplus", "127.0.0.1", 0, "haar", 20)
