@@ -17,9 +17,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = 8000,
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
     limit: Annotated[int, typer.Option(min=1, help="Megabytes that a picture may have.")] = 20,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Model and address as JSON on stdout, once it listens.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Model and address as JSON, once it listens.")] = False,
 ) -> None:
     """Answer pictures over HTTP: a page for a browser, with its camera too, and an API for programs.
 
