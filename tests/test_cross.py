@@ -127,3 +127,9 @@ def test_people_are_one_thing_each_in_a_test_of_two_runs() -> None:
 def test_runs_without_a_common_row_and_single_runs_are_not_tested() -> None:
     one, two = Answers(np.arange(5), np.ones(5, bool)), Answers(np.arange(5, 9), np.ones(4, bool))
     assert paired({"one": one, "two": two}) == paired({"one": one}) == []
+
+
+def test_what_holds_for_every_run_is_told_once() -> None:
+    notes = {"a": ["all test", "seen"], "b": ["all test"]}
+    cells = [cell(run, "x", SEVEN, SEVEN) | {"notes": told} for run, told in notes.items()]
+    assert remarks(cross_matrix(cells)) == ["every run on x: all test", "a on x: seen"]

@@ -25,7 +25,7 @@ from mien.data.sources.catalog import load
 from mien.data.split import clusters, notes, unlearnable
 from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, RunError
-from mien.evaluation import ledger, statistics
+from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
 from mien.files import alone, replacing, write_json, write_text
 from mien.imaging.chain import Chain
@@ -165,7 +165,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "opened": opened,
         "seconds": {stage: round(taken, 1) for stage, taken in seconds.items()},
         "precision": _precision(folder),
-        "notes": list(gathered.remarks),
+        "notes": [*gathered.remarks, *calibration.remarks(figures["temperature"])],
     }
     write_json(folder / "metrics.json", figures)
     write_run_report(folder, thumbnails=_pictures(material, predictions))

@@ -71,6 +71,19 @@ def fit_temperature(values: Floats, targets: Ints) -> float:
     return math.exp(optimize.minimize_scalar(cost, bounds=(low, high), method="bounded").x)
 
 
+def remarks(temperature: float) -> list[str]:
+    """What a reader of calibrated probabilities must know: a temperature at the end of its range was cut off there.
+
+    >>> remarks(1.3), len(remarks(20.0))
+    ([], 1)
+    """
+    low, high = _TEMPERATURES
+    if 1.01 * low < temperature < high / 1.01:
+        return []
+    bound, why = (low, "all of them right") if temperature < 1 else (high, "no better than chance")
+    return [f"the temperature ends at its bound {bound:g}, validation answers being {why}: probabilities are rough"]
+
+
 def bin_of(confidence: Floats) -> NDArray[np.int64]:
     """The bin, 0 to 14, of each confidence in 0..1; a bin includes its upper edge."""
     return np.clip(np.ceil(np.asarray(confidence, np.float64) * BINS).astype(np.int64) - 1, 0, BINS - 1)

@@ -165,7 +165,14 @@ def remarks(matrix: Mapping[str, Any]) -> list[str]:
         for cell in matrix["cells"]
         if cell["dropped"]
     ]
-    said += [f"{cell['run']} on {cell['source']}: {note}" for cell in matrix["cells"] for note in cell.get("notes", [])]
+    told: dict[tuple[str, str], list[str]] = {}
+    for cell in matrix["cells"]:
+        for note in cell.get("notes", []):
+            told.setdefault((cell["source"], note), []).append(cell["run"])
+    for (source, note), runs in told.items():
+        # What holds for every run is told once.
+        whose = "every run" if len(runs) == len(matrix["runs"]) > 1 else ", ".join(runs)
+        said.append(f"{whose} on {source}: {note}")
     sizes = {len(cell["figures"]["labels"]) for cell in matrix["cells"]}
     if len(sizes) > 1:
         said.append(f"cells have {min(sizes)} to {max(sizes)} classes: fewer classes are easier")
