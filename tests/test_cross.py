@@ -103,11 +103,16 @@ def test_one_pair_twice_is_refused() -> None:
         cross_matrix([twice, twice])
 
 
+def answered(rows: np.ndarray, right: np.ndarray, groups: list[str] | None = None) -> Answers:
+    """Answers of two labels, of which the first is always true."""
+    sure = np.where(right, 0.9, 0.1).astype(np.float32)
+    return Answers(rows, ("anger", "fear"), np.stack([sure, 1 - sure], axis=1), np.zeros(len(rows), np.int64), groups)
+
+
 def test_two_runs_are_tested_on_the_rows_that_both_were_judged_on(tmp_path: Path) -> None:
     sure, poor = np.ones(30, bool), np.ones(20, bool)
     poor[2:12] = False
-    given = {"sure": Answers(np.arange(30), sure), "poor": Answers(np.arange(5, 25), poor)}
-    (pair,) = paired(given)
+    (pair,) = paired({"sure": answered(np.arange(30), sure), "poor": answered(np.arange(5, 25), poor)})
     assert (pair["a"], pair["b"], pair["rows"], pair["only_a"], pair["only_b"]) == ("sure", "poor", 20, 10, 0)
     assert pair["p"] == pytest.approx(2 / 2**10) and pair["distinguishable"]
     assert pair["difference"]["value"] == pytest.approx(-0.5)
@@ -116,17 +121,27 @@ def test_two_runs_are_tested_on_the_rows_that_both_were_judged_on(tmp_path: Path
     assert "sure is better" in write_cross_report(matrix, tmp_path / "cross.html").read_text()
 
 
+def test_runs_of_different_labels_face_the_same_task() -> None:
+    narrow = answered(np.arange(20), np.ones(20, bool))
+    three, targets = ("contempt", "anger", "fear"), np.ones(20, np.int64)
+    tempted = np.tile(np.array([0.5, 0.4, 0.1], np.float32), (20, 1))
+    targets[15:] = 0
+    (pair,) = paired({"two": narrow, "three": Answers(np.arange(20), three, tempted, targets)})
+    assert pair["labels"] == ["anger", "fear"] and pair["rows"] == 15
+    assert pair["only_a"] == pair["only_b"] == 0, "its contempt is no answer to a question of anger or fear"
+
+
 def test_people_are_one_thing_each_in_a_test_of_two_runs() -> None:
-    wrong = np.arange(40) >= 10
-    alone = paired({"a": Answers(np.arange(40), np.ones(40, bool)), "b": Answers(np.arange(40), wrong)})[0]
-    groups = [str(row // 10) for row in range(40)]
-    told = {"a": Answers(np.arange(40), np.ones(40, bool), groups), "b": Answers(np.arange(40), wrong, groups)}
-    assert alone["p"] < 0.01 and paired(told)[0]["p"] == 1
+    rows, wrong, groups = np.arange(40), np.arange(40) >= 10, [str(row // 10) for row in range(40)]
+    alone = paired({"a": answered(rows, np.ones(40, bool)), "b": answered(rows, wrong)})[0]
+    told = paired({"a": answered(rows, np.ones(40, bool), groups), "b": answered(rows, wrong, groups)})[0]
+    assert alone["p"] < 0.01 and told["p"] == 1
 
 
-def test_runs_without_a_common_row_and_single_runs_are_not_tested() -> None:
-    one, two = Answers(np.arange(5), np.ones(5, bool)), Answers(np.arange(5, 9), np.ones(4, bool))
-    assert paired({"one": one, "two": two}) == paired({"one": one}) == []
+def test_runs_without_a_common_row_or_label_and_single_runs_are_not_tested() -> None:
+    one, two = answered(np.arange(5), np.ones(5, bool)), answered(np.arange(5, 9), np.ones(4, bool))
+    other = Answers(np.arange(5), ("sadness", "neutral"), one.probabilities, one.targets)
+    assert paired({"one": one, "two": two}) == paired({"one": one}) == paired({"one": one, "other": other}) == []
 
 
 def test_what_holds_for_every_run_is_told_once() -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from torch import nn
 from typer.testing import CliRunner
 
 from mien import experiment
@@ -24,11 +27,12 @@ from mien.evaluation import ledger
 from mien.experiment import read
 from mien.files import alone
 from mien.imaging import operations
+from mien.imaging.chain import Chain
 from mien.imaging.decode import decode
 from mien.imaging.faces import YuNetDetector, largest
 from mien.imaging.framing import Framing, frame
 from mien.imaging.models import find
-from mien.judging import finished, rows_of
+from mien.judging import crossed, finished, rows_of
 from mien.recipe import Data, load, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
@@ -445,6 +449,36 @@ def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path
     matrix = json.loads(mien("cross", run, *on, "--out", home / "cross.html", "--json").stdout)
     assert matrix["cells"][0]["figures"]["metrics"] == done["figures"]["metrics"]
     assert "has no rows in split nowhere" in mien("evaluate", run, "--split", "nowhere", check=2).stderr
+
+
+class Always(nn.Module):
+    """A network that answers the same to every picture."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.answer = nn.Parameter(torch.arange(classes, dtype=torch.float32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.answer.expand(len(x), -1)
+
+
+def test_runs_whose_chains_drop_other_pictures_are_paired_picture_by_picture(
+    home: Path, run: Path, shared: Path
+) -> None:
+    folder = home / "portraits"
+    for number, path in enumerate(sorted((shared / "data" / "portraits" / "images").glob("*.jpg"))[:24]):
+        place = folder / ("surprise" if number % 2 else "sad") / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(path)
+    opened = finished(run)
+    plain = replace(opened, network=Always(len(opened.labels)))
+    finder = ["grey", {"detect-face": {"detector": "viola-jones", "missing": "drop"}}, *opened.chain.as_list()[1:]]
+    picky = replace(plain, chain=Chain.parse(finder))
+    matrix = crossed({"plain": plain, "picky": picky}, {"portraits": ("folders", folder)}, "all")
+    rows = [cell["figures"]["rows"] for cell in matrix["cells"]]
+    ((pair,),) = matrix["pairs"].values()
+    assert pair["rows"] == rows[1] < rows[0] == 24
+    assert pair["only_a"] == pair["only_b"] == 0
 
 
 def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: Path) -> None:

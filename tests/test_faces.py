@@ -18,7 +18,7 @@ from mien.imaging import models
 from mien.imaging import steps as module_of_steps
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
-from mien.imaging.faces import Face, HaarDetector, YuNetDetector, detector_named, largest, roll
+from mien.imaging.faces import Face, HaarDetector, Search, YuNetDetector, detector_named, largest, roll
 from mien.imaging.framing import Framing, frame, measured
 from mien.imaging.regions import draw_regions, eyes_of, regions
 from mien.imaging.steps import Outcome
@@ -83,6 +83,23 @@ def test_yunet_finds_small_faces_in_a_large_picture_and_a_large_one_once(portrai
 def test_yunet_finds_the_portraits_and_haar_most_of_them(portraits, yunet):
     assert all(yunet(image) for image in portraits)
     assert sum(bool(HaarDetector()(image)) for image in portraits) >= 0.6 * len(portraits)
+
+
+def test_haar_searches_again_where_it_finds_nothing_and_only_there(shared):
+    paths = sorted((shared / "data" / "portraits" / "images").glob("*.jpg"))[:40]
+    portraits = [decode(path) for path in paths]
+    once, twice = HaarDetector(searches=[Search(1.2, 3)]), HaarDetector()
+    first, both = [once(image) for image in portraits], [twice(image) for image in portraits]
+    assert [more for one, more in zip(first, both, strict=True) if one] == [one for one in first if one]
+    assert sum(map(bool, both)) > sum(map(bool, first))
+
+
+def test_haar_boxes_of_little_weight_are_dropped(portraits):
+    sure = HaarDetector(searches=[Search(1.1, 3, min_weight=5.0)])
+    every = HaarDetector(searches=[Search(1.1, 3)])
+    found = [(sure(image), every(image)) for image in portraits]
+    assert all(set(few) <= set(many) for few, many in found)
+    assert 0 < sum(len(few) for few, _ in found) < sum(len(many) for _, many in found)
 
 
 def test_landmarks_lie_in_their_order_inside_the_box(portraits, yunet):

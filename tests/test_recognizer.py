@@ -1,6 +1,9 @@
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -259,6 +262,7 @@ def test_an_unknown_file_is_refused():
 def test_using_a_model_needs_no_training_library(path):
     code = f"""
 import sys
+import time
 for name in ("torch", "pandas", "sklearn", "matplotlib", "av", "pyarrow", "supervision", "PIL"):
     sys.modules[name] = None
 import numpy, mien
@@ -330,7 +334,8 @@ def decode_or_absent(file):
         return file
 
 
-def test_an_array_that_is_filled_anew_keeps_its_answer_beside_files(whole, tmp_path):
+def test_an_array_that_is_filled_anew_keeps_its_answer_beside_files(path, tmp_path):
+    whole = Recognizer(path, crop="whole", workers=2)
     file, shown = tmp_path / "one.png", np.zeros((48, 48), np.uint8)
     file.write_bytes(encode_png(picture(48, 48)))
 
@@ -360,3 +365,38 @@ def test_no_more_pictures_are_read_than_the_workers_and_a_batch_need(path, tmp_p
         next(results)
     results.close()
     assert asked <= 8 + 2 * 2
+
+
+def test_arrays_are_answered_as_they_come(path):
+    drawn = 0
+
+    def live():
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield picture(48, 48)
+
+    results = Recognizer(path, crop="whole", batch=1, workers=8).stream(live())
+    next(results)
+    results.close()
+    assert drawn == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_was_forked_off_has_workers_of_its_own(path, tmp_path):
+    (tmp_path / "one.png").write_bytes(encode_png(picture(48, 48)))
+    recognizer = Recognizer(path, crop="whole", workers=2)
+    recognizer.analyze([tmp_path / "one.png"] * 3)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if len(recognizer.analyze([tmp_path / "one.png"] * 3)) == 3 else 1)
+    for _ in range(200):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended and status == 0

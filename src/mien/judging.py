@@ -197,7 +197,8 @@ def _told_on(
     """The cell of a run and a source with all that must be said of it, and the answers in it."""
     cell, material, answers = _on(run, source, root, split, options, merge, stages, name)
     looks = look(material.samples, progress=stages("look"))
-    return cell | {"notes": [*cell["notes"], *_seen(run, looks, answers.rows)]}, answers
+    judged = np.searchsorted(material.place, answers.rows)
+    return cell | {"notes": [*cell["notes"], *_seen(run, looks, judged)]}, answers
 
 
 def figures_on(
@@ -281,8 +282,10 @@ def _judged(
     opened = ledger.record(run.folder.parent, protocol, run.folder.name) if split in ("test", "all") else None
     groups = clusters(chosen)
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
-    right = seen.probabilities.argmax(1) == seen.targets
-    answers = Answers(rows[seen.kept], right, clusters(material.samples.table))
+    kept = rows[seen.kept]
+    answers = Answers(
+        material.place[kept], seen.labels, seen.probabilities, seen.targets, clusters(material.samples.table.iloc[kept])
+    )
     return cell | {"protocol": protocol, "opened": opened, "notes": []}, answers
 
 

@@ -30,7 +30,7 @@ def cross(
     """Evaluate several runs on several datasets: does what they learnt on one carry over to another?
 
     Labels are matched by name; rows with a label that a run does not know are left out and counted. On each source,
-    every two runs are tested against each other on the rows that all of them were judged on.
+    every two runs are tested against each other on the rows and labels that all of them have in common.
 
     A source that names no split is judged whole.
 
@@ -98,8 +98,9 @@ def _verdict(pair: dict[str, Any]) -> str:
     text = f"{pair['b']} against {pair['a']}: {100 * change['value']:+.1f} points"
     if change["low"] is not None:
         text += f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"{text}, {shown}, {'beyond' if pair['distinguishable'] else 'not beyond'} chance ({pair['rows']:,} rows)"
+    shown = "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
+    verdict = "beyond chance" if pair["distinguishable"] else "not beyond chance"
+    return f"{text}, {shown}, {verdict} ({pair['rows']:,} rows, {len(pair['labels'])} classes)"
 
 
 def _cell(figures: dict[str, Any] | None) -> str:

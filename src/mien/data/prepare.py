@@ -133,9 +133,10 @@ def _build(samples: Samples, chain: Chain, images: list[str], folder: Path, prog
         _one_opencv_thread(),
         ThreadPoolExecutor(workers) as pool,
     ):
+        chunks = (pool.submit(work, start) for start in range(0, len(images), CHUNK))
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *shape)}
         np.lib.format.write_array_header_1_0(stream, header)
-        for pixels, done in in_order(pool, work, range(0, len(images), CHUNK), ahead=2 * workers):
+        for pixels, done in in_order(chunks, ahead=2 * workers):
             _write(stream.write, pixels, len(images), folder.parent)
             rows += done
             if progress:

@@ -87,7 +87,8 @@ def _read_all(
 
     shapes, problems = [], []
     with ThreadPoolExecutor(cores()) as pool:
-        for done, found in enumerate(in_order(pool, look, samples.table["image"], ahead=256), 1):
+        looks = (pool.submit(look, image) for image in samples.table["image"])
+        for done, found in enumerate(in_order(looks, ahead=256), 1):
             if isinstance(found, Problem):
                 problems.append(found)
             else:

@@ -105,37 +105,55 @@ def cross_cell(
 
 @dataclass(frozen=True)
 class Answers:
-    """Whether a run was right, `right` (N,) bool, on the rows `rows` (N,) int64 of a source that it could be judged on.
+    """A run's answers on the pictures of a source that it could be judged on.
 
-    `groups` names what stands together in tests, by row of the source; None where every row is by itself.
+    `rows` (N,) int64 are their places in the source, increasing; `labels` are C names, `probabilities` (N, C) float32
+    and `targets` (N,) int64 over them. `groups` (N,) names what stands together in tests; None: every row by itself.
     """
 
     rows: NDArray[np.int64]
-    right: NDArray[np.bool_]
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    targets: NDArray[np.int64]
     groups: Sequence[Hashable | None] | None = None
+
+    def right(self, labels: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the likeliest of `labels` is the true one, on `rows`, which are all among its own."""
+        at, columns = np.searchsorted(self.rows, rows), [self.labels.index(label) for label in labels]
+        return np.array(columns)[self.probabilities[at][:, columns].argmax(1)] == self.targets[at]
+
+    def showing(self, labels: Sequence[str]) -> NDArray[np.int64]:
+        """The rows whose true label is one of `labels`."""
+        return self.rows[np.isin(self.targets, [self.labels.index(label) for label in labels])]
 
 
 def paired(answers: Mapping[str, Answers]) -> list[dict[str, Any]]:
-    """Every two runs on one source, for JSON: the exact test on the rows that all were judged on, Holm-corrected.
+    """Every two runs on one source, for JSON: the exact test, Holm-corrected over the pairs.
 
-    Empty for a single run, and where no row is common to all.
+    All runs face the same task: the pictures that all were judged on, and the labels that all of them know. Empty for
+    a single run, and where less than two labels or no picture is common to all.
     """
-    rows = reduce(np.intersect1d, (each.rows for each in answers.values()))
-    if len(answers) < 2 or not len(rows):
+    first, *others = answers.values()
+    labels = [label for label in first.labels if all(label in other.labels for other in others)]
+    if not others or len(labels) < 2:
         return []
-    right = np.stack([each.right[np.searchsorted(each.rows, rows)] for each in answers.values()])
-    groups = next(iter(answers.values())).groups
-    names, inside = tuple(answers), None if groups is None else [groups[row] for row in rows.tolist()]
+    rows = reduce(np.intersect1d, (each.showing(labels) for each in answers.values()))
+    if not len(rows):
+        return []
+    right = np.stack([each.right(labels, rows) for each in answers.values()])
+    places = np.searchsorted(first.rows, rows).tolist()
+    names, groups = tuple(answers), None if first.groups is None else [first.groups[place] for place in places]
     return [
         asdict(pair)
         | {
             "a": names[pair.a],
             "b": names[pair.b],
             "rows": len(rows),
-            "difference": paired_difference(right[pair.a], right[pair.b], groups=inside).as_dict(),
+            "labels": labels,
+            "difference": paired_difference(right[pair.a], right[pair.b], groups=groups).as_dict(),
             "distinguishable": pair.distinguishable,
         }
-        for pair in all_pairs(right, inside)
+        for pair in all_pairs(right, groups)
     ]
 
 

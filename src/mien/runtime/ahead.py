@@ -2,8 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future
 from contextlib import closing
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -19,21 +19,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(
-    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Generator[Result, None, None]:
-    """`work` of each item in order, done by a pool, with no more than `ahead` results waiting in memory.
+def in_order(futures: Iterable[Future[Result]], ahead: int) -> Generator[Result, None, None]:
+    """The results of futures in their order, each as soon as it is there; no more than `ahead` are asked for before.
+
+    `futures` submits each when it is asked for it. What has not begun when this iterator is closed is cancelled.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> with ThreadPoolExecutor(2) as pool:
-    ...     list(in_order(pool, abs, [-3, 1, -2], ahead=2))
+    ...     list(in_order((pool.submit(abs, number) for number in (-3, 1, -2)), ahead=2))
     [3, 1, 2]
     """
     waiting: deque[Future[Result]] = deque()
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= ahead:
+        for future in futures:
+            waiting.append(future)
+            while waiting and (len(waiting) >= ahead or waiting[0].done()):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -1,7 +1,8 @@
 """Pictures to faces to expressions."""
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +27,7 @@ from mien.runtime.bundle import OUTPUT, Bundle
 from mien.runtime.results import FaceResult, PictureResult, reason
 
 Picture = str | Path | Image
-MOST_WORKERS = 8  # each holds a whole picture, of up to 300 MB
+MOST_WORKERS = 8  # each holds a whole picture while it works on it
 
 
 class Recognizer:
@@ -65,7 +66,7 @@ class Recognizer:
         self.crop = crop
         self.batch = batch
         self.workers = workers or min(MOST_WORKERS, cores())
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers: tuple[int, ThreadPoolExecutor] | None = None
         self._finder = None if crop == "whole" else self.bundle.chain.finder
         self._detector = None if crop == "whole" else _detector(detector, self._finder)
 
@@ -89,7 +90,7 @@ class Recognizer:
         return list(self.stream(pictures))
 
     def stream(self, pictures: Picture | Iterable[Picture]) -> Iterator[PictureResult]:
-        """Like `analyze` for any number of pictures: holds a batch of faces in memory, and a picture a worker."""
+        """Like `analyze` for any number of pictures: holds a batch of faces and a few pictures at a time."""
         waiting: list[_Found] = []
         with closing(self._searched(_several(pictures))) as searched:
             for found in searched:
@@ -168,19 +169,23 @@ class Recognizer:
     def _searched(self, pictures: Iterable[Picture]) -> Generator["_Found", None, None]:
         """The faces of each picture in order: files by the workers, arrays at once."""
         if self.workers == 1 or (isinstance(pictures, list) and len(pictures) == 1):
-            yield from (self._find(picture, place) for place, picture in enumerate(pictures))
-            return
-        # Kept, as each of its threads has a detector of its own.
-        self._pool = self._pool or ThreadPoolExecutor(self.workers, "mien")
-        yield from in_order(self._pool, self._ended, self._begun(pictures), ahead=2 * self.workers)
+            return (self._find(picture, place) for place, picture in enumerate(pictures))
+        return in_order((self._begun(picture, place) for place, picture in enumerate(pictures)), 2 * self.workers)
 
-    def _begun(self, pictures: Iterable[Picture]) -> Iterator["tuple[Picture, int] | _Found"]:
-        for place, picture in enumerate(pictures):
-            # The caller may fill an array anew before a worker comes to it.
-            yield (picture, place) if isinstance(picture, str | Path) else self._find(picture, place)
+    def _begun(self, picture: Picture, place: int) -> "Future[_Found]":
+        if isinstance(picture, str | Path):
+            return self._pool.submit(self._find, picture, place)
+        # The caller may fill an array anew before a worker comes to it.
+        done: Future[_Found] = Future()
+        done.set_result(self._find(picture, place))
+        return done
 
-    def _ended(self, begun: "tuple[Picture, int] | _Found") -> "_Found":
-        return begun if isinstance(begun, _Found) else self._find(*begun)
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
+        """The workers, kept as each has a detector of its own; a process that was forked off has none of them."""
+        if self._workers is None or self._workers[0] != os.getpid():
+            self._workers = os.getpid(), ThreadPoolExecutor(self.workers, "mien")
+        return self._workers[1]
 
     def _find(self, picture: Picture, place: int) -> "_Found":
         source = str(picture) if isinstance(picture, str | Path) else f"picture {place}"
