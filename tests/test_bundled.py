@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 from onnx import helper
 from torch import nn
 
+from mien.data.audit import fitted_on
 from mien.earlier import teacher
 from mien.errors import BundleError, MienError, RunError
 from mien.labels import LABEL_SETS
 from mien.recipe import parse
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, load, means_bundle
 from mien.training.backbones import OWN, Model, build, check_weights
-from mien.training.bundled import settle
+from mien.training.bundled import fill_head, settle
 from tests.tiny import LABELS, info
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -25,11 +27,17 @@ CHAIN = ["grey", {"resize": 48}, {"normalise": "half"}]
 NETWORKS = [*OWN, "resnet18", "vgg11_bn", "mobilenetv3_small_050"]
 
 
-def network(backbone: str, classes: int = len(LABELS), **options: object) -> nn.Module:
+def started(backbone: str, weights: Path | str, labels: tuple[str, ...] = LABELS, **options: object) -> nn.Module:
+    """A network that starts from a bundle."""
+    spec = Model(backbone=backbone, dropout=0, transfer="full", weights=str(weights), **options)  # type: ignore[arg-type]
+    made = build(spec, 1, (48, 48), len(labels))
+    fill_head(made.head, str(weights), labels)
+    return made
+
+
+def network(backbone: str, **options: object) -> nn.Module:
     """A network that looks trained: its batch norms have statistics, scales and shifts."""
-    made = build(Model(backbone=backbone, dropout=0, **options), 1, (48, 48), classes)  # type: ignore[arg-type]
-    if "weights" in options:
-        return made
+    made = build(Model(backbone=backbone, dropout=0, **options), 1, (48, 48), len(LABELS))  # type: ignore[arg-type]
     draw = torch.Generator().manual_seed(1)
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -66,7 +74,7 @@ def answers(made: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
 def test_a_network_filled_from_a_bundle_answers_as_the_one_that_was_exported(backbone: str, tmp_path: Path) -> None:
     before = network(backbone)
     file = bundle(before, tmp_path / "it.onnx")
-    after = network(backbone, transfer="full", weights=str(file)).eval()
+    after = started(backbone, file).eval()
     shown = faces(32)
     torch.testing.assert_close(answers(after, shown), answers(before, shown), rtol=0, atol=1e-4)
 
@@ -76,9 +84,9 @@ def test_settling_leaves_the_answers_and_gives_training_the_batch_norms_of_the_e
     backbone: str, tmp_path: Path
 ) -> None:
     before = network(backbone)
-    after = network(backbone, transfer="full", weights=str(bundle(before, tmp_path / "it.onnx")))
+    after = started(backbone, bundle(before, tmp_path / "it.onnx"))
     modes = [module.training for module in after.modules()]
-    settle(after, faces(64, seed=3))
+    settle(after, faces(64, seed=3).split(40))
     assert [module.training for module in after.modules()] == modes
     shown = faces(32)
     torch.testing.assert_close(answers(after.eval(), shown), answers(before, shown), rtol=0, atol=1e-4)
@@ -88,32 +96,68 @@ def test_settling_leaves_the_answers_and_gives_training_the_batch_norms_of_the_e
 
 def test_a_shipped_bundle_can_be_trained_on() -> None:
     known = load("ferplus-fast")
-    start = network("mien-tiny", len(known.info.labels), transfer="full", weights="ferplus-fast").eval()
+    start = started("mien-tiny", "ferplus-fast", known.info.labels).eval()
     shown = faces(64)
     theirs = torch.from_numpy(known.session.run([OUTPUT], {INPUT: shown.numpy()})[0]).softmax(1)
     assert (answers(start, shown) - theirs).abs().mean() < 0.02, "apart by what 8-bit activations lose"
 
 
-def test_a_head_of_other_classes_is_left_at_its_start(tmp_path: Path) -> None:
+def test_a_head_takes_over_the_classes_that_it_shares_by_name(tmp_path: Path) -> None:
     before = network("mien-tiny")
-    after = network("mien-tiny", 3, transfer="full", weights=str(bundle(before, tmp_path / "it.onnx"))).eval()
+    labels = ("contempt", LABELS[4], LABELS[0])
+    after = started("mien-tiny", bundle(before, tmp_path / "it.onnx"), labels).eval()
     with torch.no_grad():
-        assert after(faces(2)).shape == (2, 3)
-        torch.testing.assert_close(after.backbone(faces(2)), before.backbone(faces(2)), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(after(faces(2))[:, 1:], before(faces(2))[:, [4, 0]], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["mien-small", "resnet18", "convnext_atto"])
+def test_hidden_layers_are_taken_over_with_the_head_or_neither_is(tmp_path: Path) -> None:
+    before = network("mien-tiny", head=(12,))
+    file = bundle(before, tmp_path / "it.onnx")
+    after = started("mien-tiny", file, head=(12,)).eval()
+    torch.testing.assert_close(answers(after, faces(4)), answers(before, faces(4)), rtol=0, atol=1e-4)
+    other = started("mien-tiny", file, head=(9,))
+    fresh = build(Model(backbone="mien-tiny", head=(9,)), 1, (48, 48), len(LABELS))
+    for name, value in fresh.head.state_dict().items():
+        assert torch.equal(other.head.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("backbone", ["mien-small", "resnet18"])
 def test_a_bundle_of_another_network_is_refused(backbone: str, tmp_path: Path) -> None:
     file = bundle(network("mien-tiny"), tmp_path / "it.onnx")
     with pytest.raises(RunError, match="another network than the backbone") as told:
-        network(backbone, transfer="full", weights=str(file))
+        started(backbone, file)
     assert "backbone of the test" in str(told.value)
+
+
+def test_a_bundle_of_grey_pictures_is_no_start_for_colour(tmp_path: Path) -> None:
+    file = bundle(network("mien-tiny"), tmp_path / "it.onnx")
+    with pytest.raises(RunError, match="takes pictures of 1 channel"):
+        build(Model(backbone="mien-tiny", transfer="full", weights=str(file)), 3, (48, 48), len(LABELS))
 
 
 def test_layers_that_an_export_leaves_as_they_are_are_not_filled_by_halves(tmp_path: Path) -> None:
     file = bundle(network("convnext_atto"), tmp_path / "it.onnx")
-    with pytest.raises(RunError, match="convolutions, batch norms and linear layers"):
-        network("convnext_atto", transfer="full", weights=str(file))
+    with pytest.raises(RunError, match="convolutions, batch norms and linear layers") as told:
+        started("convnext_atto", file)
+    assert "stem" in str(told.value), "the layers in question are named"
+
+
+def test_a_network_of_equal_shapes_and_other_strides_is_refused(tmp_path: Path) -> None:
+    made = network("mien-tiny")
+    for module in made.modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.stride = (1, 1)
+    with pytest.raises(RunError, match="another network"):
+        started("mien-tiny", bundle(made, tmp_path / "it.onnx"))
+
+
+def test_a_folder_named_as_a_shipped_model_is_not_what_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ferplus").mkdir()
+    pd.DataFrame({"digest": ["a"], "split": ["train"], "source": ["x"]}).to_parquet("ferplus/samples.parquet")
+    assert fitted_on(Path("ferplus")) is None and fitted_on(Path("./ferplus").absolute()) == {"a"}
 
 
 @pytest.mark.parametrize(("weights", "error"), [("gone.onnx", BundleError), ("gone.pt", RunError)])
@@ -131,18 +175,18 @@ def test_a_bundle_teaches_with_its_own_answers_also_on_smaller_pictures(tmp_path
     before = network("mien-tiny")
     file = bundle(before, tmp_path / "it.onnx")
     recipe = parse({"name": "x", "data": {"source": "synthetic"}, "chain": CHAIN, "fit": {"teachers": [str(file)]}})
-    asked = teacher(file, recipe, LABELS)
+    asked = teacher(str(file), recipe, LABELS)
     torch.testing.assert_close(answers(asked, faces(8)), answers(before, faces(8)), rtol=0, atol=1e-4)
     flat = torch.full((2, 1, 48, 48), 0.25)
     torch.testing.assert_close(answers(asked, flat[..., :32, :32]), answers(before, flat), rtol=0, atol=1e-4)
     with pytest.raises(RunError, match="knows other classes"):
-        teacher(file, recipe, LABEL_SETS["ferplus"])
+        teacher(str(file), recipe, LABEL_SETS["ferplus"])
 
 
 def test_the_mean_of_many_pictures_does_not_depend_on_how_they_are_split(tmp_path: Path) -> None:
     file = bundle(network("mien-tiny"), tmp_path / "it.onnx")
-    one, two = (network("mien-tiny", transfer="full", weights=str(file)) for _ in range(2))
-    settle(one, faces(300))
-    settle(two, faces(300)[torch.from_numpy(np.random.default_rng(0).permutation(300))])
+    one, two = (started("mien-tiny", file) for _ in range(2))
+    settle(one, [faces(300)])
+    settle(two, faces(300)[torch.from_numpy(np.random.default_rng(0).permutation(300))].split(77))
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, two.state_dict()[name], rtol=1e-3, atol=1e-5)

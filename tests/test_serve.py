@@ -2,24 +2,30 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from urllib.request import Request, urlopen
 
+import anyio
+import httpx
 import numpy as np
 import pytest
+import starlette.requests
 import tiny
 from conftest import ROOT
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
+from mien.cli.serve import serve
 from mien.errors import MissingExtra, UsageError
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face
 from mien.runtime.recognizer import Recognizer
 from mien.runtime.results import document
 from mien.serve.app import application
+from mien.serve.guard import Guard, body
 
 DRAW = np.random.default_rng(4)
 
@@ -104,7 +110,7 @@ def test_the_model_says_what_it_is_and_what_an_expression_is_not(client, recogni
 def test_the_api_describes_itself(client):
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/faces", "/model", "/health"}
-    assert set(described["paths"]["/faces"]["post"]["responses"]) == {"200", "413", "415", "422"}
+    assert set(described["paths"]["/faces"]["post"]["responses"]) == {"200", "408", "413", "415", "422", "503"}
 
 
 def test_the_page_is_whole_and_asks_no_other_server(client):
@@ -116,6 +122,73 @@ def test_the_page_is_whole_and_asks_no_other_server(client):
         part = client.get(f"/{name}").raise_for_status()
         assert not re.search(r"//[\w-]+\.\w", part.text)
     assert "--happiness: rgb(" in client.get("/page.css").text
+
+
+class Broken(Exception):
+    pass
+
+
+def breaking(image):
+    raise Broken
+
+
+def test_an_error_that_nobody_foresaw_is_told_without_the_inside(recognizer):
+    app = application(Recognizer(recognizer.bundle, detector=breaking))
+    answer = TestClient(app, raise_server_exceptions=False).post("/faces", content=picture(30, 30))
+    assert answer.status_code == 500 and answer.json() == {"error": "the server failed"}
+    assert "content-security-policy" in answer.headers
+
+
+def test_more_pixels_than_allowed_are_not_decoded(recognizer):
+    client = TestClient(application(recognizer, max_pixels=100))
+    assert client.post("/faces", content=picture(10, 10)).status_code == 200
+    answer = client.post("/faces", content=picture(10, 11))
+    assert answer.status_code == 422 and "100 are allowed" in answer.json()["error"]
+
+
+def test_requests_beyond_the_most_are_asked_to_come_back():
+    async def play() -> list[int]:
+        codes, gate = [], anyio.Event()
+
+        async def slow(scope, receive, send):
+            await gate.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        async def note(message):
+            if message["type"] == "http.response.start":
+                codes.append(message["status"])
+                assert (b"cache-control", b"no-store") in message["headers"]
+
+        guarded = Guard(slow, most=2)
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(guarded, {"type": "http"}, None, note)
+            await anyio.wait_all_tasks_blocked()
+            gate.set()
+        await guarded({"type": "http"}, None, note)
+        return codes
+
+    assert anyio.run(play) == [503, 200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("second", "code"), [({"type": "http.disconnect"}, 400), (None, 408), ({"type": "http.request"}, None)]
+)
+def test_a_body_that_breaks_off_or_stalls_holds_nobody_up(second, code):
+    async def play() -> object:
+        messages = iter([{"type": "http.request", "body": b"x", "more_body": True}, second])
+
+        async def receive():
+            return next(messages) or await anyio.sleep_forever()
+
+        request = starlette.requests.Request({"type": "http", "headers": []}, receive)
+        try:
+            return bytes(await body(request, 10, seconds=0.1))
+        except HTTPException as refused:
+            return refused.status_code
+
+    assert anyio.run(play) == (code or b"x")
 
 
 @pytest.mark.parametrize("place", ["/", "/model", "/nowhere"])
@@ -132,31 +205,40 @@ def test_many_at_once_get_their_own_answers(client):
         assert list(pool.map(lambda each: client.post("/faces", content=each).json(), sent)) == alone
 
 
-def test_the_command_serves_until_it_is_stopped():
+@pytest.fixture
+def served():
+    """A server of its own process, and its address."""
     code = "from mien.cli import main; main()"
-    command = [sys.executable, "-c", code, "serve", "--port", "0", "--detector", "haar", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+    words = ["serve", "--port", "0", "--detector", "haar", "--megabytes", "1", "--json"]
+    with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
         try:
             assert server.stdout is not None
-            told = json.loads(server.stdout.readline())
-            assert told["model"].startswith("ferplus@")
-            request = Request(f"{told['url']}/faces?crop=whole", picture(48, 48))
-            with urlopen(request, timeout=20) as answer:
-                assert b'"expression"' in answer.read()
+            yield server, json.loads(server.stdout.readline())
         finally:
-            server.terminate()
+            server.kill()
 
 
-def test_a_port_that_is_taken_is_told(monkeypatch):
-    from mien.cli.serve import serve
+def test_the_command_serves_until_it_is_stopped(served):
+    server, told = served
+    assert told["model"].startswith("ferplus@")
+    with httpx.Client(base_url=told["url"], timeout=20) as client:
+        assert client.post("/faces?crop=whole", content=picture(48, 48)).json()["faces"]
+        refused = client.post("/faces", content=bytes(9_000_000))
+        assert refused.status_code == 413 and refused.json() == {"error": "a picture may have 1 MB"}
+        assert client.get("/health").status_code == 200
+        with socket.create_connection((httpx.URL(told["url"]).host, httpx.URL(told["url"]).port)):
+            server.send_signal(signal.SIGINT)
+            assert server.wait(20) == 130
 
+
+def test_a_port_that_is_taken_and_a_host_that_is_none_are_told():
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="cannot listen"):
         serve("ferplus", "127.0.0.1", taken.getsockname()[1], "haar", 20)
+    with pytest.raises(UsageError, match="no address is called"):
+        serve("ferplus", "no such host", 0, "haar", 20)
 
 
 def test_the_extra_is_named_where_it_is_not_installed(monkeypatch):
-    from mien.cli.serve import serve
-
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtra, match=r"mien\[serve\]"):
         serve("ferplus", "127.0.0.1", 0, "haar", 20)

@@ -14,7 +14,7 @@ from mien.imaging.chain import Chain
 from mien.recipe import Recipe
 from mien.recipe import load as load_recipe
 from mien.runtime import bundle
-from mien.training.backbones import build, trained_state
+from mien.training.backbones import build, check_weights, trained_state
 from mien.training.embedding import restored_embedding
 
 
@@ -49,23 +49,32 @@ class Answering(nn.Module):
         return torch.from_numpy(logits).to(x.device)
 
 
-def teacher(run: Path, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:
+def check(recipe: Recipe) -> None:
+    """Raise RunError or BundleError where the weights or the teachers of a recipe are not there."""
+    check_weights(recipe.model)
+    for run in recipe.fit.teachers:
+        if bundle.means_bundle(run):
+            bundle.load(run)
+        elif not (Path(run) / "metrics.json").is_file():
+            raise RunError(f"the teacher {run} is not a finished run", then="name the folder of one in fit.teachers")
+
+
+def teacher(run: str, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:
     """The network of an earlier run, or of a bundle, that can teach this one.
 
-    Raises RunError when classes or chains differ.
+    Raises RunError when classes or chains differ, and as `check` does.
     """
-    if bundle.means_bundle(str(run)):
-        known = bundle.load(str(run), threads=torch.get_num_threads())
+    if bundle.means_bundle(run):
+        known = bundle.load(run, threads=torch.get_num_threads())
         _check_alike(run, known.info.labels, known.chain, recipe, labels)
         return Answering(known)
-    if not (run / "metrics.json").is_file():
-        raise RunError(f"the teacher {run} is not a finished run", then="name the folder of one in fit.teachers")
-    theirs = tuple(read_json(run / "metrics.json")["test"]["labels"])
-    _check_alike(run, theirs, Chain.parse(load_recipe(run / "recipe.yaml").chain), recipe, labels)
-    return restored(run, len(labels))[1]
+    folder = Path(run)
+    theirs = tuple(read_json(folder / "metrics.json")["test"]["labels"])
+    _check_alike(run, theirs, Chain.parse(load_recipe(folder / "recipe.yaml").chain), recipe, labels)
+    return restored(folder, len(labels))[1]
 
 
-def _check_alike(run: Path, theirs: tuple[str, ...], chain: Chain, recipe: Recipe, labels: tuple[str, ...]) -> None:
+def _check_alike(run: str, theirs: tuple[str, ...], chain: Chain, recipe: Recipe, labels: tuple[str, ...]) -> None:
     if theirs != labels:
         raise RunError(f"the teacher {run} knows other classes", got=theirs, allowed=labels)
     if chain.digest != Chain.parse(recipe.chain).digest:
@@ -76,17 +85,22 @@ def all_below(recipe: Recipe) -> list[Path]:
     """The runs and bundles that a recipe builds on, and those that they build on."""
     found: list[Path] = []
     for run in recipe.builds_on:
-        below = all_below(load_recipe(run / "recipe.yaml")) if (run / "recipe.yaml").is_file() else []
+        below = all_below(load_recipe(run / "recipe.yaml")) if _is_run(run) else []
         found += [each for each in (run, *below) if each not in found]
     return found
 
 
 def looks_of_data(run: Path) -> Looks | None:
     """A look at every picture of the data that a run was made on; None where it is not at hand any more."""
-    if not (run / "recipe.yaml").is_file():
+    if not _is_run(run):
         return None
     data = load_recipe(run / "recipe.yaml").data
     try:
         return look(load(data.source, data.root, **data.options))
     except MienError:
         return None
+
+
+def _is_run(place: Path) -> bool:
+    # A folder that is called as a shipped model is not what a recipe means by that name.
+    return not bundle.means_bundle(str(place)) and (place / "recipe.yaml").is_file()

@@ -32,8 +32,8 @@ from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
 from mien.recipe import load as load_recipe
 from mien.runtime.bundle import means_bundle
-from mien.training.backbones import build, check_weights
-from mien.training.bundled import settle
+from mien.training.backbones import build
+from mien.training.bundled import fill_head, settle
 from mien.training.embedding import fit_triplets
 from mien.training.fit import Progress, Rows, fit
 from mien.verdict import judge, judge_embedding
@@ -137,7 +137,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
             write_run_report(folder)
         return folder
     begun = time.perf_counter()
-    check_weights(recipe.model)
+    earlier.check(recipe)
     gathered = gather(recipe, strict, stages, read)
     material = gathered.material
     _check_same_rows(folder, material.samples.table)
@@ -340,9 +340,11 @@ def _classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages
     assert chain.size is not None and chain.channels is not None
     network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels), recipe.seeds[0])
     if recipe.model.weights and means_bundle(recipe.model.weights):
+        fill_head(network.head, recipe.model.weights, material.samples.labels)
         some = np.random.default_rng(0).permutation(material.samples.rows("train"))[:_SETTLED]
-        settle(network, torch.from_numpy(chain.tensor(material.pixels[material.place[some]])))
-    teachers = [earlier.teacher(Path(run), recipe, material.samples.labels) for run in recipe.fit.teachers]
+        batches = (material.place[some[at : at + 64]] for at in range(0, len(some), 64))
+        settle(network, (torch.from_numpy(chain.tensor(material.pixels[batch])) for batch in batches))
+    teachers = [earlier.teacher(run, recipe, material.samples.labels) for run in recipe.fit.teachers]
     return partial(
         fit, network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,
         recipe.augment, chain.normalise, folder, recipe.seeds[0], stages("train"), teachers,

@@ -8,15 +8,14 @@ import typer
 
 from mien.errors import MissingExtra, UsageError
 
-SOON = 64  # requests that may wait or be answered at once; more are told to come back
-
 
 def serve(
     model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = "ferplus",
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is every network of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = 8000,
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
-    limit: Annotated[int, typer.Option(min=1, help="Megabytes that a picture may have.")] = 20,
+    megabytes: Annotated[int, typer.Option(min=1, help="The largest picture, as a file.")] = 20,
+    megapixels: Annotated[int, typer.Option(min=1, max=100, help="The largest picture, in millions of pixels.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Model and address as JSON, once it listens.")] = False,
 ) -> None:
     """Answer pictures over HTTP: a page for a browser, with its camera too, and an API for programs.
@@ -28,7 +27,7 @@ def serve(
     try:
         import uvicorn
 
-        from mien.serve.app import MEGABYTE, application
+        from mien.serve.app import application
     except ModuleNotFoundError as missing:
         if (missing.name or "mien").partition(".")[0] == "mien":
             raise
@@ -37,7 +36,7 @@ def serve(
     from mien.runtime.recognizer import load
 
     recognizer = load(model, detector=detector)
-    app = application(recognizer, limit * MEGABYTE)
+    app = application(recognizer, megabytes * 10**6, megapixels * 10**6)
     listening = _bound(host, port)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
@@ -45,15 +44,20 @@ def serve(
         typer.echo(json.dumps({"model": recognizer.model, "url": url}))
     else:
         typer.echo(f"{recognizer.model} at {url} (Ctrl-C stops it)", err=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, limit_concurrency=SOON)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=3
+    )
     uvicorn.Server(config).run(sockets=[listening])
 
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(found[4][:2], family=found[0])
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise UsageError(f"no address is called {host}: {error.strerror}", then="choose another --host") from error
+    try:
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise UsageError(
-            f"cannot listen at {host}, port {port}: {error.strerror}", then="choose another --port"
+            f"cannot listen at {host}, port {port}: {error.strerror}", then="choose another --port, or another --host"
         ) from error

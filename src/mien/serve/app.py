@@ -9,49 +9,43 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as HTTPError
-from starlette.middleware.base import RequestResponseEndpoint
 
 from mien import __version__
 from mien.errors import UnreadableImage
 from mien.imaging.decode import decode
 from mien.runtime.ahead import cores
 from mien.runtime.annotate import COLOURS
-from mien.runtime.recognizer import Recognizer
+from mien.runtime.recognizer import MOST_WORKERS, Recognizer
 from mien.runtime.results import document
+from mien.serve.guard import Guard, body
 from mien.serve.schema import About, Answer, Refused
 
-MEGABYTE = 10**6
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-}
 _PICTURE = {
     "required": True,
     "description": "The bytes of a PNG, JPEG, GIF, BMP, WebP, TIFF or PNM file",
     "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {
+    408: {"model": Refused, "description": "The picture takes too long to arrive."},
     413: {"model": Refused, "description": "The picture has more bytes than the server takes."},
     415: {"model": Refused, "description": "The body is a form."},
     422: {"model": Refused, "description": "The body is no picture, or one that cannot be read."},
+    503: {"model": Refused, "description": "Too many requests are open."},
 }
 
 
-def application(recognizer: Recognizer, limit: int = 20 * MEGABYTE) -> FastAPI:
+def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int = 50_000_000) -> Guard:
     """The API and the page over a recogniser that finds faces, and one of the same model for pictures that are faces.
 
-    A request takes at most `limit` bytes. As many pictures as there are cores are worked on at a time; others wait.
+    A picture has at most `limit` bytes and `max_pixels` pixels, which may take 30 bytes of memory each while it is
+    decoded. One picture a core, eight at most, is worked on at a time; others wait.
     """
     app = FastAPI(
         title="mien", version=__version__, description="Expressions of the faces in a picture.", docs_url=None,
         redoc_url=None,
     )  # fmt: skip
     recognizers = {"face": recognizer, "whole": Recognizer(recognizer.bundle, crop="whole")}
-    free = CapacityLimiter(cores())
+    free = CapacityLimiter(min(MOST_WORKERS, cores()))
     known = recognizer.bundle.info.model_dump(include=set(About.model_fields))
 
     @app.post("/faces", responses=_REFUSALS, openapi_extra={"requestBody": _PICTURE})
@@ -62,13 +56,13 @@ def application(recognizer: Recognizer, limit: int = 20 * MEGABYTE) -> FastAPI:
         ] = "face",
     ) -> Answer:
         """The faces of a picture and their expressions."""
-        picture = await _body(request, limit)
-        return await to_thread.run_sync(_answered, recognizers[crop], picture, limiter=free)
+        sent = await body(request, limit)
+        return await to_thread.run_sync(_answered, recognizers[crop], sent, max_pixels, limiter=free)
 
     @app.get("/model")
     def model() -> About:
         """The model that answers: labels, licence, training data, figures."""
-        return About(model=recognizer.model, limit=limit, **known)
+        return About(model=recognizer.model, limit=limit, max_pixels=max_pixels, **known)
 
     @app.get("/health")
     def health() -> dict[str, str]:
@@ -77,33 +71,15 @@ def application(recognizer: Recognizer, limit: int = 20 * MEGABYTE) -> FastAPI:
 
     for place, (content, kind) in _page().items():
         app.add_route(place, _given(content, kind), include_in_schema=False)
-
-    @app.middleware("http")
-    async def guarded(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        response = await call_next(request)
-        response.headers.update(_HEADERS)
-        return response
-
     app.add_exception_handler(HTTPError, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
-    return app
+    app.add_exception_handler(Exception, _failed)
+    return Guard(app)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """What was sent, as long as it is no form and has no more than `limit` bytes, whatever its header claims."""
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        raise HTTPException(415, "send the bytes of the picture as the body, not a form")
-    found = bytearray()
-    async for part in request.stream():
-        found += part
-        if len(found) > limit:
-            raise HTTPException(413, f"a picture may have {limit / MEGABYTE:g} MB", {"connection": "close"})
-    return bytes(found)
-
-
-def _answered(recognizer: Recognizer, picture: bytes) -> Answer:
+def _answered(recognizer: Recognizer, sent: bytearray, max_pixels: int) -> Answer:
     try:
-        pixels = decode(picture)
+        pixels = decode(bytes(sent), max_pixels)
     except UnreadableImage as error:
         raise HTTPException(422, f"the picture cannot be read: {error.reason}") from error
     (result,) = recognizer.analyze([pixels])
@@ -137,3 +113,8 @@ async def _misunderstood(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
     return JSONResponse(Refused(error=wrong).model_dump(), 422)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    # Starlette raises the error again for the log; the client learns nothing of the inside.
+    return JSONResponse(Refused(error="the server failed").model_dump(), 500)

@@ -37,6 +37,7 @@ class About(BaseModel):
     uncertain_below: float | None
     figures: dict[str, Any]
     limit: int = Field(description="bytes that a picture may have")
+    max_pixels: int = Field(description="pixels that a picture may have")
     meaning: str = (
         "An expression is what a face shows in a picture. It does not measure what a person feels, thinks or intends."
     )

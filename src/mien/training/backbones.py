@@ -106,13 +106,14 @@ class Classifier(nn.Module):
 def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed: int = 0) -> Classifier:
     """The network of a recipe, its weights loaded and its frozen part frozen; what starts at random follows `seed`.
 
+    Of a bundle the backbone alone is loaded: `bundled` has what is left to do, with the labels and pictures at hand.
     Raises UsageError for a size the backbone cannot take, and MienError when weights cannot be had.
     """
     torch.manual_seed(seed)
     backbone = _backbone(spec, channels, size)
     network = Classifier(backbone, _features(backbone, spec.backbone, channels, size), spec, classes)
     if spec.weights and bundle.means_bundle(spec.weights):
-        bundled.fill(network, backbone, spec.weights, channels, size)
+        bundled.fill(backbone, spec.weights, channels, size)
     elif spec.weights and spec.weights != "hub":
         load_weights(network, Path(spec.weights))
     freeze(network, {"partial": spec.freeze, "frozen": 1.0}.get(spec.transfer, 0.0))

@@ -1,6 +1,6 @@
 """Weights out of a bundle, so that they can be trained on: what an export folds into one layer is taken apart again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,18 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import RunError
+from mien.errors import RunError, counted
 from mien.runtime import bundle
+
+
+@dataclass(frozen=True)
+class Held:
+    """A convolution or linear layer as a bundle holds it, what follows it folded in; no strides for a linear one."""
+
+    weight: Tensor
+    bias: Tensor | None
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,68 +35,101 @@ class Layer:
     module: nn.Conv2d | nn.Linear
     norm: nn.BatchNorm2d | None
 
-    def fill(self, weight: Tensor, bias: Tensor | None) -> None:
+    def like(self, held: Held) -> bool:
+        """Whether this can be the layer that a bundle holds."""
+        if isinstance(self.module, nn.Conv2d) and (self.module.stride, self.module.dilation) != (
+            held.strides,
+            held.dilations,
+        ):
+            return False
+        takes_bias = self.norm is not None or self.module.bias is not None
+        return self.module.weight.shape == held.weight.shape and (takes_bias or held.bias is None)
+
+    def fill(self, held: Held) -> None:
         """Take over the folded weights: the batch norm then only adds the bias, as long as it is in evaluation mode."""
-        shift = torch.zeros(len(weight)) if bias is None else bias
-        self.module.weight.copy_(weight)
+        rest = torch.zeros(len(held.weight))
+        shift = rest if held.bias is None else held.bias
+        self.module.weight.copy_(held.weight)
         if self.norm:
-            rest = torch.zeros(len(weight))
-            _set(self.norm, scale=torch.ones(len(weight)), shift=shift, mean=rest, variance=1 - self.norm.eps + rest)
+            _set(self.norm, scale=rest + 1, shift=shift, mean=rest, variance=rest + 1 - self.norm.eps)
             shift = rest
         if self.module.bias is not None:
             self.module.bias.copy_(shift)
 
 
 @torch.no_grad()
-def fill(network: nn.Module, backbone: nn.Module, name_or_path: str, channels: int, size: tuple[int, int]) -> None:
-    """Fill a classifier, its `backbone` and where it fits its head, with the weights of a bundle.
+def fill(backbone: nn.Module, name_or_path: str, channels: int, size: tuple[int, int]) -> None:
+    """Fill a backbone with the weights of a bundle, head left out.
 
-    `channels` and `size` (height, width) are those of the pictures that it takes. Its answers, in evaluation mode, are
+    `channels` and `size` (height, width) are those of the pictures that it takes. Its features, in evaluation mode, are
     then those of the bundle; call `settle` before it is trained. Raises RunError when the bundle holds another network,
-    or one whose layers are more than convolutions, batch norms and linear layers.
+    or when the backbone has other layers than convolutions, batch norms and linear ones; BundleError as `bundle.load`.
     """
-    held = _held(name_or_path)
-    layers = _layers(network, channels, size)
-    own = {id(module) for module in backbone.modules()}
-    trunk = [layer for layer in layers if id(layer.module) in own]
-    fits = [
-        weight.shape == layer.module.weight.shape and (bias is None or layer.norm or layer.module.bias is not None)
-        for layer, (weight, bias) in zip(layers, held, strict=False)
-    ]
-    foreign = _untouched(backbone, trunk)
-    if len(held) < len(trunk) or not all(fits[: len(trunk)]) or foreign:
+    known = bundle.load(name_or_path)
+    layers = _layers(backbone, channels, size)
+    if foreign := _untouched(backbone, layers):
         raise RunError(
-            f"the bundle {name_or_path} holds another network than the backbone",
-            got=bundle.load(name_or_path).info.origin,
-            allowed=[tuple(layer.module.weight.shape) for layer in trunk[:5]] if not foreign else "a network of "
-            "convolutions, batch norms and linear layers",
+            "only a network of convolutions, batch norms and linear layers can start from a bundle",
+            got=foreign[:5], then="name a run folder or a file of weights in model.weights",
+        )  # fmt: skip
+    if known.chain.channels != channels:
+        raise RunError(
+            f"the bundle {name_or_path} takes pictures of {counted(known.chain.channels or 0, 'channel')}",
+            got=channels, then=f"use its chain: {known.info.chain}",
+        )  # fmt: skip
+    held = _held(known)
+    if len(held) < len(layers) or not all(map(Layer.like, layers, held)):
+        raise RunError(
+            f"the bundle {name_or_path} holds another network than the backbone", got=known.info.origin,
             then="name the backbone that the bundle was made with, or set transfer: scratch",
         )  # fmt: skip
-    whole = len(held) == len(layers) and all(fits)
-    for layer, (weight, bias) in zip(layers if whole else trunk, held, strict=False):
-        layer.fill(weight, bias)
+    for layer, each in zip(layers, held, strict=False):
+        layer.fill(each)
 
 
 @torch.no_grad()
-def settle(network: nn.Module, pictures: Tensor) -> None:
-    """Set the batch norms of a filled network to the statistics of normalised pictures (N, C, H, W) float.
+def fill_head(head: nn.Module, name_or_path: str, labels: Sequence[str]) -> None:
+    """Fill the last layer of a classifier with what a bundle knows of `labels`, by name; the others stay as they are.
+
+    A head of other hidden layers than the bundle's stays as it is altogether.
+    """
+    known = bundle.load(name_or_path)
+    own = [Layer(module, None) for module in head.modules() if isinstance(module, nn.Linear)]
+    *hidden, last = _held(known)[-len(own) :]
+    *before, output = own
+    if not all(map(Layer.like, before, hidden)) or output.module.weight.shape[1:] != last.weight.shape[1:]:
+        return
+    for layer, each in zip(before, hidden, strict=True):
+        layer.fill(each)
+    weight, bias = output.module.weight, output.module.bias
+    for place, label in enumerate(labels):
+        if label in known.info.labels and bias is not None and last.bias is not None:
+            row = known.info.labels.index(label)
+            weight[place], bias[place] = last.weight[row], last.bias[row]
+
+
+@torch.no_grad()
+def settle(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the batch norms of a filled network to the statistics of normalised pictures, batches (n, C, H, W) float.
 
     Its answers stay as they are in evaluation mode, and are nearly so in training mode, where a batch norm knows its
     batch alone: scale and shift, which the export has folded away, come back out of those statistics.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    sums: dict[nn.BatchNorm2d, list[Tensor]] = {}
+    sums: dict[nn.BatchNorm2d, Tensor] = {
+        norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms
+    }
 
     def look(module: nn.BatchNorm2d, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        values = inputs[0].double()
-        found = torch.stack([values.mean((0, 2, 3)), values.square().mean((0, 2, 3))]) * len(values)
-        sums[module] = [*sums.get(module, []), found]
+        values = inputs[0]
+        means, squares = values.mean((2, 3)).double().sum(0), values.square().mean((2, 3)).double().sum(0)
+        sums[module] += torch.stack([means, squares, torch.full_like(means, len(values))])
 
     with _evaluating(network), _hooks(norms, look):
-        for some in pictures.split(256):
-            network(some)
-    for norm, found in sums.items():
-        mean, square = torch.stack(found).sum(0) / len(pictures)
+        for batch in batches if norms else ():
+            network(batch)
+    for norm, (mean, square, count) in sums.items():
+        mean, square = mean / count, square / count
         spread = (square - mean.square()).clamp_min(0)
         _set(norm, scale=(spread + norm.eps).sqrt(), shift=norm.bias + mean, mean=mean, variance=spread)
 
@@ -96,19 +139,20 @@ def _set(norm: nn.BatchNorm2d, scale: Tensor, shift: Tensor, mean: Tensor, varia
     norm.load_state_dict(values, strict=False)
 
 
-def _held(name_or_path: str) -> list[tuple[Tensor, Tensor | None]]:
-    """Weight and bias of every convolution and linear layer of a bundle, in the order in which it computes them."""
-    graph = onnx.load(bundle.load(name_or_path).path, load_external_data=False).graph
-    known = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+def _held(known: bundle.Bundle) -> list[Held]:
+    """Every convolution and linear layer of a bundle, in the order in which it computes them."""
+    graph = onnx.load(known.path, load_external_data=False).graph
+    values = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     found = []
     for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in known:
-            known[node.output[0]] = known[node.input[0]]
-        elif node.op_type == "DequantizeLinear" and node.input[0] in known:
-            known[node.output[0]] = _dequantised(*(known[name] for name in node.input))
-        elif node.op_type in ("Conv", "Gemm") and all(name in known for name in node.input[1:]):
-            weight, *bias = (torch.from_numpy(known[name].astype(np.float32)) for name in node.input[1:])
-            found.append((weight, bias[0] if bias else None))
+        if node.op_type == "Identity" and node.input[0] in values:
+            values[node.output[0]] = values[node.input[0]]
+        elif node.op_type == "DequantizeLinear" and node.input[0] in values:
+            values[node.output[0]] = _dequantised(*(values[name] for name in node.input))
+        elif node.op_type in ("Conv", "Gemm") and all(name in values for name in node.input[1:]):
+            weight, *bias = (torch.from_numpy(values[name].astype(np.float32)) for name in node.input[1:])
+            given = {each.name: tuple(each.ints) or each.i for each in node.attribute}
+            found.append(Held(weight, bias[0] if bias else None, given.get("strides", ()), given.get("dilations", ())))
     return found
 
 

@@ -26,9 +26,9 @@ class Fit(BaseModel):
     share of the epochs (Tan and Le 2021). `precision` auto means bf16 where the machine has it, but float32 on a
     processor for a network with many depthwise convolutions. `class_weights` balanced weighs the loss by inverse class
     frequency. `soft_labels` fits the votes of the annotators where the data has them. `teachers` are folders of earlier
-    runs with the same classes and chain: their mean probabilities, on the very pictures the network sees, but without
-    `noise`, are the target to the share `teacher_share` (Hinton et al. 2015; Beyer et al. 2022, "A good teacher is
-    patient and consistent").
+    runs, or bundles, with the same classes and chain: their mean probabilities, on the very pictures the network sees,
+    but without `noise`, are the target to the share `teacher_share` (Hinton et al. 2015; Beyer et al. 2022, "A good
+    teacher is patient and consistent").
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -14,6 +14,7 @@ from mien.data.audit.near import near_twin_among
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import Samples
 from mien.errors import counted
+from mien.runtime.bundle import means_bundle
 
 Bring = Callable[[Path], Looks | None]
 """Gives the looks of the data of an earlier run, None where it is not at hand any more."""
@@ -103,7 +104,9 @@ def seen_before(looks: Looks, rows: NDArray[np.int64], fitted: set[str], elsewhe
 
 
 def fitted_on(run: Path) -> set[str] | None:
-    """The digests of the pictures that the run of folder `run` was fitted on, made ones aside; None without a list."""
+    """The digests of the pictures that a run was fitted on, made ones aside; None without a list, as for a bundle."""
+    if means_bundle(str(run)):
+        return None
     kept = run / "samples.parquet"
     if not kept.is_file():
         return None

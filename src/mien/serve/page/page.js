@@ -2,6 +2,7 @@
 const of = (id) => document.getElementById(id);
 const [stage, canvas, video, status, camera] = ["stage", "canvas", "video", "status", "camera"].map(of);
 const LONGEST = 640; // pixels of a camera's picture: more of them find no more faces at arm's length
+const WIDEST = 2048; // pixels of the canvas: some browsers draw nothing on one of more than 16 million
 let stream = null;
 let limit = Infinity;
 
@@ -23,8 +24,10 @@ async function asked(picture) {
 }
 
 function draw(image, answer) {
-  [canvas.width, canvas.height] = [answer.width, answer.height];
+  const scale = Math.min(1, WIDEST / Math.max(answer.width, answer.height));
+  [canvas.width, canvas.height] = [Math.round(answer.width * scale), Math.round(answer.height * scale)];
   const pen = canvas.getContext("2d");
+  pen.scale(scale, scale);
   pen.drawImage(image, 0, 0, answer.width, answer.height);
   const unit = Math.max(1, Math.min(answer.width, answer.height) / 400);
   pen.font = `600 ${15 * unit}px system-ui, sans-serif`;
@@ -70,13 +73,17 @@ const counted = (faces) => (faces.length === 1 ? "1 face" : `${faces.length || "
 async function show(picture) {
   stop();
   say("…");
+  of("faces").replaceChildren();
+  canvas.hidden = true;
   const began = performance.now();
   try {
     const answer = await asked(picture);
     const taken = Math.round(performance.now() - began);
-    draw(await createImageBitmap(picture), answer);
     list(answer);
     say(`${counted(answer.faces)} in ${taken} ms`);
+    const image = await createImageBitmap(picture).catch(() => null);
+    if (image) draw(image, answer);
+    else say(`${counted(answer.faces)} in ${taken} ms; this browser cannot show such a picture.`);
   } catch (error) {
     say(error.message, true);
   }
@@ -84,17 +91,23 @@ async function show(picture) {
 
 async function start() {
   if (!navigator.mediaDevices) return say("Browsers open a camera only at https:// or localhost.", true);
+  camera.disabled = true;
+  let own;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: true });
+    own = stream = await navigator.mediaDevices.getUserMedia({ video: true });
+    own.getVideoTracks()[0].addEventListener("ended", stop);
+    video.srcObject = own;
+    await video.play();
   } catch (error) {
+    stop();
     return say(`The camera cannot be opened: ${error.message}`, true);
+  } finally {
+    camera.disabled = false;
   }
   camera.textContent = "Stop the camera";
-  video.srcObject = stream;
-  await video.play();
   const still = document.createElement("canvas");
   let spread = 0;
-  while (stream) {
+  while (stream === own) {
     const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
     [still.width, still.height] = [video.videoWidth * scale, video.videoHeight * scale];
     still.getContext("2d").drawImage(video, 0, 0, still.width, still.height);
@@ -102,14 +115,15 @@ async function start() {
     const began = performance.now();
     try {
       const answer = await asked(picture);
-      if (!stream) break;
-      spread = spread ? 0.9 * spread + 0.1 * (performance.now() - began) : performance.now() - began;
+      if (stream !== own) break;
+      const taken = performance.now() - began;
+      spread = spread ? 0.9 * spread + 0.1 * taken : taken;
       draw(still, answer);
       list(answer);
       say(`${counted(answer.faces)}, ${Math.round(1000 / spread)} pictures a second`);
     } catch (error) {
+      if (stream === own) stop();
       say(error.message, true);
-      stop();
     }
     await new Promise(requestAnimationFrame);
   }
