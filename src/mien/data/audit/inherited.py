@@ -14,7 +14,7 @@ from mien.data.audit.near import near_twin_among
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import Samples
 from mien.errors import counted
-from mien.runtime.bundle import means_bundle
+from mien.runtime.bundle import load, means_bundle
 
 Bring = Callable[[Path], Looks | None]
 """Gives the looks of the data of an earlier run, None where it is not at hand any more."""
@@ -41,13 +41,7 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
     """
     known = fitted_on(run)
     if known is None:
-        return [Finding(
-            "earlier-run-without-list", "warning", 1,
-            f"{run}, which this run builds on, keeps no list of its training pictures: whether it was fitted on "
-            "validation or test pictures of this run cannot be checked",
-            "restore the whole folder of a run; see `mien models` for what a shipped model was trained on",
-            leak=True,
-        )]  # fmt: skip
+        return [_unlisted(run)]
     held_out = np.concatenate([samples.rows("validation"), samples.rows("test")])
     trained = np.setdiff1d(samples.rows("train"), dropped)
     seen = seen_before(looks, held_out, known.difference(looks.digests[trained].tolist()), map(bring, [run]))
@@ -77,6 +71,19 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
             leak=True,
         ))  # fmt: skip
     return found
+
+
+def _unlisted(run: Path) -> Finding:
+    said, advice = "", "restore the whole folder of that run, or train it again"
+    if means_bundle(str(run)):
+        said = f" (it says: {load(str(run)).info.training_data or 'nothing'})"
+        advice = "hold out pictures that it cannot have seen"
+    return Finding(
+        "earlier-run-without-list", "warning", 1,
+        f"{run}, which this run builds on, keeps no list of its training pictures{said}: whether it was fitted on "
+        "validation or test pictures of this run cannot be checked",
+        advice, leak=True,
+    )  # fmt: skip
 
 
 def seen_before(looks: Looks, rows: NDArray[np.int64], fitted: set[str], elsewhere: Iterable[Looks | None]) -> Seen:
