@@ -12,7 +12,7 @@ from onnx import helper
 from torch import nn
 
 from mien.data.audit import fitted_on
-from mien.earlier import teacher
+from mien.earlier import check, teacher
 from mien.errors import BundleError, MienError, RunError
 from mien.labels import LABEL_SETS
 from mien.recipe import parse
@@ -31,7 +31,7 @@ def started(backbone: str, weights: Path | str, labels: tuple[str, ...] = LABELS
     """A network that starts from a bundle."""
     spec = Model(backbone=backbone, dropout=0, transfer="full", weights=str(weights), **options)  # type: ignore[arg-type]
     made = build(spec, 1, (48, 48), len(labels))
-    fill_head(made.head, str(weights), labels)
+    fill_head(made.backbone, made.head, str(weights), labels)
     return made
 
 
@@ -129,10 +129,21 @@ def test_a_bundle_of_another_network_is_refused(backbone: str, tmp_path: Path) -
     assert "backbone of the test" in str(told.value)
 
 
-def test_a_bundle_of_grey_pictures_is_no_start_for_colour(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chain", [["colour", *CHAIN[1:]], CHAIN[:2]])
+def test_a_bundle_is_no_start_for_other_pictures_than_its_own(chain: list[object], tmp_path: Path) -> None:
     file = bundle(network("mien-tiny"), tmp_path / "it.onnx")
-    with pytest.raises(RunError, match="takes pictures of 1 channel"):
-        build(Model(backbone="mien-tiny", transfer="full", weights=str(file)), 3, (48, 48), len(LABELS))
+    model = {"backbone": "mien-tiny", "transfer": "full", "weights": str(file)}
+    recipe = {"name": "x", "data": {"source": "synthetic"}, "model": model}
+    check(parse(recipe | {"chain": [*CHAIN[:1], {"resize": 64}, *CHAIN[2:]]}))
+    with pytest.raises(RunError, match="takes other pictures than the chain makes"):
+        check(parse(recipe | {"chain": chain}))
+
+
+def test_a_head_without_the_hidden_layers_of_the_bundle_is_left_alone(tmp_path: Path) -> None:
+    before = network("mien-tiny", head=(192,))
+    after = started("mien-tiny", bundle(before, tmp_path / "it.onnx"))
+    fresh = build(Model(backbone="mien-tiny"), 1, (48, 48), len(LABELS))
+    assert torch.equal(after.head[-1].weight, fresh.head[-1].weight), "its inputs would be others"
 
 
 def test_layers_that_an_export_leaves_as_they_are_are_not_filled_by_halves(tmp_path: Path) -> None:

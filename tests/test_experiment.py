@@ -499,7 +499,9 @@ def test_a_run_goes_on_from_a_bundle_and_learns_from_it(home: Path, run: Path) -
     before, after = (pd.read_parquet(folder / "predictions.parquet") for folder in (run, home / "on-bundle"))
     assert (before["predicted"] == after["predicted"]).mean() > 0.9, "a fit that learns nothing answers as the bundle"
     mien("export", home / "on-bundle", "--out", home / "after.onnx", "--card", home / "after.md")
-    assert "; started from `earlier.onnx`; taught by `earlier.onnx`." in (home / "after.md").read_text()
+    said = load_bundle(bundle).info
+    card = (home / "after.md").read_text()
+    assert f"; started from `earlier.onnx` ({said.training_data}); taught by `earlier.onnx`" in card
 
 
 @pytest.mark.parametrize(

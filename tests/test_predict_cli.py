@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mien.errors import DataError, MienError, UnreadableImage, UsageError
 from mien.files import alone, cache_folder
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.models import present
+from mien.runtime.bundle import load
 from mien.runtime.sinks import finished
 
 DRAW = np.random.default_rng(3)
@@ -127,12 +129,29 @@ def test_resume_keeps_what_other_calls_wrote(run, folder, tmp_path):
     run("-", "--out", out, "--resume", stdin=f"{folder / 'a.png'}\n")
     assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png"]
     # Neither a video that is not named now, nor what a camera gave, may be cut off.
-    frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None, "model": "tiny@"}
+    frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None}
+    frame["model"] = lines(out)[0]["model"]
     for source in ("7", "gone.mp4"):
         with out.open("a") as stream:
             stream.write(json.dumps({"source": source} | frame) + "\n")
         run(folder / "a.png", "--out", out, "--resume")
     assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png", "7", "gone.mp4"]
+
+
+def test_resume_counts_what_was_asked_for_and_names_earlier_errors(run, folder, tmp_path):
+    out = tmp_path / "o.jsonl"
+    run(folder, "--out", out, code=1)
+    alone = run(folder / "a.png", "--out", out, "--resume")
+    assert "0 broken, 1 already done" in alone.stderr
+    again = run(folder, "--out", out, "--resume", code=1)
+    assert "1 broken, 4 already done" in again.stderr and "an error in an earlier call" in again.stderr
+
+
+def test_two_files_of_one_name_are_two_models(run, bundle, folder, tmp_path):
+    out = tmp_path / "o.jsonl"
+    run(folder / "a.png", "--out", out)
+    known = load(bundle)
+    assert lines(out)[0]["model"] == f"{known.info.name}@{sha256(Path(bundle).read_bytes()).hexdigest()[:12]}"
 
 
 def test_a_list_on_stdin_is_answered_as_it_comes(bundle, folder):

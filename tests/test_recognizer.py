@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as shapes
 
 import mien
-from mien.errors import BundleError, UnreadableImage, UsageError
+from mien.errors import BundleError, MienError, UnreadableImage, UsageError
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face, YuNetDetector
@@ -306,7 +306,17 @@ def test_a_face_whose_eyes_are_not_found_is_not_answered_from_the_whole_picture(
     )
 
 
-@pytest.mark.parametrize(("detector", "least"), [("yunet", 38), ("haar", 34)])
+def test_a_file_that_the_chain_needs_is_missed_at_once_and_not_picture_by_picture(tmp_path, monkeypatch):
+    for name in ("MIEN_MODELS", "MIEN_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    file = tiny.bundle(tmp_path / "it.onnx", chain=["grey", {"align": {"size": 48, "detector": "yunet"}}])
+    for options in ({}, {"crop": "whole"}):
+        with pytest.raises(MienError, match="yunet"):
+            Recognizer(file, **options)
+    assert Recognizer(file, detector="haar").analyze(picture(50, 50))[0].error is None
+
+
+@pytest.mark.parametrize(("detector", "least"), [("yunet", 38), ("haar", 37)])
 def test_portraits_have_faces(path, shared, detector, least):
     found = YuNetDetector(next((shared / "models").glob("*yunet*.onnx"))) if detector == "yunet" else detector
     portraits = sorted((shared / "data" / "portraits" / "images").iterdir())[:40]

@@ -50,8 +50,18 @@ class Answering(nn.Module):
 
 
 def check(recipe: Recipe) -> None:
-    """Raise RunError or BundleError where the weights or the teachers of a recipe are not there."""
+    """Raise RunError or BundleError where the weights or the teachers of a recipe are not there.
+
+    A bundle that a fit starts from must also take what the chain makes, up to the size.
+    """
     check_weights(recipe.model)
+    if recipe.model.weights and bundle.means_bundle(recipe.model.weights):
+        theirs, ours = bundle.load(recipe.model.weights).chain, Chain.parse(recipe.chain)
+        if (theirs.channels, theirs.normalise) != (ours.channels, ours.normalise):
+            raise RunError(
+                f"the bundle {recipe.model.weights} takes other pictures than the chain makes", got=ours.as_list(),
+                allowed=theirs.as_list(), then="use its chain; another size is fine",
+            )  # fmt: skip
     for run in recipe.fit.teachers:
         if bundle.means_bundle(run):
             bundle.load(run)

@@ -340,7 +340,7 @@ def _classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages
     assert chain.size is not None and chain.channels is not None
     network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels), recipe.seeds[0])
     if recipe.model.weights and means_bundle(recipe.model.weights):
-        fill_head(network.head, recipe.model.weights, material.samples.labels)
+        fill_head(network.backbone, network.head, recipe.model.weights, material.samples.labels)
         some = np.random.default_rng(0).permutation(material.samples.rows("train"))[:_SETTLED]
         batches = (material.place[some[at : at + 64]] for at in range(0, len(some), 64))
         settle(network, (torch.from_numpy(chain.tensor(material.pixels[batch])) for batch in batches))

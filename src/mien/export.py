@@ -17,6 +17,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from mien.data.material import Material
+from mien.data.split import clusters
+from mien.earlier import all_below
 from mien.errors import RunError, UsageError
 from mien.evaluation import ledger
 from mien.evaluation.calibration import fit_temperature, softmax, uncertain_below
@@ -28,7 +30,9 @@ from mien.imaging.faces import YuNetDetector
 from mien.imaging.framing import FER2013, Framing, measured
 from mien.judging import Finished, rows_of
 from mien.recipe import Recipe
-from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
+from mien.recipe import load as load_recipe
+from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo, means_bundle
+from mien.runtime.bundle import load as load_bundle
 
 LARGEST_DIFFERENCE = 1e-4
 """The largest difference in probability between the run and its bundle that is let through."""
@@ -41,6 +45,7 @@ LICENCES = {
     "ferplus": "weights: Apache-2.0; trained on FER2013 (images from the web, for research), FERPlus labels (MIT)",
     "synthetic": "Apache-2.0",
 }
+UNKNOWN = "as the training data allows"
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def export(
             _quantise(beside, run.chain.tensor(np.asarray(known.pixels[known.place[some]])))
         logits = _logits(beside, run, pixels, stages("check"))
         own = _calibrated(run, logits, targets) if int8 else run
-        ours, theirs = run.probabilities(pixels), softmax(logits, own.temperature)
+        ours, theirs = run.probabilities(pixels, exactly=True), softmax(logits, own.temperature)
         difference = float(np.abs(ours - theirs).max())
         changed = int((ours.argmax(1) != theirs.argmax(1)).sum())
         if not int8 and (difference > LARGEST_DIFFERENCE or changed):
@@ -88,6 +93,7 @@ def export(
                 f"ONNX Runtime and torch disagree: no bundle of {run.folder} is written",
                 got=f"largest difference {difference:.2g}, {changed} of {len(rows)} decisions",
                 allowed=f"at most {LARGEST_DIFFERENCE:g} and none",
+                then="report it with the recipe: the export of this backbone is not the network",
             )
         accuracy = float((theirs.argmax(1) == targets).mean())
         figures = _figures_of_run(run) if not int8 else _figures_of_bundle(own, beside, once, stages)
@@ -195,7 +201,8 @@ def _figures_of_bundle(run: Finished, path: Path, read: Read, stages: Stages) ->
     logits = _logits(path, run, np.asarray(material.pixels[material.place[rows]]), stages("test"))
     answers = softmax(logits, run.temperature)
     ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} int8")
-    return {"test": evaluate(answers, material.samples.targets[rows], run.labels, run.recipe.evaluate.bootstrap)}
+    targets, groups = material.samples.targets[rows], clusters(material.samples.table.iloc[rows])
+    return {"test": evaluate(answers, targets, run.labels, run.recipe.evaluate.bootstrap, groups=groups)}
 
 
 def _info(
@@ -212,8 +219,8 @@ def _info(
         uncertain_below=run.uncertain_below,
         flip=run.recipe.evaluate.flip,
         framing=asdict(framing),
-        licence=licence or LICENCES.get(source, "as the training data allows"),
-        origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.model.backbone}",
+        licence=licence or _licence(run.recipe),
+        origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.backbone}",
         training_data=f"{source}, training rows of its {run.recipe.split.method} split"
         + (", none with a twin in validation or test" if run.recipe.split.clean == "train" else "")
         + _lineage(run.recipe),
@@ -228,11 +235,33 @@ def _info(
     )
 
 
+def _licence(recipe: Recipe) -> str:
+    """What the training data says, the recipe's own and that of every run and bundle that it builds on."""
+    found = {LICENCES.get(recipe.data.source, UNKNOWN): ""}
+    for each in all_below(recipe):
+        found.setdefault(_terms(each), each.name)
+    own, *others = found.items()
+    return "; ".join([own[0], *(f"builds on `{name}` ({terms})" for terms, name in others)])
+
+
+def _terms(run: Path) -> str:
+    if means_bundle(str(run)):
+        return load_bundle(str(run)).info.licence or UNKNOWN
+    kept = run / "recipe.yaml"
+    return LICENCES.get(load_recipe(kept).data.source, UNKNOWN) if kept.is_file() else UNKNOWN
+
+
 def _lineage(recipe: Recipe) -> str:
     """What else the weights have learned from: the network they started as, the runs that taught them."""
-    weights, taught = recipe.model.weights, ", ".join(f"`{Path(run).name}`" for run in recipe.fit.teachers)
-    start = "timm's ImageNet weights" if weights == "hub" else f"`{Path(weights).name}`" if weights else ""
+    weights, taught = recipe.model.weights, ", ".join(map(_named, recipe.fit.teachers))
+    start = "timm's ImageNet weights" if weights == "hub" else _named(weights) if weights else ""
     return (f"; started from {start}" if start else "") + (f"; taught by {taught}" if taught else "")
+
+
+def _named(run: str) -> str:
+    """A run by name; of a bundle, what it says of its training too, since no folder has it."""
+    said = f" ({load_bundle(run).info.training_data})" if means_bundle(run) else ""
+    return f"`{Path(run).name}`{said}"
 
 
 def _describe(path: Path, info: BundleInfo) -> None:

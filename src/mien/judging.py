@@ -47,10 +47,14 @@ class Finished:
     uncertain_below: float | None
     protocol: str
 
-    def probabilities(self, pixels: Pictures, positions: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Calibrated probabilities (n, classes) of prepared pixels, or of some positions of them."""
+    def probabilities(
+        self, pixels: Pictures, positions: NDArray[np.int64] | None = None, exactly: bool = False
+    ) -> NDArray[np.float32]:
+        """Calibrated probabilities (n, classes) of prepared pixels, or of some positions of them; `exactly` as in
+        `mien.training.fit.predict`.
+        """
         rows = np.arange(len(pixels)) if positions is None else positions
-        logits = predict(self.network, pixels, rows, self.chain.normalise, self.recipe.evaluate.flip)
+        logits = predict(self.network, pixels, rows, self.chain.normalise, self.recipe.evaluate.flip, exactly=exactly)
         return calibration.softmax(logits, self.temperature).astype(np.float32)
 
 

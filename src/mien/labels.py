@@ -48,7 +48,7 @@ def canonical_all(names: Iterable[str]) -> dict[str, str]:
             allowed=[
                 f"{name} ({', '.join(sorted(a for a, c in _ALIASES.items() if c == name))})" for name in EXPRESSIONS
             ],
-            then="rename the folders or values, or leave those classes out",
+            then="rename those folders or values, or move the pictures away",
         )
     return {name: canonical(name) for name in found}
 

@@ -157,6 +157,11 @@ class Recipe(_Part):
         return {key: value for key, value in (found | {"balance.order": early}).items() if value}
 
     @property
+    def backbone(self) -> str:
+        """The name of its network; FaceNet where it trains an embedding."""
+        return "facenet" if self.triplet else self.model.backbone
+
+    @property
     def builds_on(self) -> tuple[Path, ...]:
         """What it takes weights from or is taught by: folders of earlier runs, and bundles."""
         weights = _run_of(Path(self.model.weights)) if self.model.weights else None

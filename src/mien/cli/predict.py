@@ -84,9 +84,10 @@ def predict(
         if resume and out and not opened.enter_context(alone(out)):
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
         done = finished(out, recognizer.model, _among(known)) if resume and out else {}
-        tally = Counter(skipped=len(done), broken=sum(done.values()))
-        left = ([item for item in chunk if item.kind == "camera" or item.source not in done] for chunk in chunks)
-        step, moved, say = opened.enter_context(_progress(None if known is None else len(known) - len(done)))
+        tally: Counter[str] = Counter()
+        still = None if known is None else sum(_open(item, done) for item in known)
+        step, moved, say = opened.enter_context(_progress(still))
+        left = (_unanswered(chunk, done, tally, say) for chunk in chunks)
         write = opened.enter_context(sink)
         if known is not None and video != VideoOptions() and all(item.kind in ("picture", "broken") for item in known):
             say("note: these paths contain no video, so the video options have no effect")
@@ -107,6 +108,26 @@ def predict(
         typer.echo(json_line(summary | {"out": out and str(out)} | ({} if out else {"results": kept})))
     if tally["broken"]:
         raise typer.Exit(1)
+
+
+def _open(item: "Item", done: dict[str, bool]) -> bool:
+    """Whether an item is still to be answered; a camera never stands still."""
+    return item.kind == "camera" or item.source not in done
+
+
+def _unanswered(
+    chunk: "list[Item]", done: dict[str, bool], tally: Counter[str], say: Callable[[str], None]
+) -> "list[Item]":
+    """What is left of a lot, after what an earlier call answered has been counted, and its errors told."""
+    from mien.files import printable
+
+    for item in chunk:
+        if not _open(item, done):
+            tally["skipped"] += 1
+            if done[item.source]:
+                tally["broken"] += 1
+                say(f"{printable(item.source)}: an error in an earlier call, kept in the output")
+    return [item for item in chunk if _open(item, done)]
 
 
 def _items(paths: list[str], drawings: Path | None) -> tuple["Iterator[list[Item]]", "list[Item] | None"]:

@@ -128,7 +128,7 @@ def compare(
 
 def export(
     run: _Run,
-    out: Annotated[Path | None, typer.Option(help="The bundle to write; NAME.onnx by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle to write; default: NAME.onnx, NAME-int8.onnx.")] = None,
     name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's by default.")] = None,
     licence: Annotated[str | None, typer.Option(help="What users must know about licences.")] = None,
     int8: Annotated[
@@ -149,7 +149,8 @@ def export(
 
     opened = finished(run)
     with shown() as stages:
-        made = write(opened, out or Path(f"{name or opened.recipe.name}.onnx"), name, int8, licence, stages)
+        default = f"{name or opened.recipe.name}{'-int8' if int8 else ''}.onnx"
+        made = write(opened, out or Path(default), name, int8, licence, stages)
     if card:
         write_card(made.path, run, card)
     if as_json:

@@ -36,6 +36,9 @@ class DetectFace(Step):
         one_of("policy", self.missing, MISSING)
         within("margin", self.margin, -0.4, 5)
 
+    def check(self) -> None:
+        detector_named(self.detector)
+
     def apply(self, image: Image) -> Outcome:
         faces = detector_named(self.detector)(image)
         face = largest(faces)
@@ -72,6 +75,9 @@ class Align(Step):
         one_of("policy", self.missing, MISSING)
         within("apart", self.apart, 0.05, 1)
         within("height", self.height, 0, 1)
+
+    def check(self) -> None:
+        detector_named(self.detector)
 
     def apply(self, image: Image) -> Outcome:
         face = largest(detector_named(self.detector)(image))

@@ -107,6 +107,12 @@ class Chain:
                 return None
         return None
 
+    def check(self, found: bool = False) -> None:
+        """Raise MienError where a file that a step needs is not there; with `found`, faces are found in another way."""
+        for step in self.steps:
+            if not (found and self.finder and step is self.finder.step):
+                step.check()
+
     def run(self, image: Image) -> Outcome:
         """One picture, (H, W) or (H, W, 3) uint8, through every step; the notes of all steps in order.
 

@@ -109,7 +109,6 @@ class Restore(Step):
         return Outcome(self._restorer().restore_one(image))
 
     def check(self) -> None:
-        """Raise MienError where the file that it needs is not there, as `apply` would."""
         self._restorer().check()
 
     def size_after(self, before: Size | None) -> Size | None:

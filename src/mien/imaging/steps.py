@@ -31,6 +31,9 @@ class Step(ABC):
     def apply(self, image: Image) -> Outcome:
         """The picture after this step."""
 
+    def check(self) -> None:  # noqa: B027
+        """Raise MienError where a file that `apply` needs is not there."""
+
     def size_after(self, before: Size | None) -> Size | None:
         """The height and width after this step, given those before it; None where they depend on the picture."""
         return before

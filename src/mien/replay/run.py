@@ -15,7 +15,6 @@ from mien.evaluation import comparison
 from mien.evaluation.statistics import holm, unpaired_difference
 from mien.experiment import Stages, silent
 from mien.imaging.chain import Chain
-from mien.imaging.restoration import Restore
 from mien.recipe import Balance, Data, Recipe, Split
 from mien.replay.data import Found, find, fitted_to
 from mien.replay.figures import held_out, of_run, on_ferplus
@@ -86,9 +85,7 @@ def replay(
     if ferplus:
         load("ferplus", ferplus)
     for cell in made.cells.values():
-        for step in Chain.parse(cell.recipe.chain).steps:
-            if isinstance(step, Restore):
-                step.check()
+        Chain.parse(cell.recipe.chain).check()
     cells, failures = _started(made.cells, out / "start", stages) if scale == "small" else (made.cells, {})
     compared = compare(list(cells.values()), out, stages)
     figures = {name: of_run(run) for name, run in compared.runs.items()}

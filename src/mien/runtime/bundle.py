@@ -1,6 +1,7 @@
 """A bundle: an ONNX network whose metadata carries everything that is needed to use it."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -65,11 +66,12 @@ class BundleInfo(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A network ready to run, and what it says about itself."""
+    """A network ready to run, and what it says about itself; `digest` is the SHA-256 of its file of `size` bytes."""
 
     info: BundleInfo
     path: Path
     size: int
+    digest: str
     chain: Chain
     framing: Framing
     session: onnxruntime.InferenceSession
@@ -102,7 +104,9 @@ def load(name_or_path: str | Path = weights.DEFAULT, threads: int = 1) -> Bundle
         )
     try:
         info = BundleInfo.from_json(text)
-        bundle = Bundle(info, path, len(data), Chain.parse(info.chain), Framing(**info.framing), session)
+        bundle = Bundle(
+            info, path, len(data), sha256(data).hexdigest(), Chain.parse(info.chain), Framing(**info.framing), session
+        )
     except (MienError, TypeError, ValueError) as error:
         raise BundleError(f"{path} cannot be used: {error}") from error
     _check(bundle)

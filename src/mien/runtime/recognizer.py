@@ -68,6 +68,7 @@ class Recognizer:
         self.workers = workers or min(MOST_WORKERS, cores())
         self._workers: tuple[int, ThreadPoolExecutor] | None = None
         self._finder = None if crop == "whole" else self.bundle.chain.finder
+        self.bundle.chain.check(found=crop == "face" and detector != "auto")
         self._detector = None if crop == "whole" else _detector(detector, self._finder)
 
     @property
@@ -77,8 +78,8 @@ class Recognizer:
 
     @property
     def model(self) -> str:
-        """The bundle's name and the digest of its recipe: what answers."""
-        return f"{self.bundle.info.name}@{self.bundle.info.recipe_digest[:12]}"
+        """The bundle's name and the digest of its file: what answers."""
+        return f"{self.bundle.info.name}@{self.bundle.digest[:12]}"
 
     def analyze(self, pictures: Picture | Iterable[Picture]) -> list[PictureResult]:
         """One result a picture, in order: a path, an array (H, W) grey or (H, W, 3) RGB, several of them, or a batch

@@ -21,7 +21,7 @@ class Face(BaseModel):
 class Answer(BaseModel):
     """The faces of one picture, largest first."""
 
-    model: str = Field(description="the model's name and the digest of its recipe")
+    model: str = Field(description="the model's name and the digest of its file")
     width: int
     height: int
     faces: list[Face]

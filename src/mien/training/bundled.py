@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import RunError, counted
+from mien.errors import RunError
 from mien.runtime import bundle
 
 
@@ -72,11 +72,6 @@ def fill(backbone: nn.Module, name_or_path: str, channels: int, size: tuple[int,
             "only a network of convolutions, batch norms and linear layers can start from a bundle",
             got=foreign[:5], then="name a run folder or a file of weights in model.weights",
         )  # fmt: skip
-    if known.chain.channels != channels:
-        raise RunError(
-            f"the bundle {name_or_path} takes pictures of {counted(known.chain.channels or 0, 'channel')}",
-            got=channels, then=f"use its chain: {known.info.chain}",
-        )  # fmt: skip
     held = _held(known)
     if len(held) < len(layers) or not all(map(Layer.like, layers, held)):
         raise RunError(
@@ -88,15 +83,17 @@ def fill(backbone: nn.Module, name_or_path: str, channels: int, size: tuple[int,
 
 
 @torch.no_grad()
-def fill_head(head: nn.Module, name_or_path: str, labels: Sequence[str]) -> None:
-    """Fill the last layer of a classifier with what a bundle knows of `labels`, by name; the others stay as they are.
+def fill_head(backbone: nn.Module, head: nn.Module, name_or_path: str, labels: Sequence[str]) -> None:
+    """Fill the last layer of a classifier's head with what a bundle knows of `labels`, by name; the rest of it stays.
 
     A head of other hidden layers than the bundle's stays as it is altogether.
     """
     known = bundle.load(name_or_path)
     own = [Layer(module, None) for module in head.modules() if isinstance(module, nn.Linear)]
-    *hidden, last = _held(known)[-len(own) :]
-    *before, output = own
+    held = _held(known)
+    if len(held) != len(own) + sum(isinstance(module, nn.Conv2d | nn.Linear) for module in backbone.modules()):
+        return
+    (*before, output), (*hidden, last) = own, held[-len(own) :]
     if not all(map(Layer.like, before, hidden)) or output.module.weight.shape[1:] != last.weight.shape[1:]:
         return
     for layer, each in zip(before, hidden, strict=True):

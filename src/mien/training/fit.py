@@ -107,13 +107,15 @@ def predict(
     normalise: Normalise,
     flip: bool = False,
     batch: int = 256,
+    exactly: bool = False,
 ) -> NDArray[np.float32]:
     """Logits (n, classes) of the pictures at `positions` (n,) of pixels (N, H, W[, C]) uint8.
 
-    With `flip`, the mean over each picture and its mirror image. The network visits the GPU where there is one.
+    With `flip`, the mean over each picture and its mirror image. The network visits the GPU where there is one, unless
+    `exactly` is set: a GPU may round the inputs of convolutions to ten bits (TF32).
     """
     home = next(network.parameters()).device
-    device = torch.device("cuda") if torch.cuda.is_available() else home
+    device = torch.device("cuda") if torch.cuda.is_available() and not exactly else home
     network.to(device)
     scale = torch.from_numpy(normalise.scale).view(1, -1, 1, 1).to(device)
     offset = torch.from_numpy(normalise.offset).view(1, -1, 1, 1).to(device)

@@ -5,6 +5,7 @@ const LONGEST = 640; // pixels of a camera's picture: more of them find no more 
 const WIDEST = 2048; // pixels of the canvas: some browsers draw nothing on one of more than 16 million
 let stream = null;
 let limit = Infinity;
+let shown = null; // the last picture that was chosen, to ask again when the option changes
 
 const colour = (expression) => getComputedStyle(document.documentElement).getPropertyValue(`--${expression}`).trim();
 const percent = (share) => `${Math.round(100 * share)}%`;
@@ -72,6 +73,8 @@ const counted = (faces) => (faces.length === 1 ? "1 face" : `${faces.length || "
 
 async function show(picture) {
   stop();
+  shown = picture;
+  const late = () => shown !== picture; // another picture was chosen in the meantime
   say("…");
   of("faces").replaceChildren();
   canvas.hidden = true;
@@ -79,19 +82,21 @@ async function show(picture) {
   try {
     const answer = await asked(picture);
     const taken = Math.round(performance.now() - began);
+    const image = await createImageBitmap(picture).catch(() => null);
+    if (late()) return;
     list(answer);
     say(`${counted(answer.faces)} in ${taken} ms`);
-    const image = await createImageBitmap(picture).catch(() => null);
     if (image) draw(image, answer);
     else say(`${counted(answer.faces)} in ${taken} ms; this browser cannot show such a picture.`);
   } catch (error) {
-    say(error.message, true);
+    if (!late()) say(error.message, true);
   }
 }
 
 async function start() {
   if (!navigator.mediaDevices) return say("Browsers open a camera only at https:// or localhost.", true);
   camera.disabled = true;
+  shown = null;
   let own;
   try {
     own = stream = await navigator.mediaDevices.getUserMedia({ video: true });
@@ -122,8 +127,10 @@ async function start() {
       list(answer);
       say(`${counted(answer.faces)}, ${Math.round(1000 / spread)} pictures a second`);
     } catch (error) {
-      if (stream === own) stop();
-      say(error.message, true);
+      if (stream === own) {
+        stop();
+        say(error.message, true);
+      }
     }
     await new Promise(requestAnimationFrame);
   }
@@ -138,7 +145,12 @@ function stop() {
 
 const pictureOf = (files) => [...files].find((file) => file.type.startsWith("image/") || file.type === "");
 
-of("file").addEventListener("change", (event) => event.target.files[0] && show(event.target.files[0]));
+of("file").addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  event.target.value = ""; // the same file may be chosen again
+  if (file) show(file);
+});
+of("whole").addEventListener("change", () => shown && show(shown));
 camera.addEventListener("click", () => (stream ? stop() : start()));
 document.addEventListener("paste", (event) => {
   const file = pictureOf(event.clipboardData.files);
