@@ -3,25 +3,23 @@
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from mien import lineage
 from mien.data.material import Material
 from mien.data.split import clusters
-from mien.earlier import all_below
 from mien.errors import RunError, UsageError
-from mien.evaluation import ledger
-from mien.evaluation.calibration import fit_temperature, softmax, uncertain_below
+from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.experiment import Read, Stages, read, remembering, silent
 from mien.files import read_json, replacing
@@ -29,23 +27,14 @@ from mien.imaging import models
 from mien.imaging.faces import YuNetDetector
 from mien.imaging.framing import FER2013, Framing, measured
 from mien.judging import Finished, rows_of
-from mien.recipe import Recipe
-from mien.recipe import load as load_recipe
-from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo, means_bundle
-from mien.runtime.bundle import load as load_bundle
+from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
+from mien.runtime.recognizer import Recognizer
 
 LARGEST_DIFFERENCE = 1e-4
 """The largest difference in probability between the run and its bundle that is let through."""
 
 _MEASURED = 300
 """Training pictures on which the framing is measured: on FER2013 its scale is then within 0.03 of that of 2,000."""
-
-LICENCES = {
-    "fer2013": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)",
-    "ferplus": "weights: Apache-2.0; trained on FER2013 (images from the web, for research), FERPlus labels (MIT)",
-    "synthetic": "Apache-2.0",
-}
-UNKNOWN = "as the training data allows"
 
 
 @dataclass(frozen=True)
@@ -83,9 +72,14 @@ def export(
         if int8:
             known, some = _training(run, 512, once, stages)
             _quantise(beside, run.chain.tensor(np.asarray(known.pixels[known.place[some]])))
-        logits = _logits(beside, run, pixels, stages("check"))
-        own = _calibrated(run, logits, targets) if int8 else run
-        ours, theirs = run.probabilities(pixels, exactly=True), softmax(logits, own.temperature)
+        info = _info(run, name or run.recipe.name, licence, int8, framing)
+        _describe(beside, info)
+        # As whoever uses it will: through the file, with what it says of itself.
+        theirs = _answers(beside, pixels, stages("check"))
+        if int8:
+            info = _calibrated(info, theirs, targets, run.recipe.evaluate.answered_accuracy)
+            theirs = _tempered(theirs, info.temperature)
+        ours = run.probabilities(pixels, exactly=True)
         difference = float(np.abs(ours - theirs).max())
         changed = int((ours.argmax(1) != theirs.argmax(1)).sum())
         if not int8 and (difference > LARGEST_DIFFERENCE or changed):
@@ -96,9 +90,8 @@ def export(
                 then="report it with the recipe: the export of this backbone is not the network",
             )
         accuracy = float((theirs.argmax(1) == targets).mean())
-        figures = _figures_of_run(run) if not int8 else _figures_of_bundle(own, beside, once, stages)
-        judged = figures | {"validation_accuracy": accuracy}
-        _describe(beside, _info(own, name or run.recipe.name, licence, int8, framing, judged))
+        own = _judged(run, beside, info.temperature, once, stages) if int8 else read_json(run.folder / "metrics.json")
+        _describe(beside, info.model_copy(update={"figures": _figures(run, own, accuracy, int8)}))
     return Exported(
         out, out.stat().st_size, len(rows), difference, changed, accuracy, float((ours.argmax(1) == targets).mean()),
         comes_from,
@@ -167,101 +160,69 @@ def _quantise(path: Path, inputs: NDArray[np.float32]) -> None:
     )  # fmt: skip
 
 
-def _logits(
-    path: Path, run: Finished, pixels: NDArray[np.uint8], progress: Callable[[int, int], None] | None
-) -> NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    parts = []
+def _answers(
+    path: Path, pixels: NDArray[np.uint8], progress: Callable[[int, int], None] | None
+) -> NDArray[np.floating]:
+    """What a bundle answers to prepared faces (N, H, W[, 3]): probabilities (N, classes)."""
+    recognizer, parts = Recognizer(path, crop="whole"), []
     for start in range(0, len(pixels), 256):
-        faces = run.chain.tensor(pixels[start : start + 256])
-        logits = session.run([OUTPUT], {INPUT: faces})[0]
-        if run.recipe.evaluate.flip:
-            logits = (logits + session.run([OUTPUT], {INPUT: faces[..., ::-1].copy()})[0]) / 2
-        parts.append(logits)
+        parts.append(recognizer.probabilities(list(pixels[start : start + 256])))
         if progress:
             progress(min(start + 256, len(pixels)), len(pixels))
     return np.concatenate(parts)
 
 
-def _figures_of_run(run: Finished) -> dict[str, Any]:
-    found = read_json(run.folder / "metrics.json")
-    return {"test": found["test"], "test_without_twins": found["test_without_twins"]}
+def _tempered(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
+    return calibration.softmax(calibration.logits(probabilities), temperature)
 
 
-def _calibrated(run: Finished, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> Finished:
+def _calibrated(
+    info: BundleInfo, answers: NDArray[np.floating], targets: NDArray[np.int64], answered_accuracy: float
+) -> BundleInfo:
     """An 8-bit network has logits of its own, and what was fitted on the run's promises nothing of them."""
-    temperature = fit_temperature(logits, targets)
-    answered = uncertain_below(softmax(logits, temperature), targets, run.recipe.evaluate.answered_accuracy)
-    return replace(run, temperature=temperature, uncertain_below=answered.threshold if answered else None)
+    temperature = calibration.fit_temperature(calibration.logits(answers), targets)
+    sure = calibration.uncertain_below(_tempered(answers, temperature), targets, answered_accuracy)
+    return info.model_copy(update={"temperature": temperature, "uncertain_below": sure.threshold if sure else None})
 
 
-def _figures_of_bundle(run: Finished, path: Path, read: Read, stages: Stages) -> dict[str, Any]:
+def _judged(run: Finished, path: Path, temperature: float, read: Read, stages: Stages) -> dict[str, Any]:
     """An 8-bit network answers a little otherwise than its run, so its test figures are its own; the ledger says so."""
     material, rows = rows_of(run, "test", stages, read)
-    logits = _logits(path, run, np.asarray(material.pixels[material.place[rows]]), stages("test"))
-    answers = softmax(logits, run.temperature)
+    answers = _answers(path, np.asarray(material.pixels[material.place[rows]]), stages("test"))
     ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} int8")
     targets, groups = material.samples.targets[rows], clusters(material.samples.table.iloc[rows])
-    return {"test": evaluate(answers, targets, run.labels, run.recipe.evaluate.bootstrap, groups=groups)}
+    probabilities, resamples = _tempered(answers, temperature), run.recipe.evaluate.bootstrap
+    return {"test": evaluate(probabilities, targets, run.labels, resamples, groups=groups)}
 
 
-def _info(
-    run: Finished, name: str, licence: str | None, int8: bool, framing: Framing, judged: dict[str, Any]
-) -> BundleInfo:
-    figures = read_json(run.folder / "metrics.json")
-    test = judged.pop("test")
-    source = run.recipe.data.source
+def _figures(run: Finished, judged: dict[str, Any], accuracy: float, int8: bool) -> dict[str, Any]:
+    """What a bundle says of its worth; `judged` has the metrics of the test rows, `accuracy` is on validation."""
+    test, twins = judged["test"], judged.get("test_without_twins")
+    return {
+        "protocol": run.protocol,
+        "test": {name: test["metrics"][name] for name in ("accuracy", "macro_f1", "ece")},
+        "test_rows": test["rows"],
+        **({"test_without_twins": twins} if twins else {}),
+        "validation_accuracy": accuracy,
+        "precision": "int8" if int8 else "float32",
+    }
+
+
+def _info(run: Finished, name: str, licence: str | None, int8: bool, framing: Framing) -> BundleInfo:
+    """What a bundle says of itself but for its figures; an 8-bit one is not calibrated yet."""
     return BundleInfo(
         name=name,
         labels=run.labels,
         chain=run.chain.as_list(),
-        temperature=run.temperature,
-        uncertain_below=run.uncertain_below,
+        temperature=1.0 if int8 else run.temperature,
+        uncertain_below=None if int8 else run.uncertain_below,
         flip=run.recipe.evaluate.flip,
         framing=asdict(framing),
-        licence=licence or _licence(run.recipe),
+        licence=licence or lineage.licence(run.recipe),
         origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.backbone}",
-        training_data=f"{source}, training rows of its {run.recipe.split.method} split"
-        + (", none with a twin in validation or test" if run.recipe.split.clean == "train" else "")
-        + _lineage(run.recipe),
+        training_data=lineage.training_data(run.recipe),
         recipe_digest=run.recipe.digest,
-        figures={
-            "protocol": f"{figures['protocol']['name']}@{figures['protocol']['digest']}",
-            "test": {name: test["metrics"][name] for name in ("accuracy", "macro_f1", "ece")},
-            "test_rows": test["rows"],
-            **judged,
-            "precision": "int8" if int8 else "float32",
-        },
     )
-
-
-def _licence(recipe: Recipe) -> str:
-    """What the training data says, the recipe's own and that of every run and bundle that it builds on."""
-    found = {LICENCES.get(recipe.data.source, UNKNOWN): ""}
-    for each in all_below(recipe):
-        found.setdefault(_terms(each), each.name)
-    own, *others = found.items()
-    return "; ".join([own[0], *(f"builds on `{name}` ({terms})" for terms, name in others)])
-
-
-def _terms(run: Path) -> str:
-    if means_bundle(str(run)):
-        return load_bundle(str(run)).info.licence or UNKNOWN
-    kept = run / "recipe.yaml"
-    return LICENCES.get(load_recipe(kept).data.source, UNKNOWN) if kept.is_file() else UNKNOWN
-
-
-def _lineage(recipe: Recipe) -> str:
-    """What else the weights have learned from: the network they started as, the runs that taught them."""
-    weights, taught = recipe.model.weights, ", ".join(map(_named, recipe.fit.teachers))
-    start = "timm's ImageNet weights" if weights == "hub" else _named(weights) if weights else ""
-    return (f"; started from {start}" if start else "") + (f"; taught by {taught}" if taught else "")
-
-
-def _named(run: str) -> str:
-    """A run by name; of a bundle, what it says of its training too, since no folder has it."""
-    said = f" ({load_bundle(run).info.training_data})" if means_bundle(run) else ""
-    return f"`{Path(run).name}`{said}"
 
 
 def _describe(path: Path, info: BundleInfo) -> None:

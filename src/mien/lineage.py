@@ -1,0 +1,45 @@
+"""What a bundle says of its origin: the data that its weights learned from, also through others, and the terms."""
+
+from pathlib import Path
+
+from mien.earlier import all_below
+from mien.recipe import Recipe, load
+from mien.runtime import bundle
+
+LICENCES = {
+    "fer2013": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)",
+    "ferplus": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research), FERPlus labels (MIT)",
+    "synthetic": "Apache-2.0",
+}
+UNKNOWN = "as the training data allows"
+
+
+def licence(recipe: Recipe) -> str:
+    """What the training data says, the recipe's own and that of every run and bundle that it builds on."""
+    found = {LICENCES.get(recipe.data.source, UNKNOWN): ""}
+    for each in all_below(recipe):
+        found.setdefault(_terms(each), each.name)
+    own, *others = found.items()
+    return "; ".join([own[0], *(f"builds on `{name}` ({terms})" for terms, name in others)])
+
+
+def training_data(recipe: Recipe) -> str:
+    """Which rows the weights were fitted on, the network that they started as, and the runs that taught them."""
+    rows = f"{recipe.data.source}, training rows of its {recipe.split.method} split"
+    clean = ", none with a twin in validation or test" if recipe.split.clean == "train" else ""
+    weights, taught = recipe.model.weights, ", ".join(map(_named, recipe.fit.teachers))
+    start = "timm's ImageNet weights" if weights == "hub" else _named(weights) if weights else ""
+    return rows + clean + (f"; started from {start}" if start else "") + (f"; taught by {taught}" if taught else "")
+
+
+def _terms(run: Path) -> str:
+    if bundle.means_bundle(str(run)):
+        return bundle.load(str(run)).info.licence or UNKNOWN
+    kept = run / "recipe.yaml"
+    return LICENCES.get(load(kept).data.source, UNKNOWN) if kept.is_file() else UNKNOWN
+
+
+def _named(run: str) -> str:
+    """A run by name; of a bundle, what it says of its training too, since no folder has it."""
+    said = f" ({bundle.load(run).info.training_data})" if bundle.means_bundle(run) else ""
+    return f"`{Path(run).name}`{said}"
