@@ -6,11 +6,8 @@ from mien.earlier import all_below
 from mien.recipe import Recipe, load
 from mien.runtime import bundle
 
-LICENCES = {
-    "fer2013": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)",
-    "ferplus": "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research), FERPlus labels (MIT)",
-    "synthetic": "Apache-2.0",
-}
+_FER2013 = "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)"
+LICENCES = {"fer2013": _FER2013, "ferplus": f"{_FER2013}, FERPlus labels (MIT)", "synthetic": "Apache-2.0"}
 UNKNOWN = "as the training data allows"
 
 

@@ -17,6 +17,7 @@ from mien.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from mien.runtime.collect import Item
+    from mien.runtime.recognizer import Recognizer
     from mien.runtime.results import Result
 
 
@@ -56,28 +57,14 @@ def predict(
     from mien.runtime.predict import VideoOptions
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
-    from mien.runtime.results import document, json_line
-    from mien.runtime.sinks import finished, open_sink
+    from mien.runtime.results import json_line
+    from mien.runtime.sinks import finished
 
-    if end is not None and end <= start:
-        raise UsageError("--end must be after --start", got=end, allowed=f"more than {start}")
-    to_stdout = str(out) == "-"
-    if resume and (out is None or to_stdout):
-        raise UsageError("--resume needs an output file", then="add --out NAME.jsonl")
-    if as_json and to_stdout:
-        raise UsageError("--json and --out - both write to stdout", then="choose one: --json or --out -")
-    if to_stdout or as_json:
-        _in_utf8()
+    _check(out, as_json, resume, start, end)
     began = monotonic()
     recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads, workers=workers)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
-    sink: AbstractContextManager[Callable[[Result], Any]]
-    if out is not None:
-        sink = open_sink(None if to_stdout else out, recognizer.labels, recognizer.model, resume)
-    else:
-        sink = nullcontext(
-            (lambda result: kept.append(document(result) | {"model": recognizer.model})) if as_json else _print
-        )
+    sink = _sink(out, recognizer, resume, kept if as_json else None)
     chunks, known = _items(paths, annotate)
     video = VideoOptions(every, start, end, detect_every, smoothing)
     with ExitStack() as opened:
@@ -108,6 +95,32 @@ def predict(
         typer.echo(json_line(summary | {"out": out and str(out)} | ({} if out else {"results": kept})))
     if tally["broken"]:
         raise typer.Exit(1)
+
+
+def _check(out: Path | None, as_json: bool, resume: bool, start: float, end: float | None) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if end is not None and end <= start:
+        raise UsageError("--end must be after --start", got=end, allowed=f"more than {start}")
+    if resume and (out is None or str(out) == "-"):
+        raise UsageError("--resume needs an output file", then="add --out NAME.jsonl")
+    if as_json and str(out) == "-":
+        raise UsageError("--json and --out - both write to stdout", then="choose one: --json or --out -")
+
+
+def _sink(
+    out: Path | None, recognizer: "Recognizer", resume: bool, kept: list[dict[str, Any]] | None
+) -> AbstractContextManager[Callable[["Result"], Any]]:
+    """Where results go: the file, else into `kept`, else as lines for people."""
+    from mien.runtime.results import document
+    from mien.runtime.sinks import open_sink
+
+    if str(out) == "-" or kept is not None:
+        _in_utf8()
+    if out is not None:
+        return open_sink(None if str(out) == "-" else out, recognizer.labels, recognizer.model, resume)
+    if kept is None:
+        return nullcontext(_print)
+    return nullcontext(lambda result: kept.append(document(result) | {"model": recognizer.model}))
 
 
 def _open(item: "Item", done: dict[str, bool]) -> bool:

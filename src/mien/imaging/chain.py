@@ -178,10 +178,10 @@ class Finder:
 
     def _cut(self, seen: Image, face: Face) -> Outcome:
         try:
-            found = self.step.around(seen, face).pixels
-            return Outcome(None) if found is None else self.after.run(found)
-        except DataError:
-            return Outcome(None)
+            found = self.step.around(seen, face)
+            return found if found.pixels is None else self.after.run(found.pixels)
+        except DataError as error:
+            return Outcome(None, (error.what,))
 
 
 def _ratio(before: Image, after: Image) -> tuple[float, float]:

@@ -110,7 +110,7 @@ class Recognizer:
 
     def prepare(self, image: Image, face: Face) -> Image:
         """The pixels of one face as the network was trained on them. Raises UnreadableImage where there are none."""
-        outcome = self._outcome(image, face)
+        (outcome,) = self._outcomes(image, [face])
         if outcome.pixels is None:
             raise UnreadableImage(f"the bundle's chain finds nothing here: {', '.join(outcome.notes)}")
         return outcome.pixels
@@ -120,23 +120,20 @@ class Recognizer:
 
         Raises DataError where that is the whole picture.
         """
-        if self._finder:
-            return [outcome.pixels for outcome in self._finder.cut(image, faces)]
-        prepared: list[Image | None] = []
-        for face in faces:
-            try:
-                prepared.append(self.prepare(image, face))
-            except DataError:
-                if self.crop == "whole":
-                    raise
-                prepared.append(None)
-        return prepared
+        return [outcome.pixels for outcome in self._outcomes(image, faces)]
 
-    def _outcome(self, image: Image, face: Face) -> Outcome:
+    def _outcomes(self, image: Image, faces: Sequence[Face]) -> list[Outcome]:
         if self._finder:
-            return self._finder.cut(image, [face])[0]
-        cut = image if self.crop == "whole" else frame(image, face, self.bundle.framing)
-        return self.bundle.chain.run(cut)
+            return self._finder.cut(image, faces)
+        if self.crop == "whole":
+            return [self.bundle.chain.run(image) for _ in faces]
+        return [self._cut(image, face) for face in faces]
+
+    def _cut(self, image: Image, face: Face) -> Outcome:
+        try:
+            return self.bundle.chain.run(frame(image, face, self.bundle.framing))
+        except DataError as error:
+            return Outcome(None, (error.what,))
 
     def probabilities(self, crops: Sequence[Image]) -> NDArray[np.float32]:
         """(N, classes) float32 for prepared faces, `batch` at a time."""
