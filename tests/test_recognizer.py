@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as shapes
 
 import mien
-from mien.errors import BundleError, MienError, UnreadableImage, UsageError
+from mien.errors import BundleError, DataError, MienError, UnreadableImage, UsageError
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face, YuNetDetector
@@ -164,14 +164,15 @@ def test_a_face_that_the_chain_cannot_use_costs_no_other(tmp_path, monkeypatch):
     recognizer = Recognizer(tiny.bundle(tmp_path / "b.onnx"), detector=told)
     image = picture(130, 120)
     (whole,) = recognizer.analyze(image)
-    prepare = recognizer.prepare
+    run, cuts = Chain.run, []
 
-    def failing(image, face):
-        if face.box == whole.faces[0].box:
-            raise UnreadableImage("the bundle's chain finds nothing here: no-face")
-        return prepare(image, face)
+    def failing(chain, cut):
+        cuts.append(cut.shape)
+        if len(cuts) == 1:
+            raise DataError("no-face in the picture")
+        return run(chain, cut)
 
-    monkeypatch.setattr(recognizer, "prepare", failing)
+    monkeypatch.setattr(Chain, "run", failing)
     (result,) = recognizer.analyze(image)
     assert result.error is None and result.faces == whole.faces[1:]
 
