@@ -2,10 +2,13 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
@@ -14,8 +17,10 @@ import numpy as np
 import pytest
 import starlette.requests
 import tiny
+import uvicorn
 from conftest import ROOT
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from mien.cli.serve import serve
@@ -189,6 +194,54 @@ def test_a_body_that_breaks_off_or_stalls_holds_nobody_up(second, code):
             return refused.status_code
 
     assert anyio.run(play) == (code or b"x")
+
+
+DRIVE = """
+const picture = await (await fetch("picture")).blob();
+const dropped = new DataTransfer();
+dropped.items.add(new File([picture], "it.png", { type: "image/png" }));
+document.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+"""
+
+
+def driven(app, sent):
+    """The application, and a page `/drive` that is its own but drops a picture on itself."""
+
+    async def call(scope, receive, send):
+        index = TestClient(app).get("/").content if scope["path"] == "/drive" else b""
+        content = {
+            "/drive": index.replace(b"</head>", b'<script type="module" src="drive.js"></script></head>'),
+            "/drive.js": DRIVE.encode(),
+            "/picture": sent,
+        }.get(scope["path"])
+        if content is None:
+            return await app(scope, receive, send)
+        kind = "text/javascript" if scope["path"] == "/drive.js" else "text/html"
+        return await Response(content, media_type=kind)(scope, receive, send)
+
+    return call
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@pytest.mark.parametrize(("sent", "told"), [(picture(40, 60), "2 faces in"), (b"no picture", "not a whole PNG")])
+def test_the_page_shows_what_the_server_answers(recognizer, tmp_path, sent, told):
+    app = driven(application(recognizer), sent)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        words = ["chromium", "--headless", "--no-sandbox", f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000"]
+        shown = subprocess.run(
+            [*words, "--dump-dom", f"http://127.0.0.1:{port}/drive"], capture_output=True, text=True, timeout=60
+        ).stdout
+    finally:
+        server.should_exit = True
+        thread.join(10)
+    assert recognizer.model in shown and told in shown
+    assert shown.count("<li>") == (2 if "faces" in told else 0)
 
 
 @pytest.mark.parametrize("place", ["/", "/model", "/nowhere"])
