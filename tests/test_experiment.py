@@ -476,6 +476,7 @@ def test_runs_whose_chains_drop_other_pictures_are_paired_picture_by_picture(
     picky = replace(plain, chain=Chain.parse(finder))
     matrix = crossed({"plain": plain, "picky": picky}, {"portraits": ("folders", folder)}, "all")
     rows = [cell["figures"]["rows"] for cell in matrix["cells"]]
+    assert list(matrix["pairs"]) == matrix["sources"]
     ((pair,),) = matrix["pairs"].values()
     assert pair["rows"] == rows[1] < rows[0] == 24
     assert pair["only_a"] == pair["only_b"] == 0

@@ -184,7 +184,7 @@ def crossed(
         for name, run in runs.items():
             cell, answers[name] = _told_on(run, source, root, split, None, merge, stages, title)
             cells.append(cell | {"run": name})
-        pairs[title] = paired(answers)
+        pairs[cells[-1]["source"]] = paired(answers)
     return cross_matrix(cells, pairs)
 
 
