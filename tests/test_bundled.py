@@ -17,7 +17,7 @@ from mien.errors import BundleError, MienError, RunError
 from mien.labels import LABEL_SETS
 from mien.recipe import parse
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, load, means_bundle
-from mien.training.backbones import OWN, Model, build, check_weights
+from mien.training.backbones import OWN, Model, build
 from mien.training.bundled import fill_head, settle
 from tests.tiny import LABELS, info
 
@@ -173,8 +173,9 @@ def test_a_folder_named_as_a_shipped_model_is_not_what_is_meant(
 
 @pytest.mark.parametrize(("weights", "error"), [("gone.onnx", BundleError), ("gone.pt", RunError)])
 def test_weights_that_are_not_there_are_told_before_any_work(weights: str, error: type[MienError]) -> None:
+    model = {"transfer": "full", "weights": weights}
     with pytest.raises(error):
-        check_weights(Model(transfer="full", weights=weights))
+        check(parse({"name": "x", "data": {"source": "synthetic"}, "chain": CHAIN, "model": model}))
 
 
 def test_shipped_names_and_onnx_files_mean_bundles() -> None:

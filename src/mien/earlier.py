@@ -14,7 +14,7 @@ from mien.imaging.chain import Chain
 from mien.recipe import Recipe
 from mien.recipe import load as load_recipe
 from mien.runtime import bundle
-from mien.training.backbones import build, check_weights, trained_state
+from mien.training.backbones import build, trained_state, weights_file
 from mien.training.embedding import restored_embedding
 
 
@@ -54,14 +54,16 @@ def check(recipe: Recipe) -> None:
 
     A bundle that a fit starts from must also take what the chain makes, up to the size.
     """
-    check_weights(recipe.model)
-    if recipe.model.weights and bundle.means_bundle(recipe.model.weights):
-        theirs, ours = bundle.load(recipe.model.weights).chain, Chain.parse(recipe.chain)
+    weights = recipe.model.weights
+    if weights and bundle.means_bundle(weights):
+        theirs, ours = bundle.load(weights).chain, Chain.parse(recipe.chain)
         if (theirs.channels, theirs.normalise) != (ours.channels, ours.normalise):
             raise RunError(
-                f"the bundle {recipe.model.weights} takes other pictures than the chain makes", got=ours.as_list(),
+                f"the bundle {weights} takes other pictures than the chain makes", got=ours.as_list(),
                 allowed=theirs.as_list(), then="use its chain; another size is fine",
             )  # fmt: skip
+    elif weights and weights != "hub":
+        weights_file(Path(weights))
     for run in recipe.fit.teachers:
         if bundle.means_bundle(run):
             bundle.load(run)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ def evaluate_on(
     called in the answer. Opening a test split is noted in the ledger beside the run. Raises UsageError when the source
     has no such split.
     """
-    return _told_on(run, source, root, split, options, merge, stages, name)[0]
+    elsewhere = _elsewhere(source, root, split, options, merge, name)
+    return _told_on(run, elsewhere, look(elsewhere.samples, progress=stages("look")), stages)[0]
 
 
 def crossed(
@@ -180,50 +182,54 @@ def crossed(
     """
     cells, pairs = [], {}
     for title, (source, root) in sources.items():
+        elsewhere = _elsewhere(source, root, split, None, merge, title)
+        looks = look(elsewhere.samples, progress=stages("look"))
         answers = {}
         for name, run in runs.items():
-            cell, answers[name] = _told_on(run, source, root, split, None, merge, stages, title)
+            cell, answers[name] = _told_on(run, elsewhere, looks, stages)
             cells.append(cell | {"run": name})
         pairs[cells[-1]["source"]] = paired(answers)
     return cross_matrix(cells, pairs)
-
-
-def _told_on(
-    run: Finished,
-    source: str,
-    root: Path | None,
-    split: str,
-    options: dict[str, Any] | None,
-    merge: dict[str, str] | None,
-    stages: Stages,
-    name: str | None,
-) -> tuple[dict[str, Any], Answers]:
-    """The cell of a run and a source with all that must be said of it, and the answers in it."""
-    cell, material, answers = _on(run, source, root, split, options, merge, stages, name)
-    looks = look(material.samples, progress=stages("look"))
-    judged = np.searchsorted(material.place, answers.rows)
-    return cell | {"notes": [*cell["notes"], *_seen(run, looks, judged)]}, answers
 
 
 def figures_on(
     run: Finished, source: str, root: Path | None, options: dict[str, Any] | None = None, stages: Stages = silent
 ) -> dict[str, Any]:
     """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
-    figures: dict[str, Any] = _on(run, source, root, "test", options, None, stages, None)[0]["figures"]
+    figures: dict[str, Any] = _on(run, _elsewhere(source, root, "test", options), None, stages)[0]["figures"]
     return figures
 
 
-def _on(
-    run: Finished,
+@dataclass(frozen=True)
+class _Elsewhere:
+    """What runs are judged on: the rows of a source, which split of them, what it is called, and what is to be told."""
+
+    name: str
+    samples: Samples
+    split: str
+    merge: dict[str, str] | None
+    notes: tuple[str, ...]
+
+    def rows(self, samples: Samples) -> NDArray[np.int64]:
+        """The labelled rows (n,) of the split among `samples`. Raises UsageError where there are none."""
+        wanted = samples.targets >= 0
+        if self.split != "all":
+            wanted &= (samples.table["split"] == self.split).to_numpy(bool, na_value=False)
+        if not wanted.any():
+            there = [part for part in SPLITS if len(samples.rows(part))]
+            raise UsageError(f"{self.name} has no rows in split {self.split}", got=self.split, allowed=[*there, "all"])
+        return np.flatnonzero(wanted)
+
+
+def _elsewhere(
     source: str,
     root: Path | None,
     split: str,
-    options: dict[str, Any] | None,
-    merge: dict[str, str] | None,
-    stages: Stages,
-    name: str | None,
-) -> tuple[dict[str, Any], Material, Answers]:
-    """The cell of a run and a source, the rows of the source, and the answers to those that were judged."""
+    options: dict[str, Any] | None = None,
+    merge: dict[str, str] | None = None,
+    name: str | None = None,
+) -> _Elsewhere:
+    """A source as it is judged: one that names no split is all test, one that lacks the split gets a stratified one."""
     samples, notes = load(source, root, **(options or {})), []
     published = {part for part in SPLITS if len(samples.rows(part))}
     if not published and split == "test":
@@ -231,17 +237,28 @@ def _on(
         notes.append(f"{source} names no split: all its pictures are test pictures here")
     elif split not in published | {"all"} and len(published) > 1:
         samples = assign(samples, SplitSpec())
-    prepared = prepare(samples, run.chain, progress=stages("prepare"))
-    material = readable(samples, prepared)
-    wanted = material.samples.targets >= 0
-    if split != "all":
-        wanted &= (material.samples.table["split"] == split).to_numpy(bool, na_value=False)
-    rows = np.flatnonzero(wanted)
-    if not len(rows):
-        there = [part for part in SPLITS if len(material.samples.rows(part))]
-        raise UsageError(f"{source} has no rows in split {split}", got=split, allowed=[*there, "all"])
-    cell, answers = _judged(run, material, rows, name or source, split, describe(material.samples), merge)
-    return cell | {"notes": [*notes, *prepared.remarks]}, material, answers
+    found = _Elsewhere(name or source, samples, split, merge, tuple(notes))
+    found.rows(samples)
+    return found
+
+
+def _told_on(run: Finished, elsewhere: _Elsewhere, looks: Looks, stages: Stages) -> tuple[dict[str, Any], Answers]:
+    """The cell of a run and a source with all that must be said of it, and the answers in it."""
+    cell, material, answers = _on(run, elsewhere, looks, stages)
+    assert material.looks is not None
+    judged = np.searchsorted(material.place, answers.rows)
+    return cell | {"notes": [*cell["notes"], *_seen(run, material.looks, judged)]}, answers
+
+
+def _on(
+    run: Finished, elsewhere: _Elsewhere, looks: Looks | None, stages: Stages
+) -> tuple[dict[str, Any], Material, Answers]:
+    """The cell of a run and a source, the rows of the source, and the answers to those that were judged."""
+    prepared = prepare(elsewhere.samples, run.chain, progress=stages("prepare"))
+    material = readable(elsewhere.samples, prepared, looks)
+    rows, protocol = elsewhere.rows(material.samples), describe(material.samples)
+    cell, answers = _judged(run, material, rows, elsewhere.name, elsewhere.split, protocol, elsewhere.merge)
+    return cell | {"notes": [*elsewhere.notes, *prepared.remarks]}, material, answers
 
 
 def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
@@ -287,9 +304,8 @@ def _judged(
     groups = clusters(chosen)
     cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
     kept = rows[seen.kept]
-    answers = Answers(
-        material.place[kept], seen.labels, seen.probabilities, seen.targets, clusters(material.samples.table.iloc[kept])
-    )
+    drawn = None if groups is None else list(compress(groups, seen.kept))
+    answers = Answers(material.place[kept], seen.labels, seen.probabilities, seen.targets, drawn)
     return cell | {"protocol": protocol, "opened": opened, "notes": []}, answers
 
 

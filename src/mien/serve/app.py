@@ -77,9 +77,9 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
     return Guard(app)
 
 
-def _answered(recognizer: Recognizer, sent: bytearray, max_pixels: int) -> Answer:
+def _answered(recognizer: Recognizer, sent: bytes, max_pixels: int) -> Answer:
     try:
-        pixels = decode(bytes(sent), max_pixels)
+        pixels = decode(sent, max_pixels)
     except UnreadableImage as error:
         raise HTTPException(422, f"the picture cannot be read: {error.reason}") from error
     (result,) = recognizer.analyze([pixels])

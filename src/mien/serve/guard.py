@@ -1,12 +1,9 @@
 """What stands between the network and the application: headers of every answer, and how much is taken at once."""
 
-import json
-from collections.abc import MutableMapping
-from typing import Any
-
 import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_REQUESTS = 64
@@ -15,14 +12,14 @@ MOST_REQUESTS = 64
 MOST_SECONDS = 30.0
 """How long a picture may take to arrive."""
 
-_HEADERS = {
+_HEADERS = [(name.encode(), value.encode()) for name, value in {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
-}
+}.items()]  # fmt: skip
 
 
 class Guard:
@@ -40,11 +37,12 @@ class Guard:
 
         async def headed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *_encoded(_HEADERS)]
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
         if self.open >= self.most:
-            await _refuse(headed, 503, "too many requests are open; try again later")
+            refused = JSONResponse({"error": "too many requests are open; try again later"}, 503)
+            await refused(scope, receive, headed)
             return
         self.open += 1
         try:
@@ -53,7 +51,7 @@ class Guard:
             self.open -= 1
 
 
-async def body(request: Request, limit: int, seconds: float = MOST_SECONDS) -> bytearray:
+async def body(request: Request, limit: int, seconds: float = MOST_SECONDS) -> bytes:
     """What was sent, as long as it is no form, has at most `limit` bytes and arrives within `seconds`.
 
     The length that its header claims counts for nothing. Of a longer body up to ten times as much is read and
@@ -62,13 +60,13 @@ async def body(request: Request, limit: int, seconds: float = MOST_SECONDS) -> b
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise HTTPException(415, "send the bytes of the picture as the body, not a form")
-    found, seen = bytearray(), 0
+    found, seen = [], 0
     try:
         with anyio.fail_after(seconds):
             async for part in request.stream():
                 seen += len(part)
                 if seen <= limit:
-                    found += part
+                    found.append(part)
                 elif seen > 10 * limit:
                     break
     except TimeoutError:
@@ -77,15 +75,4 @@ async def body(request: Request, limit: int, seconds: float = MOST_SECONDS) -> b
         raise HTTPException(400, "the client has gone") from None
     if seen > limit:
         raise HTTPException(413, f"a picture may have {limit / 10**6:g} MB")
-    return found
-
-
-async def _refuse(send: Send, code: int, error: str) -> None:
-    content = json.dumps({"error": error}).encode()
-    headers = _encoded({"content-type": "application/json", "content-length": str(len(content))})
-    await send({"type": "http.response.start", "status": code, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-
-
-def _encoded(headers: MutableMapping[str, str]) -> list[Any]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
+    return b"".join(found)

@@ -209,14 +209,6 @@ def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) 
         ) from reason
 
 
-def check_weights(spec: Model) -> None:
-    """Raise RunError or BundleError where the weights that a network is to start from are not there."""
-    if spec.weights and bundle.means_bundle(spec.weights):
-        bundle.load(spec.weights)
-    elif spec.weights and spec.weights != "hub":
-        weights_file(Path(spec.weights))
-
-
 def weights_file(source: Path) -> Path:
     """The file that `model.weights` means, a run's best network for a run folder. Raises RunError when it is absent."""
     if source.is_dir():
