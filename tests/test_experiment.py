@@ -614,7 +614,7 @@ def test_unreadable_pictures_are_counted_and_the_run_goes_on(home: Path) -> None
         "train", home / "small.yaml", "--set", "data={source: folders, root: " + str(folder) + "}",
         "--set", "split.method=stratified", "--set", "fit.epochs=1", "--out",
     ]  # fmt: skip
-    assert "1 unreadable pictures were left out" in mien(*words, home / "broken-run").stdout
+    assert "1 unreadable picture left out" in mien(*words, home / "broken-run").stdout
     assert "sad/empty.png" in (home / "broken-run" / "problems.csv").read_text()
     refused = mien(*words, home / "broken-strict", "--strict", check=1)
     assert "empty.png" in refused.stderr

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien.data.samples import Files, Samples
-from mien.errors import DataError, UnreadableImage
+from mien.errors import DataError, UnreadableImage, counted
 from mien.files import cache_folder, digest, read_json, replacing_folder, write_json
 from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
@@ -55,7 +55,7 @@ class Prepared:
         """What a reader of results must know: how many pictures were left out and why, how many were kept as is."""
         dropped = self.problems["reason"].str.startswith(DROPPED)
         unreadable = len(self.problems) - int(dropped.sum())
-        found = [f"{unreadable} unreadable pictures were left out"] if unreadable else []
+        found = [f"{counted(unreadable, 'unreadable picture')} left out"] if unreadable else []
         for note, count in self.notes.items():
             out = int((dropped & self.problems["reason"].str.contains(note, regex=False)).sum())
             done = [f"{out} dropped"] * (out > 0) + [f"{count - out} kept whole"] * (out < count)
