@@ -1,6 +1,7 @@
 """The web application: what it answers, what it refuses, and the page."""
 
 import json
+import queue
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import anyio
 import httpx
@@ -201,13 +203,19 @@ const picture = await (await fetch("picture")).blob();
 const dropped = new DataTransfer();
 dropped.items.add(new File([picture], "it.png", { type: "image/png" }));
 document.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+const [status, licence] = ["status", "licence"].map((id) => document.getElementById(id));
+while (["", "…"].includes(status.textContent) || !licence.textContent) await new Promise((done) => setTimeout(done, 20));
+await fetch("shown", { method: "POST", body: document.documentElement.outerHTML });
 """
 
 
-def driven(app, sent):
-    """The application, and a page `/drive` that is its own but drops a picture on itself."""
+def driven(app, sent, shown):
+    """The application, and a page `/drive` that is its own but drops a picture on itself and tells what it then shows."""
 
     async def call(scope, receive, send):
+        if scope["path"] == "/shown":
+            shown.put((await starlette.requests.Request(scope, receive).body()).decode())
+            return await Response()(scope, receive, send)
         index = TestClient(app).get("/").content if scope["path"] == "/drive" else b""
         content = {
             "/drive": index.replace(b"</head>", b'<script type="module" src="drive.js"></script></head>'),
@@ -222,24 +230,33 @@ def driven(app, sent):
     return call
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
-@pytest.mark.parametrize(("sent", "told"), [(picture(40, 60), "2 faces in"), (b"no picture", "not a whole PNG")])
-def test_the_page_shows_what_the_server_answers(recognizer, tmp_path, sent, told):
-    app = driven(application(recognizer), sent)
+@contextmanager
+def listening(app):
+    """The address at which an application is served, in a thread of this process."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             time.sleep(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        words = ["chromium", "--headless", "--no-sandbox", f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000"]
-        shown = subprocess.run(
-            [*words, "--dump-dom", f"http://127.0.0.1:{port}/drive"], capture_output=True, text=True, timeout=60
-        ).stdout
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@pytest.mark.parametrize(("sent", "told"), [(picture(40, 60), "2 faces in"), (b"no picture", "not a whole PNG")])
+def test_the_page_shows_what_the_server_answers(recognizer, tmp_path, sent, told):
+    pages: queue.Queue[str] = queue.Queue()
+    with listening(driven(application(recognizer), sent, pages)) as url:
+        # A debugging port keeps the browser open until it is stopped.
+        words = ["chromium", "--headless", "--no-sandbox", f"--user-data-dir={tmp_path}", "--remote-debugging-port=0"]
+        with subprocess.Popen([*words, f"{url}/drive"], stderr=subprocess.DEVNULL) as browser:
+            try:
+                shown = pages.get(timeout=60)
+            finally:
+                browser.terminate()
     assert recognizer.model in shown and told in shown
     assert shown.count("<li>") == (2 if "faces" in told else 0)
 
