@@ -204,13 +204,14 @@ const dropped = new DataTransfer();
 dropped.items.add(new File([picture], "it.png", { type: "image/png" }));
 document.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
 const [status, licence] = ["status", "licence"].map((id) => document.getElementById(id));
-while (["", "…"].includes(status.textContent) || !licence.textContent) await new Promise((done) => setTimeout(done, 20));
+const asked = () => ["", "…"].includes(status.textContent) || !licence.textContent;
+while (asked()) await new Promise((done) => setTimeout(done, 20));
 await fetch("shown", { method: "POST", body: document.documentElement.outerHTML });
 """
 
 
 def driven(app, sent, shown):
-    """The application, and a page `/drive` that is its own but drops a picture on itself and tells what it then shows."""
+    """The application, and `/drive`, its own page that drops a picture on itself and tells what it then shows."""
 
     async def call(scope, receive, send):
         if scope["path"] == "/shown":
