@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import cv2
 import pytest
@@ -130,7 +130,9 @@ def keys_of(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, field in part.model_fields.items():
         kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
-        inner = next((kind for kind in kinds if issubclass(kind, BaseModel) or is_dataclass(kind)), None)
+        # The keys of each item of a list are explained in the row of the list.
+        listed = get_origin(field.annotation) is tuple
+        inner = None if listed else next((k for k in kinds if issubclass(k, BaseModel) or is_dataclass(k)), None)
         if inner is None or field.default is None:
             yield prefix + name, ... if field.is_required() else plain(field.default)
         if inner is not None:

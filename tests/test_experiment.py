@@ -276,6 +276,19 @@ def test_strict_lets_a_run_start_that_drops_the_twins_itself(home: Path) -> None
     mien(*words, "--set", "audit=strict", "--set", "split.clean=train", "--out", home / "cleaned")
 
 
+def test_training_rows_that_another_dataset_holds_out_are_left_out(home: Path) -> None:
+    data, other = tree(home / "own"), tree(home / "others")
+    own = decode((data / "train" / "happy" / "3.png").read_bytes())
+    cv2.imwrite(str(other / "test" / "happy" / "7.png"), np.fliplr(own))
+    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}", "--set", "fit.epochs=1"]
+    against = f"split={{clean: train, clean_against: [{{source: folders, root: {other}}}]}}"
+    mien(*words, "--set", against, "--out", home / "apart")
+    kept = pd.read_parquet(home / "apart" / "samples.parquet")
+    gone = {f"train/{label}/{number}.png" for label in ("happy", "sad") for number in range(12)} - set(kept["image"])
+    assert gone == {"train/happy/3.png"}
+    assert "1 further training row with a twin in what folders holds out left out" in metrics(home / "apart")["notes"]
+
+
 @pytest.mark.parametrize(
     ("change", "said", "code"),
     [

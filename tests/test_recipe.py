@@ -96,6 +96,9 @@ def test_the_digest_follows_what_shapes_the_result_only() -> None:
     same = parse(PLAIN | {"name": "other", "data": {"source": "synthetic", "root": "elsewhere"}})
     assert same.digest == parse(PLAIN).digest
     assert parse(PLAIN | {"fit": {"epochs": 2}}).digest != parse(PLAIN).digest
+    here, there = ({"clean": "train", "clean_against": [{"source": "fer2013", "root": at}]} for at in ("here", "there"))
+    assert parse(PLAIN | {"split": here}).digest == parse(PLAIN | {"split": there}).digest
+    assert parse(PLAIN | {"split": here}).digest != parse(PLAIN | {"split": {"clean": "train"}}).digest
 
 
 def test_a_recipe_that_is_not_there_lists_those_that_ship() -> None:
@@ -125,8 +128,13 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
 def test_a_setting_that_would_change_nothing_is_refused(change: str, owner: str) -> None:
     # The recipe's own optimiser is adamw, its schedule one-cycle, its split official.
     with pytest.raises(UsageError) as caught:
-        load(Path("models/ferplus-teacher"), [change])
+        load(Path("models/first/ferplus-teacher"), [change])
     assert f"{change.partition('=')[0]} changes nothing without {owner}" in str(caught.value)
+
+
+def test_cleaning_against_another_dataset_belongs_to_cleaning() -> None:
+    with pytest.raises(UsageError, match=r"clean_against changes nothing without split\.clean: train"):
+        parse(PLAIN | {"split": {"clean_against": [{"source": "fer2013"}]}})
 
 
 @pytest.mark.parametrize(

@@ -204,8 +204,8 @@ const dropped = new DataTransfer();
 dropped.items.add(new File([picture], "it.png", { type: "image/png" }));
 document.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
 const [status, licence] = ["status", "licence"].map((id) => document.getElementById(id));
-const asked = () => ["", "…"].includes(status.textContent) || !licence.textContent;
-while (asked()) await new Promise((done) => setTimeout(done, 20));
+const waiting = () => ["", "…"].includes(status.textContent) || !licence.textContent;
+while (waiting()) await new Promise((done) => setTimeout(done, 20));
 await fetch("shown", { method: "POST", body: document.documentElement.outerHTML });
 """
 

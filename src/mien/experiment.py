@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mien import earlier, environment
-from mien.data.audit import Audit, Finding, audit, check_before_training, children, clean_train, inherited, look, refuse
+from mien.data.audit import (
+    Audit,
+    Finding,
+    audit,
+    check_before_training,
+    children,
+    clean_train,
+    inherited,
+    like_held_out,
+    look,
+    refuse,
+)
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, idle_steps, readable, resplit
 from mien.data.prepare import prepare
@@ -24,7 +35,7 @@ from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import clusters, notes, unlearnable
 from mien.data.subset import of_classes, sampled, without_official_test
-from mien.errors import DataError, RunError
+from mien.errors import DataError, RunError, counted
 from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
 from mien.files import alone, replacing, write_json, write_text
@@ -203,10 +214,10 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     twins: frozenset[str] = frozenset()
     if found:
         twins = _with_twin_in_training(material.samples, found)
-        dropped = clean_train(material.samples, found) if recipe.split.clean == "train" else np.empty(0, np.int64)
+        dropped, told = _twins_to_drop(recipe, material, found, read)
         found = found.found(_taken_over(recipe, material, dropped))
         if len(dropped):
-            remarks.append(f"{len(dropped)} training rows with a twin in validation or test were dropped")
+            remarks += told
             material = _cleaned(material, dropped)
     else:
         remarks.append("the audit was off: no check for leaks")
@@ -219,6 +230,23 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if found:
         remarks += _said(found, _settled(recipe))
     return Gathered(material, protocol, found, twins, prepared.problems, tuple(remarks))
+
+
+def _twins_to_drop(recipe: Recipe, material: Material, found: Audit, read: Read) -> tuple[NDArray[np.int64], list[str]]:
+    """The training rows that `split.clean` and `split.clean_against` drop, and what to say of them."""
+    if recipe.split.clean == "none":
+        return np.empty(0, np.int64), []
+    assert material.looks is not None
+    dropped = clean_train(material.samples, found)
+    told = [f"{counted(len(dropped), 'training row')} with a twin in validation or test left out"]
+    for other in recipe.split.clean_against:
+        data = Data(source=other.source, root=other.root or recipe.data.root, options=other.options)
+        more = np.setdiff1d(like_held_out(material.samples, material.looks, read(data)), dropped)
+        told.append(
+            f"{counted(len(more), 'further training row')} with a twin in what {other.source} holds out left out"
+        )
+        dropped = np.union1d(dropped, more)
+    return dropped, told
 
 
 def _taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:

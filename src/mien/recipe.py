@@ -43,10 +43,20 @@ class Data(_Part):
     limit: Annotated[int, Field(gt=0)] | None = None
 
 
+class Other(_Part):
+    """Another dataset: its source and options, and where it is, null for the folder of the run's own data."""
+
+    source: str
+    root: Path | None = None
+    options: dict[str, Any] = {}
+
+
 class Split(_Part):
     """Which rows train, validate and test; `clean: train` drops training rows that have a twin in the other parts.
 
-    `fold: all` makes every fold the test part once, in a run of its own.
+    `clean_against` names datasets whose validation and test pictures no training row may have a twin of either; all
+    pictures count of one that publishes no such parts. `fold: all` makes every fold the test part once, in a run of its
+    own.
     """
 
     method: Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"] = "official"
@@ -56,18 +66,23 @@ class Split(_Part):
     group: Literal["subject", "sequence"] = "subject"
     seed: int = 0
     clean: Literal["none", "train"] = "none"
+    clean_against: tuple[Other, ...] = ()
 
     @model_validator(mode="after")
     def _has_folds(self) -> "Split":
         if self.fold == "all" and self.method not in ("kfold", "grouped-kfold"):
             raise ValueError(f"fold: all needs method kfold or grouped-kfold, not {self.method}")
-        SplitSpec(**self.model_dump(exclude={"clean"}) | ({"fold": 0} if self.fold == "all" else {}))
+        SplitSpec(**self._assigning | ({"fold": 0} if self.fold == "all" else {}))
         return self
 
     @property
     def spec(self) -> SplitSpec:
         """The part of it that assigns rows."""
-        return SplitSpec(**self.model_dump(exclude={"clean"}))
+        return SplitSpec(**self._assigning)
+
+    @property
+    def _assigning(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"clean", "clean_against"})
 
 
 class Balance(_Part):
@@ -96,6 +111,9 @@ class Evaluate(_Part):
     flip: bool = False
     bootstrap: int = Field(1000, ge=0)
     answered_accuracy: float = Field(0.9, gt=0, lt=1)
+
+
+_PLACES: Any = {"name": True, "data": {"root"}, "split": {"clean_against": {"__all__": {"root"}}}}
 
 
 class Recipe(_Part):
@@ -146,7 +164,7 @@ class Recipe(_Part):
     @property
     def digest(self) -> str:
         """A digest of all that shapes the result: everything but the name and the place of the data."""
-        content = self.model_dump(mode="json", exclude={"name": True, "data": {"root"}})
+        content = self.model_dump(mode="json", exclude=_PLACES)
         return digest(json.dumps(content, sort_keys=True))
 
     @property
@@ -206,6 +224,7 @@ def _ignored(recipe: Recipe, size: tuple[int, int]) -> list[str]:
     cases = [
         ("split", split, "fold", folds or split.fold == "all", "split.method: kfold or grouped-kfold"),
         ("split", split, "folds", folds, "split.method: kfold or grouped-kfold"),
+        ("split", split, "clean_against", split.clean == "train", "split.clean: train"),
         ("split", split, "group", "grouped" in split.method, "split.method: grouped or grouped-kfold"),
         ("balance", balance, "order", bool(balance.steps), "balance.steps"),
         ("augment", augment, "fill", moves, "augment.rotation, shift_x, shift_y, shear or zoom"),

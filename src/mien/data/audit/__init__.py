@@ -1,6 +1,7 @@
 """Leaks, twins and doubtful rows, found before a result is believed."""
 
 from mien.data.audit.check import Audit, audit, clean_train
+from mien.data.audit.elsewhere import like_held_out
 from mien.data.audit.findings import Finding
 from mien.data.audit.gate import Policy, check_before_training, refuse
 from mien.data.audit.inherited import fitted_on, inherited, seen_before
@@ -18,6 +19,7 @@ __all__ = [
     "clean_train",
     "fitted_on",
     "inherited",
+    "like_held_out",
     "look",
     "looks_of",
     "refuse",
