@@ -20,7 +20,7 @@ import yaml
 from torch import nn
 from typer.testing import CliRunner
 
-from mien import experiment
+from mien import experiment, leaks
 from mien.cli import app
 from mien.errors import MienError
 from mien.evaluation import ledger
@@ -209,7 +209,7 @@ def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:
 
 
 def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    experiment._say_once.cache_clear()
+    leaks._say_once.cache_clear()
     data = tree(home / "twins")
     (data / "test" / "sad" / "0.png").write_bytes((data / "train" / "sad" / "0.png").read_bytes())
     words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}", "--set", "fit.epochs=1"]
@@ -286,7 +286,7 @@ def test_training_rows_that_another_dataset_holds_out_are_left_out(home: Path) -
     kept = pd.read_parquet(home / "apart" / "samples.parquet")
     gone = {f"train/{label}/{number}.png" for label in ("happy", "sad") for number in range(12)} - set(kept["image"])
     assert gone == {"train/happy/3.png"}
-    assert "1 further training row with a twin in what folders holds out left out" in metrics(home / "apart")["notes"]
+    assert "left out: 1 further training row with a twin in what folders holds out" in metrics(home / "apart")["notes"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 import tiny
 from conftest import ROOT
 
+from mien import __version__
+
 PACKAGE = ROOT / "src" / "mien"
 LARGEST = 350e6
 NOT_IN_BASE = ("torch", "torchvision", "timm", "lightning", "pandas", "sklearn", "matplotlib", "scipy", "PIL", "av")
@@ -38,6 +40,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (built,) = folder.glob("*.whl")
     return built
+
+
+def test_the_wheel_and_the_citation_carry_the_version_of_the_package(wheel: Path) -> None:
+    assert wheel.name.startswith(f"mien-{__version__}-")
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text().splitlines()
 
 
 @pytest.fixture(scope="session")

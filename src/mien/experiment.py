@@ -1,10 +1,9 @@
 """A run, from recipe to report. The only place that knows the order of the stages."""
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mien import earlier, environment
-from mien.data.audit import (
-    Audit,
-    Finding,
-    audit,
-    check_before_training,
-    children,
-    clean_train,
-    inherited,
-    like_held_out,
-    look,
-    refuse,
-)
+from mien import earlier, environment, leaks, run_folder
+from mien.data.audit import Audit, children, look
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, idle_steps, readable, resplit
 from mien.data.prepare import prepare
@@ -35,13 +23,12 @@ from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import clusters, notes, unlearnable
 from mien.data.subset import of_classes, sampled, without_official_test
-from mien.errors import DataError, RunError, counted
+from mien.errors import DataError, RunError
 from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
-from mien.files import alone, replacing, write_json, write_text
+from mien.files import alone, write_json, write_text
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
-from mien.recipe import load as load_recipe
 from mien.runtime.bundle import means_bundle
 from mien.training.backbones import build
 from mien.training.bundled import fill_head, settle
@@ -131,7 +118,7 @@ def train(
 
 
 def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
-    _check_free(folder, recipe, resume)
+    run_folder.check_free(folder, recipe, resume)
     recipe.save(folder / "recipe.yaml")
     ledger.begin(folder.parent)
     read = remembering(read)
@@ -142,7 +129,7 @@ def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, sta
 
 
 def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
-    _check_free(folder, recipe, resume)
+    run_folder.check_free(folder, recipe, resume)
     if (folder / "metrics.json").is_file():
         if not (folder / "report.html").is_file():
             write_run_report(folder)
@@ -151,12 +138,12 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
     earlier.check(recipe)
     gathered = gather(recipe, strict, stages, read)
     material = gathered.material
-    _check_same_rows(folder, material.samples.table)
+    run_folder.check_same_rows(folder, material.samples.table)
     # A network that cannot be had must leave no folder behind that looks like a run.
     fitted = (_embedding if recipe.triplet else _classifier)(recipe, material, folder, stages)
     recipe.save(folder / "recipe.yaml")
     write_json(folder / "environment.json", environment.describe())
-    _save_table(folder / "samples.parquet", material.samples.table)
+    run_folder.save_table(folder / "samples.parquet", material.samples.table)
     write_json(folder / "audit.json", gathered.audit.as_dict() if gathered.audit else {"audit": "off"})
     if len(gathered.problems):
         write_text(folder / "problems.csv", gathered.problems.to_csv(index=False))
@@ -167,7 +154,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
     figures, predictions = judge(recipe, material, network)
     if recipe.triplet:
         figures["embedding"] = judge_embedding(recipe, material, network, folder / "figures" / "embedding.svg")
-    _save_table(folder / "predictions.parquet", predictions)
+    run_folder.save_table(folder / "predictions.parquet", predictions)
     seconds = {"prepare": ready - begun, "train": trained - ready, "evaluate": time.perf_counter() - trained}
     name, _, digest = gathered.protocol.rpartition("@")
     figures |= {
@@ -175,7 +162,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "test_without_twins": _without(predictions, gathered.twins),
         "opened": opened,
         "seconds": {stage: round(taken, 1) for stage, taken in seconds.items()},
-        "precision": _precision(folder),
+        "precision": run_folder.precision(folder),
         "notes": [*gathered.remarks, *calibration.remarks(figures["temperature"])],
     }
     write_json(folder / "metrics.json", figures)
@@ -210,15 +197,15 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             then="give every part a share with split.method and split.fractions",
         )
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
-    found = _audited(recipe, material, early)
+    found = leaks.audited(recipe, material, early)
     twins: frozenset[str] = frozenset()
     if found:
-        twins = _with_twin_in_training(material.samples, found)
-        dropped, told = _twins_to_drop(recipe, material, found, read)
-        found = found.found(_taken_over(recipe, material, dropped))
+        twins = leaks.twins_in_training(material.samples, found)
+        dropped, told = leaks.twins_to_drop(recipe, material, found, read)
+        found = found.found(leaks.taken_over(recipe, material, dropped))
         if len(dropped):
             remarks += told
-            material = _cleaned(material, dropped)
+            material = leaks.cleaned(material, dropped)
     else:
         remarks.append("the audit was off: no check for leaks")
     remarks += unlearnable(material.samples)
@@ -228,130 +215,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         if found:
             found = found.found(children(material.samples, material.parents))
     if found:
-        remarks += _said(found, _settled(recipe))
+        remarks += leaks.said(recipe, found)
     return Gathered(material, protocol, found, twins, prepared.problems, tuple(remarks))
-
-
-def _twins_to_drop(recipe: Recipe, material: Material, found: Audit, read: Read) -> tuple[NDArray[np.int64], list[str]]:
-    """The training rows that `split.clean` and `split.clean_against` drop, and what to say of them."""
-    if recipe.split.clean == "none":
-        return np.empty(0, np.int64), []
-    assert material.looks is not None
-    dropped = clean_train(material.samples, found)
-    told = [f"{counted(len(dropped), 'training row')} with a twin in validation or test left out"]
-    for other in recipe.split.clean_against:
-        data = Data(source=other.source, root=other.root or recipe.data.root, options=other.options)
-        more = np.setdiff1d(like_held_out(material.samples, material.looks, read(data)), dropped)
-        told.append(
-            f"{counted(len(more), 'further training row')} with a twin in what {other.source} holds out left out"
-        )
-        dropped = np.union1d(dropped, more)
-    return dropped, told
-
-
-def _taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:
-    """What the audit finds of the runs that this one builds on. Raises AuditBlocked where that stops the run."""
-    assert material.looks is not None
-    found = [
-        finding
-        for run in earlier.all_below(recipe)
-        for finding in inherited(material.samples, material.looks, dropped, run, earlier.looks_of_data)
-    ]
-    refuse([each for each in found if each.severity == "block" or (each.leak and recipe.audit == "strict")])
-    return found
-
-
-def _cleaned(material: Material, twins: NDArray[np.int64]) -> Material:
-    left = material.take(np.setdiff1d(np.arange(len(material.samples)), twins))
-    if not len(left.samples.rows("train")):
-        raise DataError(
-            f"all {len(twins)} training pictures have a twin in validation or test",
-            then="remove those twins from the data, or set split.method: stratified for a new split",
-        )
-    return left
-
-
-def _precision(folder: Path) -> str:
-    """The arithmetic of the fit, which `fit.precision: auto` leaves to machine and network."""
-    kept = folder / "checkpoints" / "precision"
-    return kept.read_text() if kept.is_file() else "32-true"
-
-
-def _check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Whether a run may go here: into a new folder, or, to go on, into one of the same recipe."""
-    kept = folder / "recipe.yaml"
-    if not kept.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise RunError(f"{folder} holds something other than a run", then="choose another folder with --out")
-        return
-    if not resume:
-        raise RunError(f"{folder} already holds a run", then="continue it with --resume, or choose another --out")
-    earlier_one = load_recipe(kept)
-    if earlier_one.digest != recipe.digest:
-        raise RunError(f"{folder} holds a run of another recipe", then=f"see {kept}, or choose another --out")
-    roots = [each.data.root and each.data.root.resolve() for each in (recipe, earlier_one)]
-    if roots[0] != roots[1]:
-        raise RunError(
-            f"{folder} holds a run on other data", got=roots[0], allowed=roots[1],
-            then=f"choose another --out; if the data was only moved, change data.root in {kept}",
-        )  # fmt: skip
-
-
-def _check_same_rows(folder: Path, table: pd.DataFrame) -> None:
-    """Whether a run that goes on still has the rows it began with: a row may have moved from training into test."""
-    kept = folder / "samples.parquet"
-    if not kept.is_file():
-        return
-    told = ["digest", "label", "split"]
-    before, now = (part[told].fillna("").astype(str) for part in (pd.read_parquet(kept, columns=told), table))
-    if before.to_numpy().tolist() != now.to_numpy().tolist():
-        raise RunError(
-            f"the pictures, labels or split of {folder} have changed since it began",
-            got=f"{len(now)} rows, {len(before)} then",
-            then="restore the data as it was, or choose another --out",
-        )
-
-
-def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
-    """The audit of the split that will be used.
-
-    Made rows across the split are let through where the recipe asks for the published order, and told instead.
-    """
-    if recipe.audit == "off":
-        return None
-    assert material.looks is not None
-    promised = (recipe.split.group,) if recipe.split.method in ("grouped", "grouped-kfold") else ()
-    found = audit(material.samples, material.looks, parents=material.parents, promised=promised)
-    if early and recipe.audit == "on":
-        refuse([finding for finding in found.blocking if not finding.code.endswith("-child-across-splits")])
-        return found
-    return check_before_training(found, recipe.audit, _settled(recipe))
-
-
-def _settled(recipe: Recipe) -> tuple[str, ...]:
-    """The findings that the run itself sees to, by code."""
-    return ("exact-twins-across-splits", "near-twins-across-splits") if recipe.split.clean == "train" else ()
-
-
-def _said(found: Audit, settled: tuple[str, ...]) -> list[str]:
-    """The leaks that stay in the run, told before it goes on and kept for its report."""
-    left = [finding for finding in found.findings if finding.leak and finding.code not in settled]
-    texts = [f"{finding.code}: {finding.message}; {finding.advice}" for finding in left]
-    for text in texts:
-        _say_once(text)
-    return texts
-
-
-@cache
-def _say_once(text: str) -> None:
-    # The cells of a grid stand on the same data, and its leaks are the same.
-    logging.getLogger("mien").warning("audit: %s", text)
-
-
-def _with_twin_in_training(samples: Samples, found: Audit) -> frozenset[str]:
-    twin = found.likeness.twin_in((samples.table["split"] == "train").to_numpy(bool, na_value=False))
-    test = samples.rows("test")
-    return frozenset(samples.table["image"].iloc[test[twin[test]]])
 
 
 def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any]:
@@ -404,8 +269,3 @@ def _pictures(material: Material, predictions: pd.DataFrame) -> dict[int, NDArra
     rows = material.samples.rows("test")
     chosen = select_gallery(predictions)
     return dict(zip(chosen, material.pixels[material.place[rows[chosen]]], strict=True))
-
-
-def _save_table(path: Path, table: pd.DataFrame) -> None:
-    with replacing(path) as beside:
-        table.to_parquet(beside)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.errors import UsageError, counted
+from mien.weights import DEFAULT
 
 if TYPE_CHECKING:
     from mien.runtime.collect import Item
@@ -27,7 +28,7 @@ def predict(
     ],
     out: Annotated[Path | None, typer.Option(help="NAME.jsonl, .csv or .parquet; - for JSON lines on stdout.")] = None,
     annotate: Annotated[Path | None, typer.Option(help="A folder for annotated pictures and videos.")] = None,
-    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = "ferplus",
+    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = DEFAULT,
     crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Faces that go through the network at once.")] = 64,

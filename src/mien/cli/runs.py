@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.cli import printing
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
 from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line
@@ -60,11 +61,11 @@ def train(
     runs = runs_in(folder)
     figures = {str(each): json.loads((each / "metrics.json").read_text()) for each in runs}
     if len(runs) > 1:
-        _print_repetitions(folder, figures, as_json)
+        printing.repetitions(folder, figures, as_json)
     elif as_json:
         typer.echo(json.dumps({"run": str(folder)} | figures[str(folder)]))
     else:
-        _print_figures(folder, figures[str(folder)])
+        printing.figures(folder, figures[str(folder)])
 
 
 def evaluate(
@@ -110,7 +111,10 @@ def evaluate(
             document = judging.evaluate_own(opened, split, stages)
     if robustness or explain:
         document["report"] = str(write_run_report(run))
-    _print_evaluation(document, as_json)
+    if as_json:
+        typer.echo(json.dumps(document))
+    else:
+        printing.evaluation(document)
 
 
 def compare(
@@ -179,11 +183,11 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
         report = str(compared.report) if compared.report else None
         typer.echo(json.dumps(told | {"failures": dict(compared.failures), "report": report}))
     else:
-        _print_table(rows, best)
+        printing.comparison(rows, best)
         for name, found in repeated.items():
             mark = " (best)" if name == best else ""
             typer.echo(
-                f"{name}{mark}: mean of {found['runs']} runs {found['value']:.4f} ({_interval(found)}), "
+                f"{name}{mark}: mean of {found['runs']} runs {found['value']:.4f} ({printing.interval(found)}), "
                 f"deviation {found['deviation']:.4f}"
             )
         for warning in warnings:
@@ -198,81 +202,3 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
             got=line_by_line(compared.failures),
             then="fix them and run the same command again: finished cells are kept",
         )
-
-
-def _print_figures(folder: Path, figures: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    protocol = figures["protocol"]
-    shown = Table(title=f"{folder}: {protocol['rows']} test rows of {protocol['name']}@{protocol['digest'][:12]}")
-    for heading in ("figure", "value", "95% interval"):
-        shown.add_column(heading, justify="left" if heading == "figure" else "right")
-    for name, found in figures["test"]["metrics"].items():
-        shown.add_row(name.replace("_", " "), f"{found['value']:.4f}", _interval(found))
-    Console().print(shown)
-    for note in figures["notes"]:
-        typer.echo(f"note: {note}")
-    typer.echo(f"report: {folder / 'report.html'}")
-
-
-def _print_repetitions(folder: Path, figures: dict[str, dict[str, Any]], as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from mien.evaluation.report.comparison import read_arms, repeats
-
-    (spreads,) = repeats(read_arms([folder])).values()
-    if as_json:
-        told = {name: {"mean": each.mean.as_dict(), "deviation": each.deviation} for name, each in spreads.items()}
-        typer.echo(json.dumps({"runs": [{"run": run} | found for run, found in figures.items()], "spread": told}))
-        return
-    shown = Table(title=f"{folder}: {len(figures)} runs")
-    for heading in ("figure", "mean", "95% t interval", "deviation"):
-        shown.add_column(heading, justify="left" if heading == "figure" else "right")
-    for name, spread in spreads.items():
-        mean = spread.mean.as_dict()
-        shown.add_row(name.replace("_", " "), f"{mean['value']:.4f}", _interval(mean), f"{spread.deviation:.4f}")
-    Console().print(shown)
-    typer.echo(f"report: {folder / 'report.html'}")
-
-
-def _print_evaluation(document: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(document))
-        return
-    if "figures" in document:
-        found = document["figures"]["metrics"]["accuracy"]
-        typer.echo(
-            f"{document['run']} on {document['source']} ({document['protocol']}): accuracy {found['value']:.4f} "
-            f"({_interval(found)}) on {document['figures']['rows']} rows"
-        )
-        for label, count in document["dropped"].items():
-            typer.echo(f"left out: {count} rows of {label}, a label that the model does not have")
-        for note in document["notes"]:
-            typer.echo(f"note: {note}")
-    if "robustness" in document:
-        found = document["robustness"]
-        clean, mean = found["clean"]["accuracy"]["value"], found["mean_accuracy"]["value"]
-        typer.echo(f"accuracy {clean:.4f} clean, {mean:.4f} over all corruptions")
-    for path in document.get("explain", ()):
-        typer.echo(path)
-    if "report" in document:
-        typer.echo(f"report: {document['report']}")
-
-
-def _print_table(rows: list[dict[str, Any]], best: str | None = None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table()
-    for heading in ("run", "accuracy", "95% interval", "seconds"):
-        shown.add_column(heading, justify="left" if heading == "run" else "right")
-    for row in rows:
-        name = f"{row['run']} (best)" if row["run"] == best else row["run"]
-        shown.add_row(name, f"{row['value']:.4f}", _interval(row), f"{row['seconds']:.0f}")
-    Console().print(shown)
-
-
-def _interval(found: dict[str, Any]) -> str:
-    return "" if found["low"] is None else f"{found['low']:.4f} to {found['high']:.4f}"

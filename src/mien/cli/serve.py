@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from mien.errors import MissingExtra, UsageError
+from mien.weights import DEFAULT
 
 
 def serve(
-    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = "ferplus",
+    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = DEFAULT,
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is every network of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = 8000,
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",

@@ -1,0 +1,90 @@
+"""What the commands about runs print: figures with their intervals, as tables."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def figures(folder: Path, found: dict[str, Any]) -> None:
+    """The figures of a finished run: the content of its `metrics.json`."""
+    protocol = found["protocol"]
+    title = f"{folder}: {protocol['rows']} test rows of {protocol['name']}@{protocol['digest'][:12]}"
+    _print_metrics(title, found["test"]["metrics"])
+    _print_notes(found["notes"])
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -> None:
+    """Mean and spread of a folder of runs; `found` has the content of each run's `metrics.json`."""
+    from mien.evaluation.report.comparison import read_arms, repeats
+
+    (spreads,) = repeats(read_arms([folder])).values()
+    if as_json:
+        told = {name: {"mean": each.mean.as_dict(), "deviation": each.deviation} for name, each in spreads.items()}
+        typer.echo(json.dumps({"runs": [{"run": run} | each for run, each in found.items()], "spread": told}))
+        return
+    rows = [
+        (name.replace("_", " "), f"{each.mean.value:.4f}", interval(each.mean.as_dict()), f"{each.deviation:.4f}")
+        for name, each in spreads.items()
+    ]
+    _print_table(("figure", "mean", "95% t interval", "deviation"), rows, f"{folder}: {len(found)} runs")
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+def evaluation(document: dict[str, Any]) -> None:
+    """What `mien evaluate` found out, as `judging` gives it."""
+    if "figures" in document:
+        rows = document["figures"]["rows"]
+        title = f"{document['run']} on {document['source']}: {rows} rows of {document['protocol']}"
+        _print_metrics(title, document["figures"]["metrics"])
+        for label, count in document["dropped"].items():
+            typer.echo(f"left out: {count} rows of {label}, a label that the model does not have")
+        _print_notes(document["notes"])
+    if "robustness" in document:
+        found = document["robustness"]
+        clean, mean = found["clean"]["accuracy"]["value"], found["mean_accuracy"]["value"]
+        typer.echo(f"accuracy {clean:.4f} clean, {mean:.4f} over all corruptions")
+    for path in document.get("explain", ()):
+        typer.echo(path)
+    if "report" in document:
+        typer.echo(f"report: {document['report']}")
+
+
+def comparison(rows: list[dict[str, Any]], best: str | None = None) -> None:
+    """The accuracy of runs side by side, the best one marked."""
+    shown = [
+        (f"{row['run']} (best)" if row["run"] == best else row["run"], f"{row['value']:.4f}", interval(row),
+         f"{row['seconds']:.0f}")
+        for row in rows
+    ]  # fmt: skip
+    _print_table(("run", "accuracy", "95% interval", "seconds"), shown)
+
+
+def interval(found: dict[str, Any]) -> str:
+    """The interval of a figure, empty where it has none."""
+    return "" if found["low"] is None else f"{found['low']:.4f} to {found['high']:.4f}"
+
+
+def _print_metrics(title: str, metrics: dict[str, Any]) -> None:
+    rows = [(name.replace("_", " "), f"{found['value']:.4f}", interval(found)) for name, found in metrics.items()]
+    _print_table(("figure", "value", "95% interval"), rows, title)
+
+
+def _print_notes(notes: list[str]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}")
+
+
+def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title)
+    for number, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)

@@ -1,0 +1,101 @@
+"""What the audit means for a run: what stops it, which rows leave it, and what its reader is told."""
+
+import logging
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import earlier
+from mien.data.audit import Audit, Finding, audit, check_before_training, clean_train, inherited, like_held_out, refuse
+from mien.data.material import Material
+from mien.data.samples import Samples
+from mien.errors import DataError, counted
+from mien.recipe import Data, Recipe
+
+
+def audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
+    """The audit of the split that will be used.
+
+    Made rows across the split are let through where the recipe asks for the published order, and told instead.
+    """
+    if recipe.audit == "off":
+        return None
+    assert material.looks is not None
+    promised = (recipe.split.group,) if recipe.split.method in ("grouped", "grouped-kfold") else ()
+    found = audit(material.samples, material.looks, parents=material.parents, promised=promised)
+    if early and recipe.audit == "on":
+        refuse([finding for finding in found.blocking if not finding.code.endswith("-child-across-splits")])
+        return found
+    return check_before_training(found, recipe.audit, _settled(recipe))
+
+
+def twins_to_drop(
+    recipe: Recipe, material: Material, found: Audit, read: Callable[[Data], Samples]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The training rows that `split.clean` and `split.clean_against` drop, and what to say of them."""
+    if recipe.split.clean == "none":
+        return np.empty(0, np.int64), []
+    assert material.looks is not None
+    dropped = clean_train(material.samples, found)
+    told = [f"left out: {counted(len(dropped), 'training row')} with a twin in validation or test"]
+    for other in recipe.split.clean_against:
+        data = Data(source=other.source, root=other.root or recipe.data.root, options=other.options)
+        more = np.setdiff1d(like_held_out(material.samples, material.looks, read(data)), dropped)
+        told.append(
+            f"left out: {counted(len(more), 'further training row')} with a twin in what {other.source} holds out"
+        )
+        dropped = np.union1d(dropped, more)
+    return dropped, told
+
+
+def cleaned(material: Material, twins: NDArray[np.int64]) -> Material:
+    """The rows without those `twins` (k,). Raises DataError where no training row would be left."""
+    left = material.take(np.setdiff1d(np.arange(len(material.samples)), twins))
+    if not len(left.samples.rows("train")):
+        raise DataError(
+            f"all {len(twins)} training pictures have a twin in validation or test",
+            then="remove those twins from the data, or set split.method: stratified for a new split",
+        )
+    return left
+
+
+def taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:
+    """What the audit finds of the runs that this one builds on. Raises AuditBlocked where that stops the run."""
+    assert material.looks is not None
+    found = [
+        finding
+        for run in earlier.all_below(recipe)
+        for finding in inherited(material.samples, material.looks, dropped, run, earlier.looks_of_data)
+    ]
+    refuse([each for each in found if each.severity == "block" or (each.leak and recipe.audit == "strict")])
+    return found
+
+
+def said(recipe: Recipe, found: Audit) -> list[str]:
+    """The leaks that stay in the run, told before it goes on and kept for its report."""
+    settled = _settled(recipe)
+    left = [finding for finding in found.findings if finding.leak and finding.code not in settled]
+    texts = [f"{finding.code}: {finding.message}; {finding.advice}" for finding in left]
+    for text in texts:
+        _say_once(text)
+    return texts
+
+
+def twins_in_training(samples: Samples, found: Audit) -> frozenset[str]:
+    """The test pictures that have a twin among the training pictures, by name."""
+    twin = found.likeness.twin_in((samples.table["split"] == "train").to_numpy(bool, na_value=False))
+    test = samples.rows("test")
+    return frozenset(samples.table["image"].iloc[test[twin[test]]])
+
+
+def _settled(recipe: Recipe) -> tuple[str, ...]:
+    """The findings that the run itself sees to, by code."""
+    return ("exact-twins-across-splits", "near-twins-across-splits") if recipe.split.clean == "train" else ()
+
+
+@cache
+def _say_once(text: str) -> None:
+    # The cells of a grid stand on the same data, and its leaks are the same.
+    logging.getLogger("mien").warning("audit: %s", text)
