@@ -1,8 +1,10 @@
 import numpy as np
+import onnx
 import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from mien.errors import BundleError, UsageError
 from mien.labels import EXPRESSIONS
@@ -95,7 +97,8 @@ def test_a_file_past_the_limit_is_not_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        ({"text": tiny.info().to_json(), "classes": 8}, "8 outputs for 7 labels"),
+        ({"text": tiny.info().to_json(), "classes": 8}, "does not answer one number a label"),
+        ({"text": tiny.info().to_json(), "batch": 1}, "does not make what the network takes"),
         ({"text": tiny.info().to_json(), "side": 40}, "does not make what the network takes"),
         ({"text": tiny.info().to_json(), "output": "scores"}, "other inputs and outputs"),
         ({"text": tiny.info(chain=["grey"]).to_json()}, "leaves the size"),
@@ -107,3 +110,18 @@ def test_a_file_past_the_limit_is_not_read(tmp_path, monkeypatch):
 def test_a_network_and_metadata_that_disagree_are_refused(tmp_path, written, reason):
     with pytest.raises(BundleError, match=reason):
         bundles.load(tiny.write(tmp_path / "odd.onnx", **written))
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(TensorProto.FLOAT, []), (TensorProto.DOUBLE, ["n", 1, 48, 48])])
+def test_a_network_of_another_kind_of_input_is_refused(tmp_path, kind, shape):
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [bundles.INPUT], [bundles.OUTPUT])],
+        "odd",
+        [helper.make_tensor_value_info(bundles.INPUT, kind, shape)],
+        [helper.make_tensor_value_info(bundles.OUTPUT, kind, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {bundles.KEY: tiny.info().to_json()})
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(BundleError, match="does not make what the network takes"):
+        bundles.load(tmp_path / "odd.onnx")

@@ -225,7 +225,7 @@ def test_an_interrupted_command_says_that_nothing_is_half_written(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
-    assert "files already written are complete" in capsys.readouterr().err
+    assert "finished files are complete" in capsys.readouterr().err
 
 
 @pytest.fixture

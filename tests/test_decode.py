@@ -251,3 +251,17 @@ def test_garbage_behind_any_magic_is_refused_not_crashed_on(noise: bytes, kind: 
     start = file(picture(), kind)[:8]
     with pytest.raises(UnreadableImage):
         decode(start + noise, max_pixels=10_000)
+
+
+def test_a_tile_larger_than_its_picture_counts_as_what_it_takes_to_decode() -> None:
+    tags = [(256, 10), (257, 10), (322, 12_288), (323, 12_288)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = b"II*\x00" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    with pytest.raises(UnreadableImage, match="in tiles of 150,994,944"):
+        decode(data)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8\xff" + b"\xff\x01" * 2_000_000, b"\x89PNG\r\n\x1a\n" + bytes(12_000_000)])
+def test_a_file_of_nothing_but_parts_is_given_up(data: bytes) -> None:
+    with pytest.raises(UnreadableImage, match="not a whole"):
+        decode(data)

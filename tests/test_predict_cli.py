@@ -258,10 +258,21 @@ def test_names_and_folders_that_cannot_be_read_are_reported_and_the_rest_goes_on
     ]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_an_output_that_cannot_be_written_is_named(run, folder, suffix):
-    with pytest.raises(DataError, match=r"cannot write .*o\."):
-        run(folder / "a.png", "--out", folder / "notes.txt" / f"o.{suffix}")
+def test_a_picture_named_twice_is_answered_once(run, folder):
+    document = json.loads(run(folder / "a.png", folder / "a.png", "--json").stdout)
+    assert document["sources"] == len(document["results"]) == 1
+
+
+def test_a_folder_without_pictures_is_no_success(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no picture or video in"):
+        run(tmp_path / "empty", "--out", tmp_path / "o.jsonl")
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_file_is_no_folder_of_drawings(run, folder):
+    with pytest.raises(UsageError, match="takes a folder"):
+        run(folder / "a.png", "--annotate", folder / "b.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
@@ -270,7 +281,7 @@ def test_pipes_are_reported_and_not_waited_for(run, folder, tmp_path):
         os.mkfifo(folder / name)
     run(folder, folder / "pipe.mp4", "--out", tmp_path / "o.jsonl", code=1)
     errors = [line["error"] for line in lines(tmp_path / "o.jsonl") if "pipe" in Path(line["source"]).name]
-    assert len(errors) == 3 and all("is not a regular file" in error for error in errors)
+    assert len(errors) == 2 and all("is not a regular file" in error for error in errors)
 
 
 def test_a_picture_too_long_for_a_drawing_is_drawn_smaller(run, tmp_path):
@@ -320,10 +331,15 @@ def test_a_video_is_drawn_with_its_timeline_and_resumed_whole(run, folder, tmp_p
     assert [line["time"] for line in frames] == pytest.approx([0.12 + 0.08 * step for step in range(9)], abs=1e-3)
     assert all(face["identity"] == 1 for line in frames for face in line["faces"])
     assert {path.suffix for path in (tmp_path / "drawn").iterdir()} == {".jpg", ".mp4", ".svg"}
+    assert [line.get("last", False) for line in frames] == [False] * 8 + [True]
     full = out.read_text("utf-8")
     out.write_text(full[: full.rindex("film.mp4")], "utf-8")
     run(folder, "--out", out, "--resume", "--every", "2", "--start", "0.1", code=1)
     assert out.read_text("utf-8") == full
+    # A video that is whole is not read again, and a list that is not read yet cuts nothing of it off.
+    for _ in range(2):
+        done = run("-", "--out", out, "--resume", stdin=f"{folder / 'film.mp4'}\n")
+        assert out.read_text("utf-8") == full and "1 already done" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -386,9 +402,10 @@ def test_resume_does_not_mix_models_or_calls(run, folder, tmp_path):
     before = out.read_text("utf-8")
     with pytest.raises(DataError, match="was written by another model"):
         finished(out, "other@0123", lambda source: True)
-    with alone(out) as free, pytest.raises(UsageError, match="another process is writing"):
-        assert free
-        run(folder / "b.png", "--out", out, "--resume")
+    for path, words in ((out, ["--resume"]), (tmp_path / "new.jsonl", [])):
+        with alone(path) as free, pytest.raises(UsageError, match="another process is writing"):
+            assert free
+            run(folder / "b.png", "--out", path, *words)
     assert out.read_text("utf-8") == before and sorted(each.name for each in tmp_path.glob(".o*")) == []
 
 

@@ -13,12 +13,21 @@ import pytest
 from mien.errors import MienError, UsageError
 from mien.imaging import models
 from mien.imaging.chain import Chain
-from mien.imaging.restoration import LEARNED, Restorer
+from mien.imaging.restoration import LEARNED, Restore
 
 torch = pytest.importorskip("torch")
 spandrel = pytest.importorskip("spandrel")
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 30, 20, 3), np.uint8)
+
+
+def restored(step, batch=PICTURES):
+    return np.stack([step.apply(picture).pixels for picture in batch])
+
+
+def of_file(restorer, path, **options):
+    """The step with weights of one's own, and the checksum that they need."""
+    return Restore(restorer, str(path), sha256(path.read_bytes()).hexdigest(), **options)
 
 
 @pytest.fixture(scope="module")
@@ -50,28 +59,28 @@ def gfpgan(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("shape", [(3, 20, 30), (1, 7, 5, 3)])
 def test_interpolation_keeps_channels_and_needs_no_torch(name, shape):
     batch = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    restored = Restorer(name, size=40).restore(batch)
-    assert restored.shape == (shape[0], 40, 40, *shape[3:]) and restored.dtype == np.uint8
+    found = restored(Restore(name, size=40), batch)
+    assert found.shape == (shape[0], 40, 40, *shape[3:]) and found.dtype == np.uint8
     flat = np.full(shape, 77, np.uint8)
-    assert (Restorer(name, size=40).restore(flat) == 77).all()
+    assert (restored(Restore(name, size=40), flat) == 77).all()
 
 
 def test_a_small_real_esrgan_restores_grey_and_colour_one_by_one(esrgan):
-    restorer = Restorer("realesrgan-x2", str(esrgan), device="cpu", size=60)
-    restored = restorer.restore(PICTURES)
-    assert restored.shape == (2, 60, 60, 3) and restored.dtype == np.uint8
-    np.testing.assert_array_equal(restorer.restore(PICTURES[1:])[0], restored[1])
-    assert restorer.restore(PICTURES[..., 0]).shape == (2, 60, 60, 3)
+    step = of_file("realesrgan-x2", esrgan, device="cpu", size=60)
+    found = restored(step)
+    assert found.shape == (2, 60, 60, 3) and found.dtype == np.uint8
+    np.testing.assert_array_equal(restored(step, PICTURES[1:])[0], found[1])
+    assert restored(step, PICTURES[..., 0]).shape == (2, 60, 60, 3)
 
 
 def test_a_full_size_gfpgan_answers_512_by_512_and_always_the_same(gfpgan):
-    restorer = Restorer("gfpgan-1.4", str(gfpgan), device="cpu")
-    first = restorer.restore_one(PICTURES[0])
+    step = of_file("gfpgan-1.4", gfpgan, device="cpu")
+    (first,) = restored(step, PICTURES[:1])
     assert first.shape == (512, 512, 3) and first.dtype == np.uint8 and first.std() > 0
-    np.testing.assert_array_equal(restorer.restore_one(PICTURES[0]), first)
+    np.testing.assert_array_equal(restored(step, PICTURES[:1])[0], first)
 
 
-def test_the_step_restores_like_the_restorer_and_names_its_file(esrgan):
+def test_weights_of_ones_own_come_with_their_checksum(esrgan):
     with pytest.raises(UsageError) as caught:
         Chain.parse([{"restore": {"restorer": "realesrgan-x2", "weights": str(esrgan)}}])
     right = sha256(esrgan.read_bytes()).hexdigest()
@@ -90,8 +99,9 @@ def test_the_published_file_is_taken_from_its_folder_without_being_named(esrgan,
     file = replace(models.MODELS["realesrgan-x2"], sha256=sha256(data).hexdigest(), size=len(data))
     monkeypatch.setitem(models.MODELS, "realesrgan-x2", file)
     monkeypatch.setenv("MIEN_MODELS", str(esrgan.parent))
-    by_name, by_path = (Restorer("realesrgan-x2", weights, device="cpu", size=60) for weights in (None, str(esrgan)))
-    np.testing.assert_array_equal(by_name.restore(PICTURES), by_path.restore(PICTURES))
+    by_path = of_file("realesrgan-x2", esrgan, device="cpu", size=60)
+    by_name = Restore("realesrgan-x2", device="cpu", size=60)
+    np.testing.assert_array_equal(restored(by_name), restored(by_path))
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -99,7 +109,7 @@ def test_without_the_file_the_error_gives_address_checksum_and_folder(name, tmp_
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     with pytest.raises(MienError) as caught:
-        Restorer(name).restore(PICTURES)
+        restored(Restore(name))
     for part in (models.MODELS[name].address, models.MODELS[name].sha256, str(tmp_path / "models"), f"pull {name}"):
         assert part in str(caught.value)
 
@@ -122,18 +132,18 @@ def test_a_file_that_is_no_restorer_is_refused_and_nothing_in_it_runs(kind, tmp_
     else:
         path.write_bytes(b"" if kind == "nothing" else b"text")
     with pytest.raises(MienError, match=path.name):
-        Restorer("gfpgan-1.4", str(path), device="cpu").restore(PICTURES)
+        restored(of_file("gfpgan-1.4", path, device="cpu"))
     assert not trace.exists()
 
 
 def test_a_device_that_is_not_there_and_a_file_that_is_not_are_refused(esrgan, tmp_path):
     with pytest.raises(MienError, match="no file"):
-        Restorer("gfpgan-1.4", str(tmp_path / "absent.pth")).restore(PICTURES)
+        restored(Restore("gfpgan-1.4", str(tmp_path / "absent.pth"), "0" * 64))
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no CUDA"):
-            Restorer("realesrgan-x2", str(esrgan), device="cuda").restore(PICTURES)
+            restored(of_file("realesrgan-x2", esrgan, device="cuda"))
         return
-    by_cpu, by_cuda = (Restorer("realesrgan-x2", str(esrgan), device=one).restore(PICTURES) for one in ("cpu", "cuda"))
+    by_cpu, by_cuda = (restored(of_file("realesrgan-x2", esrgan, device=device)) for device in ("cpu", "cuda"))
     assert np.abs(by_cpu.astype(int) - by_cuda).max() <= 2
 
 

@@ -19,14 +19,16 @@ def info(**changes: Any) -> BundleInfo:
     return BundleInfo(**(fields | changes))
 
 
-def write(path: Path, text: str | None, classes: int = len(LABELS), side: int = 48, output: str = OUTPUT) -> Path:
+def write(
+    path: Path, text: str | None, classes: int = len(LABELS), side: int = 48, output: str = OUTPUT, batch: Any = "n"
+) -> Path:
     """Write the network with this text as its metadata (None: without any)."""
     weights = np.random.default_rng(0).normal(0, 0.05, (side * side, classes)).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node("Flatten", [INPUT], ["flat"]), helper.make_node("MatMul", ["flat", "weights"], [output])],
         "tiny",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 1, side, side])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", classes])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, 1, side, side])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [batch, classes])],
         [numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from mien import lineage
+from mien import __version__, lineage
 from mien.data.material import Material
 from mien.data.split import clusters
 from mien.errors import RunError, UsageError
@@ -219,7 +218,7 @@ def _info(run: Finished, name: str, licence: str | None, int8: bool, framing: Fr
         flip=run.recipe.evaluate.flip,
         framing=asdict(framing),
         licence=licence or lineage.licence(run.recipe),
-        origin=f"mien {version('mien')}, recipe {run.recipe.name}, backbone {run.recipe.backbone}",
+        origin=f"mien {__version__}, recipe {run.recipe.name}, backbone {run.recipe.backbone}",
         training_data=lineage.training_data(run.recipe),
         recipe_digest=run.recipe.digest,
     )

@@ -86,7 +86,7 @@ def main() -> None:
     except SystemExit as ended:
         # Typer's exit code for Ctrl-C, for which it prints nothing.
         if ended.code == INTERRUPTED:
-            said = "stopped; files already written are complete, and --resume continues runs and JSON lines"
+            said = "stopped; finished files are complete. Runs, and JSON lines of predict, go on with --resume"
             print(f"mien: {said}", file=sys.stderr)  # noqa: T201
         raise
 

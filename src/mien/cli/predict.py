@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.errors import UsageError, counted
+from mien.errors import DataError, UsageError, counted
 from mien.weights import DEFAULT
 
 if TYPE_CHECKING:
@@ -55,22 +55,26 @@ def predict(
     Example: mien predict holiday/ clip.mp4 --out faces.jsonl --annotate drawn/
     """
     from mien.files import alone, printable
-    from mien.runtime.predict import VideoOptions
+    from mien.imaging.decode import SUFFIXES
+    from mien.runtime.collect import VIDEOS
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
     from mien.runtime.results import json_line
     from mien.runtime.sinks import finished
+    from mien.runtime.video import VideoOptions
 
-    _check(out, as_json, resume, start, end)
+    _check(out, annotate, as_json, resume)
+    video = VideoOptions(every, start, end, detect_every, smoothing)
     began = monotonic()
     recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads, workers=workers)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
-    sink = _sink(out, recognizer, resume, kept if as_json else None)
     chunks, known = _items(paths, annotate)
-    video = VideoOptions(every, start, end, detect_every, smoothing)
+    if known == []:
+        raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
     with ExitStack() as opened:
-        if resume and out and not opened.enter_context(alone(out)):
+        if out and str(out) != "-" and not opened.enter_context(alone(out)):
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
+        sink = _sink(out, recognizer, resume, kept if as_json else None)
         done = finished(out, recognizer.model, _among(known)) if resume and out else {}
         tally: Counter[str] = Counter()
         still = None if known is None else sum(_open(item, done) for item in known)
@@ -91,17 +95,17 @@ def predict(
             step()
     summary = {key: tally[key] for key in ("sources", "faces", "broken", "skipped")}
     found_text = f"{counted(tally['sources'], 'source')}, {counted(tally['faces'], 'face')}, {tally['broken']:,} broken"
-    typer.echo(f"{found_text}, {tally['skipped']:,} already done in {monotonic() - began:.1f} s", err=True)
+    typer.echo(f"{found_text}, {tally['skipped']:,} already done; {monotonic() - began:.1f} s", err=True)
     if as_json:
         typer.echo(json_line(summary | {"out": out and str(out)} | ({} if out else {"results": kept})))
     if tally["broken"]:
         raise typer.Exit(1)
 
 
-def _check(out: Path | None, as_json: bool, resume: bool, start: float, end: float | None) -> None:
-    """Raise UsageError for options that contradict each other."""
-    if end is not None and end <= start:
-        raise UsageError("--end must be after --start", got=end, allowed=f"more than {start}")
+def _check(out: Path | None, annotate: Path | None, as_json: bool, resume: bool) -> None:
+    """Raise UsageError for options that contradict each other, or what is there."""
+    if annotate and annotate.exists() and not annotate.is_dir():
+        raise UsageError("--annotate takes a folder", got=annotate, then="choose another name")
     if resume and (out is None or str(out) == "-"):
         raise UsageError("--resume needs an output file", then="add --out NAME.jsonl")
     if as_json and str(out) == "-":
@@ -152,10 +156,10 @@ def _items(paths: list[str], drawings: Path | None) -> tuple["Iterator[list[Item
     from mien.runtime.collect import collect
 
     if "-" not in paths:
-        known = list(collect(paths, drawings))
+        known = list(dict.fromkeys(collect(paths, drawings)))
         return iter([known]), known
     lots = (_listed() if path == "-" else [[path]] for path in paths)
-    return (list(collect(lot, drawings)) for lot in chain.from_iterable(lots)), None
+    return (list(dict.fromkeys(collect(lot, drawings))) for lot in chain.from_iterable(lots)), None
 
 
 def _in_utf8() -> None:
@@ -178,8 +182,10 @@ def _listed() -> Iterator[list[str]]:
 
 def _among(known: "list[Item] | None") -> Callable[[str], bool]:
     """Whether a video is read in this call; of a list that is not read yet, any may be."""
+    from mien.runtime.collect import is_camera
+
     if known is None:
-        return lambda source: not source.isdecimal()
+        return lambda source: not is_camera(source)
     return {item.source for item in known if item.kind == "video"}.__contains__
 
 

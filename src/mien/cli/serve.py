@@ -54,8 +54,8 @@ def serve(
 def _bound(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise UsageError(f"no address is called {host}: {error.strerror}", then="choose another --host") from error
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"no address is called {host}: {error}", then="choose another --host") from error
     try:
         return socket.create_server(address[:2], family=family)
     except OSError as error:

@@ -152,7 +152,8 @@ class Chain:
 class Finder:
     """The step of a chain that looks for the face, and the steps before and after it.
 
-    For those who want every face of a picture in place of the largest; the steps before run once for all of them.
+    For those who want every face of a picture in place of the largest; the steps before run once for all of them in
+    `faces`, and once in `cut`.
     """
 
     before: Chain

@@ -40,8 +40,9 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     header = read_header(data)
     if header is None:
         raise UnreadableImage(f"not a whole PNG, JPEG, GIF, BMP, WebP, TIFF or PNM header{_instead(data)}", name=name)
-    if header.height * header.width > max_pixels:
-        size = f"{header.width} x {header.height} pixels, {max_pixels:,} are allowed"
+    if max(header.height * header.width, header.tile) > max_pixels:
+        tiled = f" in tiles of {header.tile:,}" if header.tile else ""
+        size = f"{header.width} x {header.height} pixels{tiled}, {max_pixels:,} are allowed"
         raise UnreadableImage(f"too large to decode: {size}", name=name)
     if not header.complete:
         raise UnreadableImage("truncated, the end of the file is missing", name=name)

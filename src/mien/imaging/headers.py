@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_WIDTH, _HEIGHT, _COLOURS, _SAMPLES = 256, 257, 262, 277  # tags of TIFF
+_WIDTH, _HEIGHT, _COLOURS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 262, 277, 322, 323  # tags of TIFF
+_TIFF_TAGS = frozenset({_WIDTH, _HEIGHT, _COLOURS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT})
 _TIFF_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_MOST_PARTS = 100_000  # chunks or segments: a file of more is made to keep its reader busy
 _PNM_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PNM_SIZE = re.compile(rb"P([1-6])" + 2 * (_PNM_GAP + rb"(\d{1,9})\b"))
 _PNM_WHITE = re.compile(_PNM_GAP + rb"(\d{1,5})\b")
@@ -18,7 +20,7 @@ _PNM_WHITE = re.compile(_PNM_GAP + rb"(\d{1,5})\b")
 class Header:
     """Size in pixels; `alpha`: a transparency channel is possible; `grey`: what colour there is, is grey;
     `complete`: the file reaches the end that its format demands; `white`: the value of white, None where that is all
-    bits."""
+    bits; `tile`: pixels of a tile, which is decoded whole even where the picture is smaller."""
 
     height: int
     width: int
@@ -26,6 +28,7 @@ class Header:
     grey: bool = False
     complete: bool = True
     white: int | None = None
+    tile: int = 0
 
 
 def read_header(data: bytes) -> Header | None:
@@ -39,23 +42,27 @@ def read_header(data: bytes) -> Header | None:
     return None
 
 
-def _png(data: bytes) -> Header:
+def _png(data: bytes) -> Header | None:
     """Walk the chunks: decoders reserve what a chunk claims to hold, so none that outgrows the file may get there."""
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
     place, name, transparent = 8, b"", colour in (4, 6)
-    while name != b"IEND" and place + 12 <= len(data):
+    for _ in range(_MOST_PARTS):
+        if name == b"IEND" or place + 12 > len(data):
+            complete = name == b"IEND" and place <= len(data)
+            return Header(height, width, transparent, grey=colour in (0, 4), complete=complete)
         length, name = struct.unpack_from(">I4s", data, place)
         transparent |= name == b"tRNS"
         place += length + 12
-    complete = name == b"IEND" and place <= len(data)
-    return Header(height, width, transparent, grey=colour in (0, 4), complete=complete)
+    return None
 
 
 def _jpeg(data: bytes) -> Header | None:
     """Walk the segments to the end marker, over the entropy-coded data of each scan."""
     height = width = 0
     place = 2
-    while found := _JPEG_MARKER.search(data, place):
+    for _ in range(_MOST_PARTS):
+        if not (found := _JPEG_MARKER.search(data, place)):
+            return Header(height, width, complete=False) if height else None
         marker, place = data[found.end() - 1], found.end()
         if marker == 0xD9:
             return Header(height, width) if height else None
@@ -64,7 +71,7 @@ def _jpeg(data: bytes) -> Header | None:
         if marker in _JPEG_FRAMES and not height:
             height, width = struct.unpack_from(">HH", data, place + 3)
         place += struct.unpack_from(">H", data, place)[0]
-    return Header(height, width, complete=False) if height else None
+    return None
 
 
 def _gif(data: bytes) -> Header:
@@ -101,10 +108,11 @@ def _tiff(data: bytes) -> Header:
     for entry in range(min(entries, 1000)):
         at = place + (8 + 20 * entry if big else 2 + 12 * entry)
         tag, kind = struct.unpack_from(order + "HH", data, at)
-        if tag in (_WIDTH, _HEIGHT, _COLOURS, _SAMPLES):
+        if tag in _TIFF_TAGS:
             (found[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, at + (12 if big else 8))
     rgb = found.get(_COLOURS) == 2
-    return Header(found[_HEIGHT], found[_WIDTH], alpha=rgb and found.get(_SAMPLES) == 4)
+    tile = found.get(_TILE_HEIGHT, 0) * found.get(_TILE_WIDTH, 0)
+    return Header(found[_HEIGHT], found[_WIDTH], alpha=rgb and found.get(_SAMPLES) == 4, tile=tile)
 
 
 def _pnm(data: bytes) -> Header | None:

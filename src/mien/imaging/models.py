@@ -105,14 +105,7 @@ def find(name: str) -> Path:
             allowed=f"{model.address} (sha256 {model.sha256})",
             then=f"mien models pull {name}, or put the file into {model_folder()}",
         )
-    try:
-        state = path.stat()
-        found = _sha256(path, state.st_size, state.st_mtime_ns)
-    except OSError as error:
-        raise MienError(
-            f"{path} cannot be read: {error.strerror}", then="change its permissions, or delete it"
-        ) from error
-    if found != model.sha256:
+    if (found := checksum(path)) != model.sha256:
         raise MienError(
             f"{path} is not the published file",
             got=f"sha256 {found}",
@@ -172,6 +165,17 @@ def _fetch(model: ModelFile, part: Path, progress: Progress | None) -> None:
                     progress(done, model.size)
     if done < model.size:
         raise urllib.error.URLError(f"the transfer broke off after {done:,} of {model.size:,} bytes")
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, which is read again only where it has changed. Raises MienError where it cannot be."""
+    try:
+        state = path.stat()
+        return _sha256(path, state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise MienError(
+            f"{path} cannot be read: {error.strerror}", then="change its permissions, or delete it"
+        ) from error
 
 
 @lru_cache

@@ -12,8 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mien.errors import MienError, MissingExtra, UsageError
 from mien.files import sha256
 from mien.imaging import models, operations
@@ -31,66 +29,16 @@ _USING = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Restorer:
-    """Makes pictures larger or better, by name: `bicubic`, `lanczos`, or one of the networks in `LEARNED`.
-
-    `weights` is the network's file (.pth, .ckpt, .safetensors); without it the published one is used, as
-    `mien models pull NAME` fetches it. `sha256`, where given, is what that file must have. `device` is `cpu`, `cuda`,
-    or `auto`: cuda where there is one. Nothing is loaded before the first `restore`.
-    """
-
-    name: str
-    weights: str | None = None
-    sha256: str = ""
-    device: str = "auto"
-    size: int = FACE_SIDE
-
-    def __post_init__(self) -> None:
-        one_of("restorer", self.name, (*INTERPOLATED, *LEARNED))
-        one_of("device", self.device, DEVICES)
-        whole("size", self.size, 1, 4096)
-        if self.weights is not None and self.name in INTERPOLATED:
-            raise UsageError(f"{self.name} is interpolation and takes no weights", got=self.weights, allowed=LEARNED)
-
-    def restore(self, batch: Image) -> Image:
-        """Pictures (N, H, W) or (N, H, W, 3) uint8, restored: (N, size, size), with 3 channels after a network.
-
-        Networks see one picture at a time, so that a picture's result does not depend on its neighbours.
-        Raises MienError when the file is absent (with address, checksum and folder), not the one that was asked for,
-        or not a restorer; MissingExtra without spandrel.
-        """
-        return np.stack([self.restore_one(image) for image in batch])
-
-    def restore_one(self, image: Image) -> Image:
-        """One picture, (H, W) or (H, W, 3), restored as by `restore`."""
-        if self.name in INTERPOLATED:
-            return operations.resize(image, self.size, self.size, {"bicubic": "cubic"}.get(self.name, self.name))
-        with _LOADING:
-            network = _loaded(self.name, self._file(), self.device)
-        with _USING:
-            restored = network(operations.colour(image))
-        return operations.resize(restored, self.size, self.size)
-
-    def check(self) -> None:
-        """Raise as `restore` does where the network's file is absent or another one; nothing is loaded."""
-        if self.name in LEARNED:
-            self._file()
-
-    def _file(self) -> Path:
-        if self.weights is None:
-            return _checked(models.present(self.name) or models.find(self.name), models.MODELS[self.name].sha256)
-        path = Path(self.weights).expanduser()
-        if not path.is_file():
-            raise MienError(
-                f"there is no file {path}", then=f"leave 'weights' out and run: mien models pull {self.name}"
-            )
-        return _checked(path, self.sha256)
-
-
-@dataclass(frozen=True)
 class Restore(Step):
-    """Restore the picture, (size, size); networks answer in colour. Weights of one's own come with their SHA-256,
-    so that a chain says exactly what it does and its cached pixels are not those of another file."""
+    """Make a picture larger or better, (size, size), by name: `bicubic`, `lanczos`, or a network of `LEARNED`.
+
+    Networks answer in colour, and see one picture at a time, so that its result does not depend on its neighbours.
+    `weights` is the network's file (.pth, .ckpt, .safetensors), with its `sha256`, so that a chain says exactly what it
+    does and its cached pixels are not those of another file; without it the published one is used, as
+    `mien models pull NAME` fetches it. `device` is `cpu`, `cuda`, or `auto`: cuda where there is one. Nothing is loaded
+    before the first picture. Raises MienError when the file is absent (with address, checksum and folder), not the one
+    that was asked for, or not a restorer; MissingExtra without spandrel.
+    """
 
     restorer: str = "gfpgan-1.4"
     weights: str | None = None
@@ -99,17 +47,35 @@ class Restore(Step):
     size: int = FACE_SIDE
 
     def __post_init__(self) -> None:
-        self._restorer()
-        if self.weights is not None and not self.sha256:
+        one_of("restorer", self.restorer, (*INTERPOLATED, *LEARNED))
+        one_of("device", self.device, DEVICES)
+        whole("size", self.size, 1, 4096)
+        if self.weights is None:
+            return
+        if not isinstance(self.weights, str):
+            raise UsageError("restore: weights are the path of a file", got=self.weights)
+        if self.restorer in INTERPOLATED:
+            raise UsageError(
+                f"{self.restorer} is interpolation and takes no weights", got=self.weights, allowed=LEARNED
+            )
+        if not self.sha256:
             path = Path(self.weights).expanduser()
             known = f"add sha256: {sha256(path)}" if path.is_file() else f"add what this prints: sha256sum {path}"
             raise UsageError("restore: weights of your own need their sha256", got=self.weights, then=known)
 
     def apply(self, image: Image) -> Outcome:
-        return Outcome(self._restorer().restore_one(image))
+        if self.restorer in INTERPOLATED:
+            kind = {"bicubic": "cubic"}.get(self.restorer, self.restorer)
+            return Outcome(operations.resize(image, self.size, self.size, kind))
+        with _LOADING:
+            network = _loaded(self.restorer, self._file(), self.device)
+        with _USING:
+            restored = network(operations.colour(image))
+        return Outcome(operations.resize(restored, self.size, self.size))
 
     def check(self) -> None:
-        self._restorer().check()
+        if self.restorer in LEARNED:
+            self._file()
 
     def size_after(self, before: Size | None) -> Size | None:
         return self.size, self.size
@@ -117,17 +83,20 @@ class Restore(Step):
     def channels_after(self, before: int | None) -> int | None:
         return before if self.restorer in INTERPOLATED else 3
 
-    def _restorer(self) -> Restorer:
-        return Restorer(self.restorer, self.weights, self.sha256, self.device, self.size)
-
-
-@lru_cache(maxsize=16)
-def _checked(path: Path, expected: str) -> Path:
-    if expected and (found := sha256(path)) != expected:
-        raise MienError(
-            f"{path} is not the file that was asked for", got=f"sha256 {found}", allowed=f"sha256 {expected}"
-        )
-    return path
+    def _file(self) -> Path:
+        if self.weights is None:
+            return models.find(self.restorer)
+        path = Path(self.weights).expanduser()
+        if not path.is_file():
+            raise MienError(
+                f"there is no file {path}", then=f"leave 'weights' out and run: mien models pull {self.restorer}"
+            )
+        if (found := models.checksum(path)) != self.sha256:
+            raise MienError(
+                f"{path} is not the file that was asked for", got=f"sha256 {found}", allowed=f"sha256 {self.sha256}",
+                then="set sha256 in the chain to the file's own, or bring the file that the chain names",
+            )  # fmt: skip
+        return path
 
 
 @lru_cache(maxsize=2)

@@ -260,7 +260,8 @@ def _canonical(value: Any, default: Any) -> Any:
     """The same value however YAML spells it: lists as tuples, and 2 as 2.0 where the parameter is a float."""
     if isinstance(value, list | tuple):
         return tuple(_canonical(item, default) for item in value)
-    return float(value) if isinstance(default, float) and type(value) is int else value
+    exact = type(value) is int and abs(value) <= 2**53
+    return float(value) if isinstance(default, float) and exact else value
 
 
 def _length(fraction: float, side: int, start: int) -> int:

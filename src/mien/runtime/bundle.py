@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mien import labels as names_of
 from mien import weights
-from mien.errors import BundleError, MienError, unknown
+from mien.errors import BundleError, MienError, UsageError, unknown
 from mien.imaging.chain import Chain
 from mien.imaging.framing import Framing
 
 KEY = "mien"
 INPUT, OUTPUT = "faces", "logits"
+_ANY = "N"  # the size of a batch
 MAX_BYTES = 512 * 2**20
 
 
@@ -107,7 +108,7 @@ def load(name_or_path: str | Path = weights.DEFAULT, threads: int = 1) -> Bundle
         bundle = Bundle(
             info, path, len(data), sha256(data).hexdigest(), Chain.parse(info.chain), Framing(**info.framing), session
         )
-    except (MienError, TypeError, ValueError) as error:
+    except (MienError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"{path} cannot be used: {error}") from error
     _check(bundle)
     return bundle
@@ -122,7 +123,9 @@ def _locate(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, Path) or text.endswith(".onnx") or "/" in text or "\\" in text:
         return Path(name_or_path)
     if text not in weights.SHIPPED:
-        raise unknown("model", text, weights.SHIPPED)
+        said = unknown("model", text, weights.SHIPPED)
+        then = said.then or "name a bundle of your own by its path, NAME.onnx: mien export RUN makes one"
+        raise UsageError(said.what, got=said.got, allowed=said.allowed, then=then)
     return _shipped(text)
 
 
@@ -134,9 +137,8 @@ def _bytes(path: Path) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(
-            f"no bundle can be read at {path}: {error.strerror}", allowed=names() or None, then="mien models"
-        ) from error
+        then = f"make a bundle of a run with: mien export {path}" if path.is_dir() else "mien models"
+        raise BundleError(f"no bundle can be read at {path}: {error.strerror}", allowed=names(), then=then) from error
 
 
 def _session(data: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -165,10 +167,21 @@ def _check(bundle: Bundle) -> None:
         raise BundleError(
             f"{bundle.path}: the chain leaves the size or the channels of a face open", got=bundle.chain.as_list()
         )
-    _, *shape = inputs[0].shape
-    wanted = [bundle.chain.channels, *bundle.chain.size]
-    if len(shape) != 3 or any(isinstance(a, int) and a != b for a, b in zip(shape, wanted, strict=True)):
-        raise BundleError(f"{bundle.path}: the chain does not make what the network takes", got=wanted, allowed=shape)
-    classes = outputs[0].shape[-1]
-    if isinstance(classes, int) and classes != len(bundle.info.labels):
-        raise BundleError(f"{bundle.path}: {classes} outputs for {len(bundle.info.labels)} labels")
+    made = [_ANY, bundle.chain.channels, *bundle.chain.size]
+    if not _takes(inputs[0], made):
+        allowed = f"{inputs[0].type} {inputs[0].shape}"
+        raise BundleError(f"{bundle.path}: the chain does not make what the network takes", got=made, allowed=allowed)
+    asked = [_ANY, len(bundle.info.labels)]
+    if not _takes(outputs[0], asked):
+        got = f"{outputs[0].type} {outputs[0].shape}"
+        raise BundleError(f"{bundle.path}: the network does not answer one number a label", got=got, allowed=asked)
+
+
+def _takes(node: Any, sizes: list[Any]) -> bool:
+    """Whether an input or output is float32 of these sizes; `_ANY` must be left open, and any other may be."""
+    sized = len(node.shape) == len(sizes)
+    return (
+        sized
+        and node.type == "tensor(float)"
+        and all(not isinstance(theirs, int) or theirs == ours for theirs, ours in zip(node.shape, sizes, strict=True))
+    )

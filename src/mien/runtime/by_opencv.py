@@ -49,7 +49,7 @@ def moments(path: Path, start: float) -> Moments:
 
 def camera(number: int) -> Moments:
     """The frames of a camera, timed by the clock. Raises DataError when no camera has this number."""
-    video = cv2.VideoCapture(number) if number < 2**31 else cv2.VideoCapture()
+    video = cv2.VideoCapture(number)
     try:
         if not video.isOpened():
             raise DataError(f"no camera answers as number {number}")

@@ -38,12 +38,17 @@ def collect(paths: Iterable[str], drawings: Path | None = None) -> Iterator[Item
         # os.path answers False where pathlib raises: for names too long, and below folders that may not be read.
         if os.path.isdir(path):  # noqa: PTH112
             yield from _folder(path, drawings)
-        elif path.isdecimal() and not os.path.exists(path):  # noqa: PTH110
+        elif is_camera(path) and not os.path.exists(path):  # noqa: PTH110
             yield Item(path, "camera")
         elif not os.path.lexists(path):
             yield Item(path, "broken", f"{path} does not exist")
         else:
             yield _file(path)
+
+
+def is_camera(text: str) -> bool:
+    """Whether a text is the number of a camera, where no file is called so."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _folder(top: str, drawings: Path | None) -> Iterator[Item]:

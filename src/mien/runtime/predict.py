@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -23,21 +23,10 @@ from mien.runtime.frames import about
 from mien.runtime.recognizer import Recognizer
 from mien.runtime.results import FrameResult, PictureResult, Result, reason
 from mien.runtime.timeline import Timeline
-from mien.runtime.video import watch, writing
+from mien.runtime.video import VideoOptions, watch, writing
 
 JPEG_SIDE = 65_500
 _STEM = 160  # bytes of a name that its drawing keeps: file systems take 255, and ours are longer for a while
-
-
-@dataclass(frozen=True)
-class VideoOptions:
-    """Which frames of a video are read, how often faces are searched for, and the smoothing in seconds."""
-
-    every: int = 1
-    start: float = 0.0
-    end: float | None = None
-    detect_every: int = 3
-    smoothing: float = 0.3
 
 
 def predict(
@@ -49,6 +38,7 @@ def predict(
 ) -> Iterator[Result]:
     """The results of each item in order: one a picture, one a frame of a video; a broken item gives one with an error.
 
+    The last result of a video says so, and comes when the drawings of the video are whole.
     With `drawings`, a folder, each picture is also written with its faces marked, and each video as an MP4 with an SVG
     chart of each face over time. `moved(source, share)` hears how far a video is.
     """
@@ -93,7 +83,7 @@ def _video(
         header = about(source)
         end = min(options.end or float("inf"), header.duration or float("inf"))
         timeline = Timeline(recognizer.labels, options.start)
-        moments = watch(source, recognizer, **vars(options))
+        moments = watch(source, recognizer, options)
         with ExitStack() as stack:
             stack.enter_context(closing(moments))
             ended = stack.enter_context(_interrupted(item.kind == "camera"))
@@ -102,23 +92,27 @@ def _video(
             except MissingExtra as missing:
                 draw, failure = _drawer(None, item.source, 0, (), stack), missing
             try:
-                for frame, last in moments:
+                for frame, result in moments:
+                    if last.frame >= 0:
+                        yield last
+                    last = result
                     timeline.add(last)
                     draw(last, frame.pixels)
                     moved(item.source, min(1.0, (frame.time - options.start) / max(end - options.start, 1e-9)))
-                    yield last
                     if ended.is_set():
                         break
             except (MienError, cv2.error) as error:
                 failure = error
         if last.frame < 0 and not failure:
             raise DataError(f"{item.source} gives no frame after {options.start:g} s", got=f"--start {options.start:g}")
-        if drawings and last.frame >= 0:
+        if drawings and timeline.identities():
             write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
     except (MienError, cv2.error) as error:
         failure = failure or error
+    if last.frame >= 0:
+        yield replace(last, last=not failure)
     if failure:
-        yield FrameResult(item.source, last.frame + 1, last.time, error=reason(failure, item.source))
+        yield FrameResult(item.source, last.frame + 1, last.time, error=reason(failure, item.source), last=True)
 
 
 @contextmanager

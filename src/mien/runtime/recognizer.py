@@ -54,6 +54,8 @@ class Recognizer:
             raise UsageError("unknown crop", got=crop, allowed=("face", "whole"))
         if batch < 1:
             raise UsageError("a batch holds at least one face", got=batch)
+        if threads < 1:
+            raise UsageError("a forward pass needs at least one thread", got=threads)
         if workers is not None and workers < 1:
             raise UsageError("pictures are read by at least one worker", got=workers)
         if isinstance(bundle, Bundle) and threads != 1:

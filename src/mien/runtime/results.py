@@ -47,7 +47,10 @@ class PictureResult:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """The faces of one frame of a video: `frame` counts from 0, `time` is its own time stamp in seconds."""
+    """The faces of one frame of a video: `frame` counts from 0, `time` is its own time stamp in seconds.
+
+    After a frame with `last` the video has no further one: a file of results is whole where each video has it.
+    """
 
     source: str
     frame: int
@@ -56,6 +59,7 @@ class FrameResult:
     height: int = 0
     faces: tuple[FaceResult, ...] = ()
     error: str | None = None
+    last: bool = False
 
 
 Result = PictureResult | FrameResult
@@ -78,6 +82,8 @@ def document(result: Result) -> dict[str, Any]:
     values = {field.name: getattr(result, field.name) for field in fields(result)}
     if isinstance(result, FrameResult):
         values["time"] = round(result.time, 4)
+    if not values.get("last", True):
+        del values["last"]
     return values | {"faces": [_face(face) for face in result.faces]}
 
 

@@ -42,37 +42,39 @@ def open_sink(
 def finished(path: Path, model: str, again: Callable[[str], bool]) -> dict[str, bool]:
     """The sources whose results are complete in a JSON lines file, and whether they ended in an error.
 
-    Results stand in order, so only the last video may have been left half done. Its lines are cut off the file where
-    `again(source)` says that it is to be read now; nothing else is ever cut but a line that is not whole.
+    Results stand in order, so only the last video may have been left half done: it is where its last line does not say
+    that it is the last. Its lines are cut off the file where `again(source)` says that it is to be read now; nothing
+    else is ever cut but a line that is not whole.
     Raises DataError when the file holds something else, answers of another `model`, or cannot be written.
     """
     if not path.exists():
         return {}
     done: dict[str, bool] = {}
-    last, moving, start, end = "", False, 0, 0
+    last, half, start, end = "", False, 0, 0
     with told(path), path.open("r+b") as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
                 if not (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
                     raise _foreign(path, number)
                 break
-            source, moving, broken = _read_line(line, model, path, number)
+            source, half, broken = _read_line(line, model, path, number)
             if source != last:
                 last, start = source, end
             done[source] = broken
             end += len(line)
-        if redone := moving and again(last):
+        if redone := half and again(last):
             del done[last]
         stream.truncate(start if redone else end)
     return done
 
 
 def _read_line(line: bytes, model: str, path: Path, number: int) -> tuple[str, bool, bool]:
-    """What a line says: its source, whether that is a video, whether it ended in an error."""
+    """What a line says: its source, whether more of it was to come, whether it ended in an error."""
     try:
         result = json.loads(line)
         theirs = str(result["model"])
-        said = str(result["source"]), "frame" in result, result["error"] is not None
+        more = "frame" in result and not result.get("last", False)
+        said = str(result["source"]), more, result["error"] is not None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _foreign(path, number) from error
     if theirs != model:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,35 +21,53 @@ from mien.runtime.tracking import Smoother, Tracker, between, tracker
 
 Tracked = tuple[Face, int | None]
 Moment = tuple[Frame, list[Tracked]]
+LONGEST = 1e7  # seconds, some months
 MOST_BETWEEN = 30  # frames from one detection to the next, all of them in memory
 _SAME = 0.3  # of the smaller of two boxes: what both share at least when they show one face
 _CLOCK = 90_000  # time stamps a second in written videos
 
 
-def watch(
-    source: Path | int,
-    recognizer: Recognizer,
-    *,
-    every: int = 1,
-    start: float = 0.0,
-    end: float | None = None,
-    detect_every: int = 3,
-    smoothing: float = 0.3,
-) -> Generator[tuple[Frame, FrameResult], None, None]:
-    """Every `every`-th frame of a video file or camera, with its faces, between `start` and `end` seconds.
+@dataclass(frozen=True)
+class VideoOptions:
+    """Which frames of a video are read, every `every`-th between `start` and `end` seconds; in every how many of them
+    faces are searched for; the time constant of smoothing in seconds.
 
-    Faces are searched for in every `detect_every`-th of these frames, and between where two detections differ; they
-    are carried from one to the next by interpolation, and numbered by ByteTrack; their probabilities are smoothed with
-    a time constant of `smoothing` seconds. Without the extra `video`, which has the tracker, each frame is searched and
+    Raises UsageError for values out of range.
+    """
+
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    detect_every: int = 3
+    smoothing: float = 0.3
+
+    def __post_init__(self) -> None:
+        end = self.start if self.end is None else self.end
+        for name, fine, allowed in (
+            ("every", self.every >= 1, "1 or more"),
+            ("start", 0 <= self.start <= LONGEST, f"0 to {LONGEST:.0f} seconds"),
+            ("end", self.end is None or self.start < end <= LONGEST, f"more than start, up to {LONGEST:.0f} seconds"),
+            ("detect_every", 1 <= self.detect_every <= MOST_BETWEEN, f"1 to {MOST_BETWEEN}"),
+            ("smoothing", 0 <= self.smoothing <= LONGEST, f"0 to {LONGEST:.0f} seconds"),
+        ):
+            if not fine:
+                raise UsageError(f"{name} of a video is out of range", got=getattr(self, name), allowed=allowed)
+
+
+def watch(
+    source: Path | int, recognizer: Recognizer, options: VideoOptions = VideoOptions()
+) -> Generator[tuple[Frame, FrameResult], None, None]:
+    """The frames of a video file or camera that `options` choose, each with its faces.
+
+    Faces are carried from one detection to the next by interpolation, searched for between where two differ, and
+    numbered by ByteTrack. Without the extra `video`, which has the tracker, each frame is searched and
     answered alone. Decoding and detection each run in a thread, a few frames ahead. Raises DataError for a file that is
     no video, and where one breaks off.
     """
-    if not 1 <= detect_every <= MOST_BETWEEN:
-        raise UsageError("detect_every is out of range", got=detect_every, allowed=f"1 to {MOST_BETWEEN}")
-    follower = tracker(about(source).rate / every / detect_every)
-    frames = ahead(read(source, every, start, end), size=4)
-    groups = ahead(_tracked(frames, recognizer, follower, detect_every if follower else 1), size=2)
-    smoother = Smoother(smoothing)
+    follower = tracker(about(source).rate / options.every / options.detect_every)
+    frames = ahead(read(source, options.every, options.start, options.end), size=4)
+    groups = ahead(_tracked(frames, recognizer, follower, options.detect_every if follower else 1), size=2)
+    smoother = Smoother(options.smoothing)
     try:
         for group in groups:
             yield from _answers(group, recognizer, smoother, str(source))

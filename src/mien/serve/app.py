@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as HTTPError
 
 from mien import __version__
-from mien.errors import UnreadableImage
+from mien.errors import MienError, UnreadableImage
 from mien.imaging.decode import decode
 from mien.runtime.ahead import cores
 from mien.runtime.annotate import COLOURS
@@ -44,7 +44,7 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
         title="mien", version=__version__, description="Expressions of the faces in a picture.", docs_url=None,
         redoc_url=None,
     )  # fmt: skip
-    recognizers = {"face": recognizer, "whole": Recognizer(recognizer.bundle, crop="whole")}
+    recognizers = {"face": recognizer, "whole": _whole(recognizer)}
     free = CapacityLimiter(min(MOST_WORKERS, cores()))
     known = recognizer.bundle.info.model_dump(include=set(About.model_fields))
 
@@ -56,8 +56,11 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
         ] = "face",
     ) -> Answer:
         """The faces of a picture and their expressions."""
+        asked = recognizers[crop]
+        if isinstance(asked, MienError):
+            raise HTTPException(422, f"this server takes no whole faces: {asked}")
         sent = await body(request, limit)
-        return await to_thread.run_sync(_answered, recognizers[crop], sent, max_pixels, limiter=free)
+        return await to_thread.run_sync(_answered, asked, sent, max_pixels, limiter=free)
 
     @app.get("/model")
     def model() -> About:
@@ -75,6 +78,14 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(Exception, _failed)
     return Guard(app)
+
+
+def _whole(recognizer: Recognizer) -> Recognizer | MienError:
+    """The same model for pictures that are faces; the reason where its chain lacks the file of a detector."""
+    try:
+        return Recognizer(recognizer.bundle, crop="whole")
+    except MienError as error:
+        return error
 
 
 def _answered(recognizer: Recognizer, sent: bytes, max_pixels: int) -> Answer:
