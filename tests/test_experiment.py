@@ -127,10 +127,12 @@ def test_people_of_the_synthetic_faces_stay_on_one_side(run: Path) -> None:
 def test_rows_are_read_once_by_runs_that_share_them() -> None:
     asked: list[Data] = []
     read = experiment.remembering(lambda data: asked.append(data) or data.source)  # type: ignore[arg-type, return-value]
-    whole, few = Data(source="synthetic"), Data(source="synthetic", limit=3)
-    for data in (whole, whole, few, few, whole):
+    several = [Data(source="synthetic", limit=limit) for limit in (1, 2, 3, 4)]
+    for data in (*several[:3], *several[:3], *several):
         read(data)
-    assert asked == [whole, few, whole]
+    assert asked == several
+    read(several[0])
+    assert asked == [*several, several[0]], "and not for ever"
 
 
 def test_settings_that_the_data_makes_idle_are_remarked() -> None:
@@ -287,6 +289,13 @@ def test_training_rows_that_another_dataset_holds_out_are_left_out(home: Path) -
     gone = {f"train/{label}/{number}.png" for label in ("happy", "sad") for number in range(12)} - set(kept["image"])
     assert gone == {"train/happy/3.png"}
     assert "left out: 1 further training row with a twin in what folders holds out" in metrics(home / "apart")["notes"]
+    elsewhere = against.replace(str(other), str(tree(home / "yet-others")))
+    assert (
+        "holds a run on other data"
+        in mien(*words, "--set", elsewhere, "--out", home / "apart", "--resume", check=1).stderr
+    )
+    nowhere = mien(*words, "--set", against.replace(str(other), "nowhere"), "--out", home / "never", check=1).stderr
+    assert "split.clean_against[0]: " in nowhere
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ Read = Callable[[Data], Samples]
 """Gives the rows that the data part of a recipe asks for."""
 
 
+_REMEMBERED = 3
 _SETTLED = 2_000
 """Training pictures from which the batch norms of a bundle's network are restored."""
 
@@ -82,13 +83,14 @@ def read(data: Data) -> Samples:
 
 
 def remembering(read: Read) -> Read:
-    """The same, with the rows of the last call kept: runs that share their data read it once."""
+    """The same, with the rows of the last few datasets kept: runs that share their data read it once."""
     kept: dict[str, Samples] = {}
 
     def once(data: Data) -> Samples:
         key = data.model_dump_json()
         if key not in kept:
-            kept.clear()
+            if len(kept) == _REMEMBERED:
+                del kept[next(iter(kept))]
             kept[key] = read(data)
         return kept[key]
 
@@ -178,7 +180,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     if recipe.protocol:
         used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
         hold(recipe.protocol, used, recipe.changed_rows)
-    samples = read(recipe.data)
+    samples, others = read(recipe.data), leaks.read_others(recipe, read)
     if recipe.fit.soft_labels and samples.votes is None:
         raise DataError("fit.soft_labels needs votes by annotators, and the data has none", then="leave it out")
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
@@ -201,11 +203,10 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     twins: frozenset[str] = frozenset()
     if found:
         twins = leaks.twins_in_training(material.samples, found)
-        dropped, told = leaks.twins_to_drop(recipe, material, found, read)
+        dropped, told = leaks.twins_to_drop(recipe, material, found, others)
+        remarks += told
         found = found.found(leaks.taken_over(recipe, material, dropped))
-        if len(dropped):
-            remarks += told
-            material = leaks.cleaned(material, dropped)
+        material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
     else:
         remarks.append("the audit was off: no check for leaks")
     remarks += unlearnable(material.samples)

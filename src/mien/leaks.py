@@ -1,7 +1,7 @@
 """What the audit means for a run: what stops it, which rows leave it, and what its reader is told."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
@@ -11,7 +11,7 @@ from mien import earlier
 from mien.data.audit import Audit, Finding, audit, check_before_training, clean_train, inherited, like_held_out, refuse
 from mien.data.material import Material
 from mien.data.samples import Samples
-from mien.errors import DataError, counted
+from mien.errors import DataError, MienError, counted
 from mien.recipe import Data, Recipe
 
 
@@ -31,34 +31,41 @@ def audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     return check_before_training(found, recipe.audit, _settled(recipe))
 
 
+def read_others(recipe: Recipe, read: Callable[[Data], Samples]) -> dict[str, Samples]:
+    """The datasets of `split.clean_against` by their source. Raises as `read` does, naming the key."""
+    found = {}
+    for number, data in enumerate(recipe.others):
+        try:
+            found[data.source] = read(data)
+        except MienError as error:
+            error.what = f"split.clean_against[{number}]: {error.what}"
+            raise
+    return found
+
+
 def twins_to_drop(
-    recipe: Recipe, material: Material, found: Audit, read: Callable[[Data], Samples]
+    recipe: Recipe, material: Material, found: Audit, others: Mapping[str, Samples]
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """The training rows that `split.clean` and `split.clean_against` drop, and what to say of them."""
+    """The training rows that `split.clean` drops, and those that are like what `others` hold out; what to say of them.
+
+    Raises DataError where no training row would be left.
+    """
     if recipe.split.clean == "none":
         return np.empty(0, np.int64), []
     assert material.looks is not None
     dropped = clean_train(material.samples, found)
     told = [f"left out: {counted(len(dropped), 'training row')} with a twin in validation or test"]
-    for other in recipe.split.clean_against:
-        data = Data(source=other.source, root=other.root or recipe.data.root, options=other.options)
-        more = np.setdiff1d(like_held_out(material.samples, material.looks, read(data)), dropped)
-        told.append(
-            f"left out: {counted(len(more), 'further training row')} with a twin in what {other.source} holds out"
-        )
+    for source, other in others.items():
+        more = np.setdiff1d(like_held_out(material.samples, material.looks, other), dropped)
+        told.append(f"left out: {counted(len(more), 'further training row')} with a twin in what {source} holds out")
         dropped = np.union1d(dropped, more)
-    return dropped, told
-
-
-def cleaned(material: Material, twins: NDArray[np.int64]) -> Material:
-    """The rows without those `twins` (k,). Raises DataError where no training row would be left."""
-    left = material.take(np.setdiff1d(np.arange(len(material.samples)), twins))
-    if not len(left.samples.rows("train")):
+    if len(dropped) == len(material.samples.rows("train")):
+        where = " or ".join(["validation or test", *(f"what {source} holds out" for source in others)])
         raise DataError(
-            f"all {len(twins)} training pictures have a twin in validation or test",
+            f"all {len(dropped)} training pictures have a twin in {where}",
             then="remove those twins from the data, or set split.method: stratified for a new split",
         )
-    return left
+    return dropped, told
 
 
 def taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:

@@ -24,8 +24,8 @@ def training_data(recipe: Recipe) -> str:
     """Which rows the weights were fitted on, the network that they started as, and the runs that taught them."""
     rows = f"{recipe.data.source}, training rows of its {recipe.split.method} split"
     clean = ", none with a twin in validation or test" if recipe.split.clean == "train" else ""
-    if recipe.split.clean_against:
-        clean += f" or among what {', '.join(other.source for other in recipe.split.clean_against)} holds out"
+    if recipe.others:
+        clean += f" or among what {', '.join(other.source for other in recipe.others)} holds out"
     weights, taught = recipe.model.weights, ", ".join(map(_named, recipe.fit.teachers))
     start = "timm's ImageNet weights" if weights == "hub" else _named(weights) if weights else ""
     return rows + clean + (f"; started from {start}" if start else "") + (f"; taught by {taught}" if taught else "")

@@ -28,35 +28,30 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Data(_Part):
-    """Which dataset: a source of the catalogue, the folder or file it is read from, and the source's own options.
-
-    `classes` keeps the rows of some classes only, `hold_out` leaves the official test part out of the run, `limit` is
-    the size of a stratified sample of what is left.
-    """
+class Dataset(_Part):
+    """A source of the catalogue, the folder or file it is read from, and the source's own options."""
 
     source: str
     root: Path | None = None
     options: dict[str, Any] = {}
+
+
+class Data(Dataset):
+    """Which rows of a dataset: `classes` keeps those of some classes only, `hold_out` leaves the official test part
+    out of the run, `limit` is the size of a stratified sample of what is left.
+    """
+
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     hold_out: bool = False
     limit: Annotated[int, Field(gt=0)] | None = None
-
-
-class Other(_Part):
-    """Another dataset: its source and options, and where it is, null for the folder of the run's own data."""
-
-    source: str
-    root: Path | None = None
-    options: dict[str, Any] = {}
 
 
 class Split(_Part):
     """Which rows train, validate and test; `clean: train` drops training rows that have a twin in the other parts.
 
     `clean_against` names datasets whose validation and test pictures no training row may have a twin of either; all
-    pictures count of one that publishes no such parts. `fold: all` makes every fold the test part once, in a run of its
-    own.
+    pictures count of one that publishes no such parts, and one without a root is where the data is. `fold: all` makes
+    every fold the test part once, in a run of its own.
     """
 
     method: Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"] = "official"
@@ -66,7 +61,7 @@ class Split(_Part):
     group: Literal["subject", "sequence"] = "subject"
     seed: int = 0
     clean: Literal["none", "train"] = "none"
-    clean_against: tuple[Other, ...] = ()
+    clean_against: tuple[Dataset, ...] = ()
 
     @model_validator(mode="after")
     def _has_folds(self) -> "Split":
@@ -173,6 +168,12 @@ class Recipe(_Part):
         found = {f"data.{key}": getattr(self.data, key) for key in ("classes", "hold_out", "limit")}
         early = self.balance.order if self.balance.order != "after-split" else None
         return {key: value for key, value in (found | {"balance.order": early}).items() if value}
+
+    @property
+    def others(self) -> tuple[Data, ...]:
+        """The datasets of `split.clean_against`, each with the place where it is."""
+        known = self.split.clean_against
+        return tuple(Data(**each.model_dump() | {"root": each.root or self.data.root}) for each in known)
 
     @property
     def backbone(self) -> str:

@@ -21,12 +21,17 @@ def check_free(folder: Path, recipe: Recipe, resume: bool) -> None:
     earlier_one = load(kept)
     if earlier_one.digest != recipe.digest:
         raise RunError(f"{folder} holds a run of another recipe", then=f"see {kept}, or choose another --out")
-    roots = [each.data.root and each.data.root.resolve() for each in (recipe, earlier_one)]
-    if roots[0] != roots[1]:
+    ours, theirs = _roots(recipe), _roots(earlier_one)
+    if ours != theirs:
         raise RunError(
-            f"{folder} holds a run on other data", got=roots[0], allowed=roots[1],
-            then=f"choose another --out; if the data was only moved, change data.root in {kept}",
+            f"{folder} holds a run on other data", got=ours, allowed=theirs,
+            then=f"choose another --out; if the data was only moved, change its root in {kept}",
         )  # fmt: skip
+
+
+def _roots(recipe: Recipe) -> list[str]:
+    """Where the data of a recipe is, and that which it is cleaned against."""
+    return [str(data.root.resolve()) if data.root else "-" for data in (recipe.data, *recipe.others)]
 
 
 def check_same_rows(folder: Path, table: pd.DataFrame) -> None:
