@@ -242,8 +242,9 @@ def test_a_run_on_other_data_is_not_gone_on_with(home: Path, caplog: pytest.LogC
     assert "1 of the 24 pictures" in gone and str(home / "here") in gone
 
 
-def test_a_picture_that_is_listed_twice_is_judged_where_it_was_tested_only(home: Path) -> None:
-    root, rng = home / "listed-twice", np.random.default_rng(5)
+@pytest.mark.parametrize("clean", ["none", "train"])
+def test_a_picture_that_is_listed_twice_is_judged_where_it_was_tested_only(home: Path, clean: str) -> None:
+    root, rng = home / f"listed-twice-{clean}", np.random.default_rng(5)
     root.mkdir()
     lines = ["pth,label"]
     for number in range(22):
@@ -251,13 +252,20 @@ def test_a_picture_that_is_listed_twice_is_judged_where_it_was_tested_only(home:
         lines += [f"{number}.png,{('happy', 'sad')[number % 2]}"] * 2
     (root / "labels.csv").write_text("\n".join(lines))
     changes = [f"data={{source: affectnet-hq, root: {root}, classes: [happiness, sadness]}}", "fit.epochs=1"]
-    changes.append("split={method: stratified, fractions: [0.5, 0.25, 0.25]}")
+    changes.append(f"split={{method: stratified, fractions: [0.5, 0.25, 0.25], clean: {clean}}}")
     words = [word for change in changes for word in ("--set", change)]
-    mien("train", home / "small.yaml", *words, "--out", home / "on-listed-twice")
-    kept = pd.read_parquet(home / "on-listed-twice" / "samples.parquet")
-    assert set(kept["image"][kept["split"] == "test"]) & set(kept["image"][kept["split"] != "test"])
-    again = json.loads(mien("evaluate", home / "on-listed-twice", "--json").stdout)
-    assert again["figures"]["metrics"]["accuracy"] == metrics(home / "on-listed-twice")["test"]["metrics"]["accuracy"]
+    run = home / f"on-listed-twice-{clean}"
+    mien("train", home / "small.yaml", *words, "--out", run)
+    kept = pd.read_parquet(run / "samples.parquet")
+    straddling = set(kept["image"][kept["split"] == "test"]) & set(kept["image"][kept["split"] != "test"])
+    assert straddling, "else nothing is tested"
+    again = json.loads(mien("evaluate", run, "--json").stdout)
+    assert again["figures"]["metrics"]["accuracy"] == metrics(run)["test"]["metrics"]["accuracy"]
+    opened = finished(run)
+    listed = read(opened.recipe.data).table.groupby("image").cumcount()
+    _, rows = rows_of(opened, "test")
+    assert listed.iloc[rows].tolist() == kept["listing"][kept["split"] == "test"].tolist()
+    assert 1 in listed.iloc[rows].tolist()
 
 
 def test_training_rows_are_found_again_where_made_ones_outlived_their_parents(home: Path) -> None:

@@ -57,10 +57,11 @@ BEFORE_SPLIT = (
 class Gathered:
     """What a run works on: the material, its protocol as `name@digest`, the audit (None when it was off), the test
     pictures that have a twin in training, the pictures left out with their reasons, and what a reader of results must
-    know.
+    know. `listing` (N,) counts for each row the earlier ones of the data that list the same picture.
     """
 
     material: Material
+    listing: NDArray[np.int64]
     protocol: str
     audit: Audit | None
     twins: frozenset[str]
@@ -145,7 +146,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
     fitted = (_embedding if recipe.triplet else _classifier)(recipe, material, folder, stages)
     recipe.save(folder / "recipe.yaml")
     write_json(folder / "environment.json", environment.describe())
-    run_folder.save_table(folder / "samples.parquet", material.samples.table)
+    run_folder.save_table(folder / "samples.parquet", material.samples.table.assign(listing=gathered.listing))
     write_json(folder / "audit.json", gathered.audit.as_dict() if gathered.audit else {"audit": "off"})
     if len(gathered.problems):
         write_text(folder / "problems.csv", gathered.problems.to_csv(index=False))
@@ -217,7 +218,9 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             found = found.found(children(material.samples, material.parents))
     if found:
         remarks += leaks.said(recipe, found)
-    return Gathered(material, protocol, found, twins, prepared.problems, tuple(remarks))
+    # The pixels of made rows lie behind those of the data, or are a row's own.
+    listing = np.append(samples.table.groupby("image").cumcount(), 0)[np.minimum(material.place, len(samples))]
+    return Gathered(material, listing, protocol, found, twins, prepared.problems, tuple(remarks))
 
 
 def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any]:

@@ -89,13 +89,15 @@ def rows_of(
     Raises DataError where pictures are gone; that some have changed is said.
     """
     try:
-        material = _prepared(read(run.recipe.data), run.chain, stages)
+        samples = read(run.recipe.data)
+        prepared = prepare(samples, run.chain, progress=stages("prepare"))
     except DataError as error:
         moved = f"if the data was only moved, change data.root in {run.folder / 'recipe.yaml'}"
         raise DataError(
             f"the data that {run.folder} was made on cannot be read: {error.what}", got=error.got, then=moved
         ) from error
-    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "split", "source", "digest"])
+    material = readable(samples, prepared)
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "listing", "split", "source", "digest"])
     chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
     # The parent of a made row may have been balanced away: what made it always says so.
     real = kept["source"] != "made"
@@ -104,8 +106,10 @@ def rows_of(
             "%s made rows of %s are left out: their pictures were not kept, so figures differ from the run's own",
             f"{made:,}", run.folder,
         )  # fmt: skip
-    wanted = kept["digest"].set_axis(_told_apart(kept["image"]))[(chosen & real).to_numpy(bool, na_value=False)]
-    table = material.samples.table.set_axis(_told_apart(material.samples.table["image"]))
+    # A source may list a picture twice: a row is known by its picture, and how many rows before list the same.
+    listing = samples.table.groupby("image").cumcount().to_numpy()[material.place]
+    table = material.samples.table.assign(listing=listing).set_index(["image", "listing"], drop=False)
+    wanted = kept.set_index(["image", "listing"])["digest"][(chosen & real).to_numpy(bool, na_value=False)]
     if gone := int((~wanted.index.isin(table.index)).sum()):
         raise DataError(
             f"{gone:,} of the {len(wanted):,} pictures that {run.folder} was made on are missing from its data",
@@ -119,11 +123,6 @@ def rows_of(
             "%s of the %s pictures that %s was made on have changed since", f"{changed:,}", f"{len(rows):,}", run.folder
         )
     return material, rows
-
-
-def _told_apart(images: pd.Series) -> pd.Series:
-    """The name of each row's picture and how many rows above have the same: a source may list a picture twice."""
-    return images + " " + images.groupby(images).cumcount().astype("string")
 
 
 def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str, Any]:
@@ -337,8 +336,3 @@ def explained(run: Finished, stages: Stages = silent) -> list[Path]:
     return explain(
         run.network, layer, pixels, run.chain.tensor, material.samples.targets[rows], run.labels, run.folder / "figures"
     )
-
-
-def _prepared(samples: Samples, chain: Chain, stages: Stages) -> Material:
-    prepared = prepare(samples, chain, progress=stages("prepare"))
-    return readable(samples, prepared)
