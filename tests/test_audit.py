@@ -31,7 +31,7 @@ from mien.data.prepare import prepare
 from mien.data.samples import Rows, Samples, table
 from mien.data.sources import catalog, fer2013
 from mien.data.split import SplitSpec, assign
-from mien.errors import AuditBlocked
+from mien.errors import AuditBlocked, DataError
 from mien.imaging.chain import Chain
 from mien.labels import LABEL_SETS
 
@@ -291,6 +291,26 @@ def test_wrong_labels_are_suspected_and_the_method_is_named() -> None:
         assert method in finding.message
         assert len(wrong & set(finding.rows)) >= 0.7 * len(wrong)
         assert len(wrong & set(finding.rows)) >= 0.9 * finding.count
+
+
+@pytest.mark.parametrize("people", [["a"] * 240, ["a"] * 232 + ["b"] * 8])
+def test_too_few_people_to_cross_validate_are_told(people: list[str]) -> None:
+    rng = np.random.default_rng(2)
+    given = [LABELS[row < 120] for row in range(240)]
+    samples = samples_of(
+        rng.integers(0, 256, (240, 48, 48), np.uint8), in_three_parts(240), label=given, subject=people
+    )
+    with pytest.raises(DataError, match="cross-validation over people"):
+        found(samples, threshold=1.1, noise=True)
+
+
+def test_a_few_people_are_enough_to_cross_validate() -> None:
+    rng = np.random.default_rng(2)
+    given, people = [LABELS[row % 2] for row in range(240)], [f"S{row // 80}" for row in range(240)]
+    samples = samples_of(
+        rng.integers(0, 256, (240, 48, 48), np.uint8), in_three_parts(240), label=given, subject=people
+    )
+    found(samples, threshold=1.1, noise=True)
 
 
 def test_pictures_of_any_size_and_colour_are_compared() -> None:

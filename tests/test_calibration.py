@@ -84,6 +84,18 @@ def test_the_promised_accuracy_holds_on_new_rows() -> None:
     assert kept >= 14
 
 
+def test_rows_of_few_people_promise_no_more_than_the_people_do() -> None:
+    rng, promised = np.random.default_rng(0), 0
+    people = [f"S{person}" for person in range(20) for _ in range(30)]
+    for _ in range(100):
+        # Some people are read well and some are not: 90% of all, and no more than that is asked.
+        right = rng.random(600) < np.repeat(rng.beta(3.6, 0.4, 20), 30)
+        probabilities = np.tile([0.6, 0.4], (600, 1)) + rng.random((600, 1)) * [0.01, -0.01]
+        promised += calibration.uncertain_below(probabilities, (~right).astype(int), 0.9, groups=people) is not None
+    assert promised <= 5
+    assert calibration.uncertain_below(probabilities, np.zeros(600, int), 0.7, groups=people) is not None
+
+
 def test_a_promise_that_no_threshold_keeps_is_not_made() -> None:
     p = np.random.default_rng(0).dirichlet(np.ones(7), 300)
     targets = np.random.default_rng(1).integers(0, 7, 300)

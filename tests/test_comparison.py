@@ -91,6 +91,21 @@ def test_people_are_drawn_whole_in_tests_and_intervals() -> None:
     assert rank({"a": worse.assign(subject=people), "b": better.assign(subject=people)}).best is None
 
 
+def test_made_pictures_are_drawn_with_the_one_they_come_from() -> None:
+    worse, better = arm("f" * 12, [0.1] * 12), arm("f" * 12, [0.9] * 12)
+    parents = [None, *["a"] * 11]
+    together = compare(worse.assign(parent=parents), better.assign(parent=parents))
+    assert (together.p, together.test) == (1.0, "exact sign-flip test over 1 groups of answers")
+    assert np.isnan(together.difference.low)
+
+
+def test_of_several_arms_each_p_is_that_of_the_corrected_test() -> None:
+    arms = {"a": arm("f" * 7, [0.1] * 7), "b": arm("f" * 7, [0.9] * 7), "c": arm("f" * 7, [0.1] * 7)}
+    ranking = rank(arms)
+    assert ranking.p_of("a", "b") == ranking.p_of("b", "a") == pytest.approx(3 * 2 / 2**7)
+    assert compare(arms["a"], arms["b"]).p == pytest.approx(2 / 2**7)
+
+
 def test_seeds_are_pooled_over_pictures_and_folds_one_after_another() -> None:
     seeds = pooled([WITHOUT, WITHOUT])
     assert seeds["image"].is_unique

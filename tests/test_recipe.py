@@ -123,13 +123,15 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
         ("fit.momentum=0.5", "fit.optimiser: sgd"),
         ("fit.plateau_patience=2", "fit.schedule: plateau"),
         ("fit.teacher_share=0.5", "fit.teachers"),
+        ("fit={teachers: [ferplus], teacher_share: 1, soft_labels: true}", "fit.teacher_share below 1"),
     ],
 )
 def test_a_setting_that_would_change_nothing_is_refused(change: str, owner: str) -> None:
     # The recipe's own optimiser is adamw, its schedule one-cycle, its split official.
     with pytest.raises(UsageError) as caught:
         load(Path("models/first/ferplus-teacher"), [change])
-    assert f"{change.partition('=')[0]} changes nothing without {owner}" in str(caught.value)
+    key = {"fit": "fit.soft_labels"}.get(name := change.partition("=")[0], name)
+    assert f"{key} changes nothing without {owner}" in str(caught.value)
 
 
 def test_cleaning_against_another_dataset_belongs_to_cleaning() -> None:

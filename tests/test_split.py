@@ -156,6 +156,9 @@ def test_rows_in_no_part_and_classes_in_no_training_row_are_said():
 def test_carved_validation_keeps_subjects_whole_where_they_are_named():
     samples = dataset([0, 1, 2] * 40, [f"S{i // 6}" for i in range(120)], ["train"] * 90 + ["test"] * 30)
     assert (assign(samples, SplitSpec()).table.groupby("subject")["split"].nunique() == 1).all()
+    takes = [f"take {i // 6}" for i in range(120)]
+    nameless = dataset([0, 1, 2] * 40, None, ["train"] * 90 + ["test"] * 30, sequences=takes)
+    assert (assign(nameless, SplitSpec()).table.groupby("sequence")["split"].nunique() == 1).all()
 
 
 def test_a_part_that_is_held_out_was_published_all_the_same():
@@ -197,6 +200,7 @@ def test_impossible_splits_say_why(samples, spec, message):
         {"group": "camera"},
         {"fractions": (0.8, 0.1, 0.2)},
         {"fractions": (0.0, 0.5, 0.5)},
+        {"fractions": (float("nan"),) * 3},
         {"folds": 1},
         {"folds": 5, "fold": 5},
     ],

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mien.errors import counted
 from mien.evaluation.report.folder import Run, read_run
 from mien.files import write_text
 from mien.runtime.bundle import Bundle, load
@@ -92,16 +93,19 @@ def _training(bundle: Bundle, notes: Sequence[str]) -> str:
 
 def _failures(test: Mapping[str, Any], robustness: Mapping[str, Any] | None) -> str:
     labels, confusion = test["labels"], test["confusion"]
-    weak = [each["label"] for each in test["per_class"] if (each["recall"]["value"] or 0) < SELDOM]
+    recalls = {each["label"]: each["recall"]["value"] for each in test["per_class"]}
+    weak = [label for label, recall in recalls.items() if recall is not None and recall < SELDOM]
+    unseen = [label for label, recall in recalls.items() if recall is None]
     mistakes = sorted(
         ((confusion[i][j], a, b) for i, a in enumerate(labels) for j, b in enumerate(labels) if i != j), reverse=True
     )
-    said = [f"{a} read as {b} ({count:,} rows)" for count, a, b in mistakes[:3]]
+    said = [f"{a} read as {b} ({counted(count, 'row')})" for count, a, b in mistakes[:3] if count]
     lines = [
         f"Seldom named, so that their absence means little: {', '.join(weak)}."
         if weak
         else f"No class lies below a recall of {SELDOM:.0%}.",
-        f"Most frequent confusions: {'; '.join(said)}.",
+        *([f"Not among the test rows, so that nothing is known of it: {', '.join(unseen)}."] if unseen else []),
+        f"Most frequent confusions: {'; '.join(said) or 'none'}.",
         *_hurt(robustness),
         "How the people in the training pictures are spread over age, skin tone and culture is known only as far as "
         "the publisher of the data says; how the model fares across them has not been measured.",

@@ -21,10 +21,11 @@ from mien.data.prepare import prepare
 from mien.data.protocols import Protocol, check, describe, hold
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
-from mien.data.split import clusters, notes, unlearnable
+from mien.data.split import notes, unlearnable
 from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, RunError
 from mien.evaluation import calibration, ledger, statistics
+from mien.evaluation.comparison import drawn_by
 from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
 from mien.files import alone, write_json, write_text
 from mien.imaging.chain import Chain
@@ -158,7 +159,11 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
     if recipe.triplet:
         figures["embedding"] = judge_embedding(recipe, material, network, folder / "figures" / "embedding.svg")
     run_folder.save_table(folder / "predictions.parquet", predictions)
-    seconds = {"prepare": ready - begun, "train": trained - ready, "evaluate": time.perf_counter() - trained}
+    seconds = {
+        "prepare": ready - begun,
+        "train": run_folder.seconds_of_fit(folder),
+        "evaluate": time.perf_counter() - trained,
+    }
     name, _, digest = gathered.protocol.rpartition("@")
     figures |= {
         "protocol": {"name": name, "digest": digest, "split": "test", "rows": len(predictions)},
@@ -228,7 +233,7 @@ def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any
     if not len(kept):
         return {"rows": 0}
     right = (kept["predicted"] == kept["label"]).to_numpy(bool)
-    return {"rows": len(kept), "accuracy": statistics.proportion(right, groups=clusters(kept)).as_dict()}
+    return {"rows": len(kept), "accuracy": statistics.proportion(right, groups=drawn_by(kept)).as_dict()}
 
 
 def _classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Callable[[], nn.Module]:

@@ -20,6 +20,7 @@ from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign, clusters
+from mien.data.split import notes as split_notes
 from mien.earlier import all_below, looks_of_data, restored
 from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
@@ -228,13 +229,15 @@ def _elsewhere(
     merge: dict[str, str] | None = None,
     name: str | None = None,
 ) -> _Elsewhere:
-    """A source as it is judged: one that names no split is all test, one that lacks the split gets a stratified one."""
+    """A source as it is judged: one that names no split is all test, one that lacks the split is split as a run on it
+    would be."""
     samples, notes = load(source, root, **(options or {})), []
     published = {part for part in SPLITS if len(samples.rows(part))}
     if not published and split == "test":
         split = "all"
         notes.append(f"{source} names no split: all its pictures are test pictures here")
     elif split not in published | {"all"} and len(published) > 1:
+        notes += split_notes(samples, SplitSpec())
         samples = assign(samples, SplitSpec())
     found = _Elsewhere(name or source, samples, split, merge, tuple(notes))
     found.rows(samples)

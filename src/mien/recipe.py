@@ -234,6 +234,10 @@ def _ignored(recipe: Recipe, size: tuple[int, int]) -> list[str]:
         ("fit", fit, "plateau_patience", fit.schedule == "plateau", "fit.schedule: plateau"),
         ("fit", fit, "progressive", size[0] == size[1], "a chain that ends in square pictures"),
         ("fit", fit, "teacher_share", bool(fit.teachers), "fit.teachers"),
+        *(
+            ("fit", fit, key, not fit.teachers or fit.teacher_share < 1, "fit.teacher_share below 1")
+            for key in ("label_smoothing", "class_weights", "soft_labels")
+        ),
     ]
     return [
         f"{name}.{key} changes nothing without {owner}"

@@ -59,3 +59,10 @@ def precision(folder: Path) -> str:
     """The arithmetic of the fit, which `fit.precision: auto` leaves to machine and network."""
     kept = folder / "checkpoints" / "precision"
     return kept.read_text() if kept.is_file() else "32-true"
+
+
+def seconds_of_fit(folder: Path) -> float:
+    """How long the fit took, in seconds, over all the processes that worked on it."""
+    history = pd.read_csv(folder / "history.csv")
+    # A triplet fit counts iterations and its time from the beginning; each epoch of another has a time of its own.
+    return float(history["seconds"].iloc[-1] if "iteration" in history else history["seconds"].sum())

@@ -31,8 +31,8 @@ def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[
     targets = material.samples.targets[rows]
     temperature = calibration.fit_temperature(values, targets)
     probabilities = calibration.softmax(values, temperature)
-    answered = calibration.uncertain_below(probabilities, targets, recipe.evaluate.answered_accuracy)
     groups = clusters(material.samples.table.iloc[rows])
+    answered = calibration.uncertain_below(probabilities, targets, recipe.evaluate.answered_accuracy, groups=groups)
     validation = evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups)
 
     rows, values = logits("test")
@@ -72,8 +72,10 @@ def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, pict
 
 
 def _tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating]) -> pd.DataFrame:
-    """Predictions as a table: image, digest, subject, sequence, split, label, predicted, a probability a class."""
-    table = samples.table.iloc[rows][["image", "digest", "subject", "sequence", "split", "label"]]
+    """Predictions as a table: image, digest, subject, sequence, parent (the image that a made row comes from), split,
+    label, predicted, a probability a class."""
+    table = samples.table.iloc[rows][["image", "digest", "subject", "sequence", "parent", "split", "label"]]
+    table["parent"] = table["parent"].map(samples.table["image"]).astype("string")
     table = table.reset_index(drop=True)
     table["predicted"] = pd.array([samples.labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
     columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(samples.labels)}

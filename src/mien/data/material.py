@@ -93,7 +93,7 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
     else:
         looks, digests = None, np.array([pixel_digest(picture) for picture in _each(pixels, once)])[again]
     first = samples.table.iloc[parents[:, 0]].reset_index(drop=True)
-    one_hot = np.eye(len(samples.labels), dtype=np.float32)[made.targets]
+    votes = None if samples.votes is None else list(_of_parents(samples.votes, parents))
     new = table(
         [f"{image}~{kind}-{i}" for i, (image, kind) in enumerate(zip(first["image"], made.kind, strict=True))],
         [samples.labels[target] for target in made.targets],
@@ -103,7 +103,7 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
         split=first["split"],
         parent=parents[:, 0],
         digest=digests,
-        votes=None if samples.votes is None else list(one_hot),
+        votes=votes,
     )
     return Material(
         replace(samples, table=pd.concat([samples.table, new], ignore_index=True)),
@@ -112,6 +112,12 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
         padded(material.parents, parents),
         looks,
     )
+
+
+def _of_parents(votes: NDArray[np.float32], parents: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The votes (n, classes) of made rows: the mean of those of their parents (n, k), -1 where there are fewer."""
+    there = (parents >= 0)[..., None]
+    return (votes[parents] * there).sum(axis=1) / there.sum(axis=1)
 
 
 def _each(pixels: Pictures, positions: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:

@@ -45,7 +45,7 @@ class SplitSpec:
             if got not in get_args(known):
                 raise unknown(kind, str(got), get_args(known))
         shares = self.fractions
-        if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6 or min(shares) < 0 or not shares[0]:
+        if len(shares) != 3 or not abs(sum(shares) - 1) <= 1e-6 or min(shares) < 0 or not shares[0]:
             raise UsageError(
                 "split fractions must be three shares (train, validation, test) that sum to 1, with train above 0",
                 got=shares,
@@ -180,17 +180,20 @@ def _test_fold(samples: Samples, folds: Parts, spec: SplitSpec) -> Parts:
 
 
 def _carve_validation(samples: Samples, parts: Parts, spec: SplitSpec) -> Parts:
-    """Move a share of the training rows to validation: whole groups where the data names them, else by class."""
+    """Move a share of the training rows to validation: whole people or sequences where all are named, else by class."""
     share = _validation_share(spec)
     if not share:
         return parts
     rows = np.flatnonzero(parts == 0)
     key = (spec.seed, "validation", spec.fold if "kfold" in spec.method else "official")
     grouped = spec.method == "grouped-kfold"
-    if spec.method == "official" and samples.table[spec.group].iloc[rows].notna().all():
-        grouped = samples.table[spec.group].iloc[rows].nunique() > 1
+    group: str = spec.group
+    if spec.method == "official":
+        named = [each for each in ("subject", "sequence") if samples.table[each].iloc[rows].notna().all()]
+        several = [each for each in named if group_names(samples.table.iloc[rows], each).nunique() > 1]
+        grouped, group = bool(several), (*several, group)[0]
     if grouped:
-        carved = _by_group(samples, rows, (1 - share, share), key, _groups(samples, rows, spec.group))
+        carved = _by_group(samples, rows, (1 - share, share), key, _groups(samples, rows, group))
     else:
         carved = _by_class(samples, rows, (1 - share, share), key)
     return np.where(carved >= 0, carved, parts)

@@ -1,11 +1,15 @@
 """Probabilities one can use: temperature scaling, reliability, and an `uncertain` answer at a chosen risk."""
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
+
+from mien.evaluation.statistics import summed_by, units
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -116,26 +120,47 @@ def selective_curve(probabilities: Floats, targets: Ints, points: int = 50) -> l
 
 
 def uncertain_below(
-    probabilities: Floats, targets: Ints, accuracy: float = 0.9, delta: float = 0.05
+    probabilities: Floats,
+    targets: Ints,
+    accuracy: float = 0.9,
+    delta: float = 0.05,
+    groups: Sequence[Hashable | None] | None = None,
 ) -> Selection | None:
     """The confidence below which to answer `uncertain`, so that the answered rows reach `accuracy`.
 
     Selection with guaranteed risk after Geifman & El-Yaniv 2017, sec. 3: of twenty thresholds (every 5% of validation
     rows) the one that answers most while the exact binomial bound of its accuracy, at `delta` shared over the twenty,
     is at least `accuracy`. With probability 1 - delta new rows of the same kind, answered at or above the threshold,
-    are right that often. (Their binary search is not used: it loses its way when few rows make the bound loose.)
-    None when no threshold can promise that.
+    are right that often, if these rows have chosen nothing else. (Their binary search is not used: it loses its way
+    when few rows make the bound loose.) Rows of one of `groups` are no independent ones: the bound is then that of
+    Korn & Graubard, Survey Methodology 1998, for as many rows as say the same. None when no threshold can promise that.
     """
+    confidence, right = _confidence_and_right(probabilities, targets)
     found = None
     for point in selective_curve(probabilities, targets, points=_THRESHOLDS):
-        rows = round(point.coverage * len(targets))
-        bound = _least_accuracy(round(point.accuracy * rows), rows, delta / _THRESHOLDS)
+        answered = confidence >= point.threshold
+        inside = None if groups is None else list(compress(groups, answered))
+        rows = _independent(right[answered], inside)
+        bound = _least_accuracy(point.accuracy * rows, rows, delta / _THRESHOLDS)
         if bound >= accuracy:
             found = replace(point, bound=bound)
     return found
 
 
-def _least_accuracy(right: int, rows: int, delta: float) -> float:
+def _independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None) -> float:
+    """How many rows, each by itself, would tell the accuracy as well as these (n,) of some groups do."""
+    if groups is None:
+        return len(right)
+    share, count = float(right.mean()), units(len(right), groups)
+    if share in (0.0, 1.0) or count < 2:
+        return count
+    errors = summed_by(groups, (right.astype(np.float64) - share)[:, None])
+    variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
+    widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
+    return min(len(right), share * (1 - share) / variance * widened)
+
+
+def _least_accuracy(right: float, rows: float, delta: float) -> float:
     """The Clopper-Pearson lower bound of a proportion at level `delta`."""
     return float(stats.beta.ppf(delta, right, rows - right + 1)) if right else 0.0
 

@@ -81,6 +81,11 @@ class Ranking:
     best: str | None
     test: str
 
+    def p_of(self, a: str, b: str) -> float:
+        """The p-value of the test between two arms, corrected for all pairs."""
+        wanted = {self.names.index(a), self.names.index(b)}
+        return next(pair.adjusted for pair in self.pairs if {pair.a, pair.b} == wanted)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, arms by name."""
         pairs = [asdict(pair) | {"a": self.names[pair.a], "b": self.names[pair.b]} for pair in self.pairs]
@@ -123,11 +128,11 @@ def evenly(arms: Mapping[str, Sequence[pd.DataFrame]]) -> dict[str, pd.DataFrame
 
 
 def drawn_by(predictions: pd.DataFrame) -> list[str | None] | None:
-    """What stands together in tests and intervals: people or sequences where they are named, a picture's own answers
-    where it has several; None where every row is by itself.
+    """What stands together in tests and intervals: people or sequences where they are named, else made pictures with
+    the one they come from; a picture's own answers where it has several; None where every row is by itself.
     """
-    named = clusters(predictions.reindex(columns=["subject", "sequence"]))
     shown = _pictures(predictions)
+    named = clusters(predictions.reindex(columns=["subject", "sequence", "parent"]).set_axis(shown))
     if not shown.duplicated().any():
         return named
     return [name or picture for name, picture in zip(named or [None] * len(shown), shown, strict=True)]

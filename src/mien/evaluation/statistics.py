@@ -65,7 +65,7 @@ def resampled_sums(
     are drawn, since pictures of one person are not independent; a row without a group is a group of its own.
     Efron & Tibshirani 1993, ch. 6; for clusters Davison & Hinkley 1997, sec. 3.8.
     """
-    units = columns if groups is None else _summed_by(groups, columns)
+    units = columns if groups is None else summed_by(groups, columns)
     count, generator = len(units), np.random.default_rng(seed)
     sums = np.empty((resamples, columns.shape[1]))
     step = max(1, _CELLS_AT_ONCE // count)
@@ -207,7 +207,7 @@ def paired_p(right_a: ArrayLike, right_b: ArrayLike, groups: Sequence[Hashable |
     change = np.asarray(right_b, np.float64) - np.asarray(right_a, np.float64)
     if groups is None:
         return mcnemar(int((change < 0).sum()), int((change > 0).sum()))
-    return sign_flips(_summed_by(groups, change[:, None])[:, 0])
+    return sign_flips(summed_by(groups, change[:, None])[:, 0])
 
 
 def paired_difference(
@@ -281,7 +281,8 @@ def distinguishable_best(right: NDArray[np.bool_], pairs: Sequence[Pair]) -> int
     return best if rivals and all(pair.distinguishable for pair in rivals) else None
 
 
-def _summed_by(groups: Sequence[Hashable | None], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def summed_by(groups: Sequence[Hashable | None], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums of columns (N, k) in each group, (G, k); a row whose group is None is one by itself."""
     codes, names = pd.factorize(pd.Series(list(groups), dtype=object))
     alone = codes < 0
     codes = np.where(alone, len(names) + np.cumsum(alone) - 1, codes)

@@ -196,10 +196,8 @@ def _apart(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float | None]:
     def right(rows: pd.DataFrame) -> pd.Series:
         return rows["label"] == rows["predicted"]
 
-    def groups(rows: pd.DataFrame) -> list[str]:
-        return list(rows["subject"] if rows["subject"].notna().all() else rows["image"].str.partition("~")[0])
-
-    return unpaired_difference(right(a), right(b), groups_a=groups(a), groups_b=groups(b)).as_dict()
+    drawn = comparison.drawn_by
+    return unpaired_difference(right(a), right(b), groups_a=drawn(a), groups_b=drawn(b)).as_dict()
 
 
 def _findings(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from mien.data.audit.findings import Finding
 from mien.data.audit.looks import SIDE, Looks
 from mien.data.samples import Samples
-from mien.errors import counted
+from mien.errors import DataError, counted
 
 METHOD = "logistic regression on histograms of oriented gradients, 5 folds that keep twins and people together"
 FOLDS = 5
@@ -35,6 +35,7 @@ def suspects(
 
     `groups` (N,) are rows that must stay in one fold; `probabilities` (N, classes) out-of-sample predictions of a
     model to use instead of the built-in one, which `method` then names. No finding where a class has too few rows.
+    Raises DataError where too few groups are there to cross-validate.
     """
     targets = samples.targets
     rows = np.flatnonzero((targets >= 0) & looks.readable)
@@ -69,12 +70,21 @@ def _cross_validated(
     features = np.stack(
         [np.asarray(gradients.compute(picture)).ravel() for picture in np.ascontiguousarray(miniatures)]
     )
-    width = min(160, len(features) // 8 + 1)
+    folds = StratifiedGroupKFold(min(FOLDS, len(np.unique(groups))), shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = list(folds.split(features, targets, groups)) if folds.n_splits > 1 else []
+    if not parts or any(len(np.unique(targets[train])) < 2 for train, _ in parts):
+        raise DataError(
+            "label noise is found by cross-validation over people, or over groups of twins",
+            got=f"{counted(len(np.unique(groups)), 'group')}, too few or too uneven for {FOLDS} folds",
+            then="bring pictures of more people, or leave --noise out",
+        )
+    width = min(160, min(len(train) for train, _ in parts) // 8 + 1)
     model = make_pipeline(
         PCA(width, whiten=True, random_state=0), LogisticRegression(max_iter=100, C=100 / len(features))
     )
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         # Folds of grouped rows cannot be exactly stratified, and suspects need no converged optimum.
         warnings.simplefilter("ignore")
-        return np.asarray(cross_val_predict(model, features, targets, cv=folds, groups=groups, method="predict_proba"))
+        return np.asarray(cross_val_predict(model, features, targets, cv=parts, method="predict_proba"))
