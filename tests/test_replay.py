@@ -79,8 +79,25 @@ def test_cells_that_no_protocol_changes_are_run_once() -> None:
     made = plan("preprocessing-grid", None, PROTOCOLS, "small")
     assert [len(arms) for arms in made.arms.values()] == [27, 27]
     assert len(made.cells) == 27 + 27, "the leak-free order drops twins, so that no cell is the same in both"
-    once = plan("facenet-triplet", None, ("leak-free", "leak-free"), "small")
-    assert len(once.cells) == len(once.arms["leak-free"])
+    apart = plan("facenet-triplet", None, PROTOCOLS, "small")
+    shared = plan("facenet-triplet", None, PROTOCOLS, "small", ("split.clean=train",))
+    assert len(shared.cells) < len(apart.cells)
+    assert sum(map(len, shared.arms.values())) == sum(map(len, apart.arms.values()))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.source=jaffe", "use --root"),
+        ("data.root=here", "use --root"),
+        ("name=x", "named after their cells"),
+        ("data.options.frames=1", "name the study's data with --root"),
+        ("seeds=[0, 1]", "an arm of a replay is one run"),
+    ],
+)
+def test_changes_that_a_replay_would_not_heed_are_refused(change: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan("resnet50-transfer", None, PROTOCOLS, "small", (change,))
 
 
 def test_a_merge_patch_is_that_of_the_standard() -> None:
@@ -300,8 +317,12 @@ def test_transfer_starts_from_a_run_on_synthetic_faces_and_a_failing_cell_lets_t
     assert (tmp_path / "start" / "start-mien-tiny" / "metrics.json").is_file()
     assert document["findings"][0]["what"] == "scratch against transfer"
     assert document["findings"][0]["p"] is not None
-    broken = replay("resnet50-transfer", None, ("leak-free",), "small", tmp_path, (*TINY, "data.options.no_such=1"))
-    assert len(broken["failures"]) == 2
+    names = plan("resnet50-transfer", None, ("leak-free",), "small", changes).arms["leak-free"]
+    kept = tmp_path / names["scratch"] / "recipe.yaml"
+    kept.write_text(kept.read_text().replace("epochs: 1", "epochs: 2"))
+    broken = replay("resnet50-transfer", None, ("leak-free",), "small", tmp_path, changes)
+    assert list(broken["failures"]) == [names["scratch"]]
+    assert {arm["arm"] for arm in broken["arms"] if arm["replayed"]} == {"transfer"}
     assert "failed: " in tables.markdown(tables.table(broken))
 
 

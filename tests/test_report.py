@@ -289,7 +289,7 @@ def test_the_accuracy_without_twins_stands_beside_the_one_with_them(tmp_path: Pa
     text = write_run_report(run).read_text(encoding="utf-8")
     assert "50.0% without 12 with a twin in the original training part" in text
     changed(run, test_without_twins={"rows": 300, "accuracy": around(0.5)})
-    assert "with a twin in the training part" not in write_run_report(run).read_text(encoding="utf-8")
+    assert "with a twin in the original training part" not in write_run_report(run).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("kept", "said"), [("bf16-mixed", "bf16"), ("32-true", "float32")])

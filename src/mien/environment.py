@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -38,8 +39,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123
-            return next((line.partition(":")[2].strip() for line in stream if line.startswith("model name")), "")
-    except OSError:
-        return platform.processor()
+    found = ""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123
+        found = next((line.partition(":")[2].strip() for line in stream if line.startswith("model name")), "")
+    return found or platform.processor()

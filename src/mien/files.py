@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -92,13 +92,20 @@ def alone(path: Path) -> Iterator[bool]:
     import fcntl
 
     lock = path.absolute().parent / f".{path.name}.lock"
-    with told(path):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("a")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with ExitStack() as stack:
+        held = False
+        # A file that another process took away in between locks nobody out: the one that is there now does.
+        while not held:
+            with told(path):
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                stream = stack.enter_context(lock.open("a"))
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    break
+            with suppress(FileNotFoundError):
+                held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
+        if not held:
             yield False
             return
         try:

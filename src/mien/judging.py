@@ -1,7 +1,7 @@
 """A finished run on other rows: another split, another dataset, corrupted pictures, and where the network looks."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -30,6 +30,7 @@ from mien.evaluation.robustness import robustness
 from mien.experiment import Read, Stages, read, silent
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
+from mien.labels import canonical
 from mien.recipe import Recipe
 from mien.training.fit import predict
 
@@ -166,6 +167,7 @@ def evaluate_on(
     has no such split.
     """
     elsewhere = _elsewhere(source, root, split, options, merge, name)
+    _check_merge(merge, [*run.labels, *elsewhere.samples.labels])
     return _told_on(run, elsewhere, look(elsewhere.samples, progress=stages("look")), stages)[0]
 
 
@@ -181,8 +183,10 @@ def crossed(
     `sources` maps what a source is called to its name in the catalogue and its root.
     """
     cells, pairs = [], {}
-    for title, (source, root) in sources.items():
-        elsewhere = _elsewhere(source, root, split, None, merge, title)
+    found = [_elsewhere(source, root, split, None, merge, title) for title, (source, root) in sources.items()]
+    known = [*(run.labels for run in runs.values()), *(elsewhere.samples.labels for elsewhere in found)]
+    _check_merge(merge, [label for labels in known for label in labels])
+    for elsewhere in found:
         looks = look(elsewhere.samples, progress=stages("look"))
         answers = {}
         for name, run in runs.items():
@@ -198,6 +202,12 @@ def figures_on(
     """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
     figures: dict[str, Any] = _on(run, _elsewhere(source, root, "test", options), None, stages)[0]["figures"]
     return figures
+
+
+def _check_merge(merge: Mapping[str, str] | None, labels: Sequence[str]) -> None:
+    """Raise UsageError for a label to merge that neither a run nor a source has."""
+    if strange := [name for name in merge or {} if canonical(name) not in labels]:
+        raise UsageError("no run and no source has the label to merge", got=strange, allowed=sorted(set(labels)))
 
 
 @dataclass(frozen=True)

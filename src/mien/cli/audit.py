@@ -60,6 +60,7 @@ def audit(
 
 def _print(source: str, found: "Audit", out: Path | None) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -70,7 +71,7 @@ def _print(source: str, found: "Audit", out: Path | None) -> None:
     table.add_column("count", justify="right")
     for finding in found.findings:
         style = _STYLE[finding.severity]
-        meaning = f"{finding.message}\n[dim]{finding.advice}[/dim]"
+        meaning = f"{escape(finding.message)}\n[dim]{escape(finding.advice)}[/dim]"
         table.add_row(f"[{style}]{finding.severity}[/{style}]", finding.code, meaning, f"{finding.count:,}")
     console.print(table if found.findings else f"{source}: {found.images:,} pictures, nothing found")
     if out is not None:

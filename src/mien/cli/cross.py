@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.cli import printing
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
@@ -73,19 +74,12 @@ def _names(runs: list[Path]) -> list[str]:
 
 
 def _print(matrix: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from mien.evaluation.cross import remarks
 
     cells = {(cell["run"], cell["source"]): cell["figures"] for cell in matrix["cells"]}
-    shown = Table(title="accuracy [95% interval], rows and classes")
-    shown.add_column("run")
-    for source in matrix["sources"]:
-        shown.add_column(source, justify="right")
-    for run in matrix["runs"]:
-        shown.add_row(run, *(_cell(cells.get((run, source))) for source in matrix["sources"]))
-    Console().print(shown)
+    sources = matrix["sources"]
+    rows = [(run, *(_cell(cells.get((run, source))) for source in sources)) for run in matrix["runs"]]
+    printing.table(("run", *sources), rows, "accuracy [95% interval], rows and classes")
     for source, tests in matrix["pairs"].items():
         for pair in tests:
             typer.echo(f"{source}: {_verdict(pair)}")
@@ -107,5 +101,5 @@ def _cell(figures: dict[str, Any] | None) -> str:
     if figures is None:
         return "–"
     found = figures["metrics"]["accuracy"]
-    bounds = "" if found["low"] is None else f" \\[{found['low']:.1%}, {found['high']:.1%}]"
+    bounds = "" if found["low"] is None else f" [{found['low']:.1%}, {found['high']:.1%}]"
     return f"{found['value']:.1%}{bounds}\n{figures['rows']:,} rows, {len(figures['labels'])} classes"

@@ -193,20 +193,25 @@ def _among(known: "list[Item] | None") -> Callable[[str], bool]:
 def _progress(
     total: int | None,
 ) -> Iterator[tuple[Callable[[], None], Callable[[str, float], None], Callable[[str], None]]]:
-    """A bar on stderr with the time left: functions for a finished source, for the share of a video, to speak."""
+    """A bar on stderr with the time left, or lines: functions for a finished source, for the share of a video, to
+    speak."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mien.cli.progress import in_lines
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=total)
-        finished = 0
+        finished, tell = 0, in_lines("predicting")
 
         def step() -> None:
             nonlocal finished
             finished += 1
             bar.update(task, completed=finished)
+            if total and finished < total and not console.is_terminal:
+                tell(finished, total)
 
         yield step, lambda source, share: bar.update(task, completed=finished + share), console.print
 

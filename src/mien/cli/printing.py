@@ -30,7 +30,7 @@ def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -
         (name.replace("_", " "), f"{each.mean.value:.4f}", interval(each.mean.as_dict()), f"{each.deviation:.4f}")
         for name, each in spreads.items()
     ]
-    _print_table(("figure", "mean", "95% t interval", "deviation"), rows, f"{folder}: {len(found)} runs")
+    table(("figure", "mean", "95% t interval", "deviation"), rows, f"{folder}: {len(found)} runs")
     typer.echo(f"report: {folder / 'report.html'}")
 
 
@@ -60,7 +60,7 @@ def comparison(rows: list[dict[str, Any]], best: str | None = None) -> None:
          f"{row['seconds']:.0f}")
         for row in rows
     ]  # fmt: skip
-    _print_table(("run", "accuracy", "95% interval", "seconds"), shown)
+    table(("run", "accuracy", "95% interval", "seconds"), shown)
 
 
 def interval(found: dict[str, Any]) -> str:
@@ -70,7 +70,7 @@ def interval(found: dict[str, Any]) -> str:
 
 def _print_metrics(title: str, metrics: dict[str, Any]) -> None:
     rows = [(name.replace("_", " "), f"{found['value']:.4f}", interval(found)) for name, found in metrics.items()]
-    _print_table(("figure", "value", "95% interval"), rows, title)
+    table(("figure", "value", "95% interval"), rows, title)
 
 
 def _print_notes(notes: list[str]) -> None:
@@ -78,13 +78,16 @@ def _print_notes(notes: list[str]) -> None:
         typer.echo(f"note: {note}")
 
 
-def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """Print a table, its first column to the left and the others to the right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(title=title)
+    # As text: names of folders and runs may hold brackets, which are markup otherwise.
+    shown = Table(title=None if title is None else Text(title))
     for number, heading in enumerate(headings):
-        shown.add_column(heading, justify="right" if number else "left")
+        shown.add_column(Text(heading), justify="right" if number else "left")
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*map(Text, row))
     Console().print(shown)

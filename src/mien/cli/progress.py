@@ -16,12 +16,16 @@ MINUTE = 60.0
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, total) that moves a bar named `what`; the bar goes away at the end."""
+    """A function of (done, total) that moves a bar named `what`, which goes away at the end; elsewhere prints lines."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield in_lines(what)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -42,13 +46,15 @@ def stages() -> "Iterator[Stages]":
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, redirect_stdout=False) as bars:
-        tasks: dict[str, TaskID] = {}
 
         def stage(name: str) -> Any:
+            task: TaskID | None = None
+
             def progress(done: int, total: int) -> None:
-                if name not in tasks:
-                    tasks[name] = bars.add_task(name.ljust(width), total=total)
-                bars.update(tasks[name], completed=done, total=total)
+                nonlocal task
+                if task is None:
+                    task = bars.add_task(name.ljust(width), total=total)
+                bars.update(task, completed=done, total=total)
 
             return progress
 

@@ -51,6 +51,7 @@ def train(
     """
     from mien.evaluation.report.folder import runs_in
     from mien.experiment import train as run
+    from mien.files import read_json
     from mien.recipe import load
 
     if (recipe / "recipe.yaml").is_file():
@@ -59,7 +60,7 @@ def train(
     with shown() as stages:
         folder = run(wanted, out or RUNS / wanted.name, resume, strict, stages)
     runs = runs_in(folder)
-    figures = {str(each): json.loads((each / "metrics.json").read_text()) for each in runs}
+    figures = {str(each): read_json(each / "metrics.json") for each in runs}
     if len(runs) > 1:
         printing.repetitions(folder, figures, as_json)
     elif as_json:

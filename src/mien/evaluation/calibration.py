@@ -157,7 +157,7 @@ def _independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | N
     errors = summed_by(groups, (right.astype(np.float64) - share)[:, None])
     variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
     widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
-    return min(len(right), share * (1 - share) / variance * widened)
+    return min(len(right), share * (1 - share) / variance * widened) if variance else len(right)
 
 
 def _least_accuracy(right: float, rows: float, delta: float) -> float:

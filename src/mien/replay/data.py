@@ -24,7 +24,9 @@ class Found:
 
     def data(self, wanted: Data) -> Data:
         """The data part of a recipe, pointed here."""
-        options = {"count": wanted.limit or DRAWN} if self.source == "synthetic" else {}
+        options = wanted.options if self.own else {}
+        if self.source == "synthetic" and not self.own:
+            options = {"count": wanted.limit or DRAWN}
         return wanted.model_copy(update={"source": self.source, "root": self.root, "options": options})
 
     def differs(self, wanted: str) -> tuple[str, ...]:

@@ -43,10 +43,12 @@ def plan(
 ) -> Plan:
     """The cells of a study; those that are the same under both protocols are one run.
 
-    Raises UsageError for an unknown study and DataError where the data is not there.
+    Raises UsageError for an unknown study and for changes of what a replay sets itself, DataError where the data is
+    not there.
     """
     grids = {protocol: grid(study, protocol, scale) for protocol in protocols}
     found = find(next(iter(grids.values()))["base"]["data"]["source"], root, scale)
+    _check(changes, found)
     arms: dict[Protocol, dict[str, str]] = {}
     cells: dict[str, Cell] = {}
     names: dict[str, str] = {}
@@ -55,10 +57,30 @@ def plan(
         arms[protocol] = {}
         for cell in spread(content, changes, study):
             recipe, arm = fitted_to(cell.recipe, found), "/".join(cell.place.values())
+            if recipe.repetitions:
+                raise UsageError(
+                    "an arm of a replay is one run", got=list(recipe.repetitions), allowed="one seed, one fold",
+                    then=f"mien compare studies/{study}, for several",
+                )  # fmt: skip
             name = names.setdefault(recipe.digest, f"{recipe.name}-{protocol}")
             cells.setdefault(name, replace(cell, recipe=recipe.model_copy(update={"name": name})))
             arms[protocol][arm], places[arm] = name, cell.place
     return Plan(found, arms, cells, places)
+
+
+def _check(changes: Sequence[str], found: Found) -> None:
+    """Raise UsageError for changes that a replay would not heed."""
+    said = {"name": "runs are named after their cells", "data": "use --root"}
+    said |= {"data.source": said["data"], "data.root": said["data"]}
+    for change in changes:
+        key = change.partition("=")[0]
+        if key in said:
+            raise UsageError(f"a replay sets {key} itself", got=change, then=said[key])
+        if key.startswith("data.options") and not found.own:
+            raise UsageError(
+                f"{key} is the study's own data's, which is not there", got=change, allowed=found.source,
+                then="name the study's data with --root",
+            )  # fmt: skip
 
 
 def replay(
@@ -147,7 +169,9 @@ def replay(
 
 def _started(cells: Mapping[str, Cell], folder: Path, stages: Stages) -> tuple[dict[str, Cell], dict[str, str]]:
     """The cells with an earlier run on synthetic faces in the place of hub weights, and those without such a run."""
-    wanting = {cell.recipe.model.backbone: cell for cell in cells.values() if cell.recipe.model.weights == "hub"}
+    # The first cell of each backbone is the one without treatment.
+    hub = [cell for cell in cells.values() if cell.recipe.model.weights == "hub"]
+    wanting = {cell.recipe.model.backbone: cell for cell in reversed(hub)}
     if not wanting:
         return dict(cells), {}
     compared = compare([_start(cell) for cell in wanting.values()], folder, stages)

@@ -167,8 +167,9 @@ def _class(figures: Mapping[str, Any] | None) -> str:
     """Precision, recall and F1 of a class, plain or with intervals, in percent."""
     if not figures:
         return "–"
-    values = [figures[name] for name in ("precision", "recall", "f1")]
-    return " ".join(f"{100 * (value if isinstance(value, float) else value['value']):.0f}%" for value in values)
+    given = [figures[name] for name in ("precision", "recall", "f1")]
+    values = [each if isinstance(each, float) else each["value"] for each in given]
+    return " ".join("–" if value is None else f"{100 * value:.0f}%" for value in values)
 
 
 def _number(value: float | None) -> str:

@@ -70,14 +70,16 @@ def _cross_validated(
     features = np.stack(
         [np.asarray(gradients.compute(picture)).ravel() for picture in np.ascontiguousarray(miniatures)]
     )
-    folds = StratifiedGroupKFold(min(FOLDS, len(np.unique(groups))), shuffle=True, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parts = list(folds.split(features, targets, groups)) if folds.n_splits > 1 else []
+    several, parts = len(np.unique(groups)), []
+    if several > 1:
+        folds = StratifiedGroupKFold(min(FOLDS, several), shuffle=True, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parts = list(folds.split(features, targets, groups))
     if not parts or any(len(np.unique(targets[train])) < 2 for train, _ in parts):
         raise DataError(
             "label noise is found by cross-validation over people, or over groups of twins",
-            got=f"{counted(len(np.unique(groups)), 'group')}, too few or too uneven for {FOLDS} folds",
+            got=f"{counted(several, 'group')}, too few or too uneven for {FOLDS} folds",
             then="bring pictures of more people, or leave --noise out",
         )
     width = min(160, min(len(train) for train, _ in parts) // 8 + 1)

@@ -49,7 +49,7 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
         spreads=repeats(runs),
         ranking=ranking,
         pair=pair,
-        chance=pair and ranking and ranking.p_of(pair.a, pair.b),
+        corrected=pair and ranking and ranking.p_of(pair.a, pair.b),
         warnings=problem,
         said=whose({name: run.metrics.get("notes", []) for name, run in runs.items()}),
         audits={name: audit_state(run) or "–" for name, run in runs.items()},
