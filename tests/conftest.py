@@ -6,10 +6,14 @@ import os
 # when they are imported.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+import queue
+import resource
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,6 +32,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cache folder of the tests, so that they neither read nor fill the user's."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["MIEN_CACHE"] = str(folder)
+    for name in ("MIEN_MODELS", "COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+        os.environ.pop(name, None)
     return folder
 
 
@@ -46,3 +52,27 @@ def no_thread_stays() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert not [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
+
+
+@contextmanager
+def full_disk(limit: int = 9_000) -> Iterator[None]:
+    """No file can grow past so many bytes inside, as on a disk that fills up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A module that is imported inside would be kept cut off, and break every later import.
+    writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = writing
+
+
+def line_of(stream: IO[str], seconds: float = 120) -> str:
+    """The next line that a process writes; fails where none comes in so long, which would hang the suite."""
+    found: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=lambda: found.put(stream.readline()), daemon=True).start()
+    try:
+        return found.get(timeout=seconds)
+    except queue.Empty:
+        raise AssertionError(f"no line in {seconds:.0f} s") from None

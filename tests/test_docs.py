@@ -84,9 +84,11 @@ def test_every_command_has_an_example_takes_json_and_is_in_the_readme(name: str,
     assert f"`{name}`" in TEXTS["README.md"]
 
 
-@pytest.mark.parametrize("name", list(shipped()))
-def test_a_recipe_that_ships_parses(name: str) -> None:
-    assert cells(Path(name))
+@pytest.mark.parametrize(("name", "path"), list(shipped().items()))
+def test_the_head_of_a_recipe_says_how_to_run_it(name: str, path: Path) -> None:
+    head = "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#"))
+    named = re.findall(r"^# mien (?:train|compare|replay|demo) ?(\S*)", head, re.MULTILINE)
+    assert named and {each or "demo" for each in named} <= {name, Path(name).name if "studies/" in name else name}
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from hashlib import sha256
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 import typer
+from conftest import line_of
 from typer.testing import CliRunner
 
 from mien.cli.models import models, pull
@@ -172,7 +174,7 @@ def test_a_list_on_stdin_is_answered_as_it_comes(bundle, folder):
         for name in ("a.png", "b.png"):
             running.stdin.write(f"{folder / name}\n")
             running.stdin.flush()
-            assert json.loads(running.stdout.readline())["source"] == str(folder / name), "before the list has ended"
+            assert json.loads(line_of(running.stdout))["source"] == str(folder / name), "before the list has ended"
 
 
 def test_drawings_do_not_become_input(run, folder):
@@ -422,8 +424,10 @@ def test_names_are_written_whatever_the_language_of_the_terminal(bundle, tmp_pat
 
 
 def test_a_list_without_a_standard_input_is_refused(bundle):
-    words = f"{sys.executable} -c 'from mien.cli import main; main()' predict - --model {bundle} <&-"
-    done = subprocess.run(words, shell=True, capture_output=True, text=True)
+    words = shlex.join(
+        [sys.executable, "-c", "from mien.cli import main; main()", "predict", "-", "--model", str(bundle)]
+    )
+    done = subprocess.run(f"{shlex.join(command)} <&-", shell=True, capture_output=True, text=True)
     assert done.returncode == 2 and "no standard input" in done.stderr
 
 

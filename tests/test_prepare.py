@@ -1,7 +1,6 @@
 """Prepared pixels: the chain's own result, cached whole or not at all."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import full_disk, line_of
 
 from mien.data.prepare import HALF_BUILT_AFTER, pixel_digest, prepare
 from mien.data.samples import Files, Rows, Samples, table
@@ -151,13 +151,8 @@ def test_pictures_in_memory_have_the_digests_of_their_files(tmp_path):
 
 
 def test_a_full_disk_names_the_folder_and_what_is_needed(pictures, tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, hard))
-    try:
-        with pytest.raises(DataError, match="cannot write the prepared pictures") as caught:
-            prepare(pictures, CHAIN, tmp_path / "cache")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(), pytest.raises(DataError, match="cannot write the prepared pictures") as caught:
+        prepare(pictures, CHAIN, tmp_path / "cache")
     assert str(tmp_path / "cache") in str(caught.value) and f"{70 * 16 * 16:,} bytes" in str(caught.value)
     assert list((tmp_path / "cache" / "prepared").iterdir()) == []
 
@@ -175,7 +170,7 @@ def test_a_killed_build_leaves_nothing_that_counts_and_is_swept_later(pictures, 
     cache = tmp_path / "cache"
     command = [sys.executable, str(script), str(tmp_path / "faces"), str(cache)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as build:
-        assert build.stdout and 0 < int(build.stdout.readline()) < 70
+        assert build.stdout and 0 < int(line_of(build.stdout)) < 70
         build.send_signal(signal.SIGKILL)
     left = list((cache / "prepared").iterdir())
     assert len(left) == 1 and left[0].name.startswith(".")

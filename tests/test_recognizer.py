@@ -401,8 +401,12 @@ def test_a_process_that_was_forked_off_has_workers_of_its_own(path, tmp_path):
     recognizer.analyze([tmp_path / "one.png"] * 3)
     child = os.fork()
     if child == 0:
-        os._exit(0 if len(recognizer.analyze([tmp_path / "one.png"] * 3)) == 3 else 1)
-    for _ in range(200):
+        code = 1
+        try:
+            code = 0 if len(recognizer.analyze([tmp_path / "one.png"] * 3)) == 3 else 1
+        finally:
+            os._exit(code)
+    for _ in range(2400):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import socket
 import threading
 from dataclasses import replace
 from hashlib import sha256
@@ -223,7 +224,9 @@ def test_another_file_than_the_published_one_is_not_kept(published, tmp_path):
 
 
 def test_an_address_out_of_reach_says_what_to_bring_and_where(published, monkeypatch, tmp_path):
-    file = replace(models.MODELS["gfpgan-1.4"], address="http://127.0.0.1:1/model.pth")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    file = replace(models.MODELS["gfpgan-1.4"], address=f"http://127.0.0.1:{port}/model.pth")
     monkeypatch.setitem(models.MODELS, "gfpgan-1.4", file)
     with pytest.raises(MienError, match="cannot fetch") as caught:
         models.pull("gfpgan-1.4")

@@ -20,7 +20,7 @@ import pytest
 import starlette.requests
 import tiny
 import uvicorn
-from conftest import ROOT
+from conftest import ROOT, line_of
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.testclient import TestClient
@@ -306,7 +306,7 @@ def served():
     with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
         try:
             assert server.stdout is not None
-            yield server, json.loads(server.stdout.readline())
+            yield server, json.loads(line_of(server.stdout))
         finally:
             server.kill()
 

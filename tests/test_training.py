@@ -2,13 +2,13 @@
 
 import csv
 import os
-import resource
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -78,13 +78,8 @@ def test_a_fit_that_diverges_ends_at_once_and_says_so(tmp_path: Path) -> None:
 
 
 def test_tensors_on_a_disk_that_fills_up_leave_nothing(tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, hard))
-    try:
-        with pytest.raises(DataError, match=r"cannot write .*best\.pt"):
-            save({"weight": torch.zeros(100_000)}, tmp_path / "best.pt")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(), pytest.raises(DataError, match=r"cannot write .*best\.pt"):
+        save({"weight": torch.zeros(100_000)}, tmp_path / "best.pt")
     assert list(tmp_path.iterdir()) == []
 
 
