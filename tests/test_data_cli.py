@@ -44,7 +44,7 @@ def tree(tmp_path: Path) -> Path:
 def test_stats_counts_measures_and_lists_what_is_broken(tree: Path) -> None:
     result = run("stats", "folders", tree)
     assert result.exit_code == 0
-    for words in ("folders: 7 pictures", "sadness", "48 / 48 / 48", "6 grey", "1 missing or unreadable"):
+    for words in ("folders: 7 pictures", "sadness", "height 48 to 48 (median 48)", "6 grey", "1 missing or unreadable"):
         assert words in result.stdout
     assert "train/sad/[bold] broken.png: not a whole PNG" in result.stdout
 

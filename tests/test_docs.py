@@ -24,7 +24,8 @@ from mien.data.sources.catalog import SOURCES
 from mien.data.synthetic import samples
 from mien.imaging.chain import CATALOGUE
 from mien.labels import LABEL_SETS
-from mien.recipe import Recipe, parse, shipped
+from mien.places import shipped
+from mien.recipe import Recipe, parse
 from mien.replay.published import STUDIES
 from mien.replay.run import differs, plan
 from mien.replay.studies import DIFFERS

@@ -478,7 +478,7 @@ def test_a_run_of_eight_labels_is_judged_on_a_set_of_seven(home: Path, run: Path
     assert "12 rows, 3 classes" in table and "12 pictures, 3 classes" in (home / "cross.html").read_text()
     matrix = json.loads(mien("cross", run, *on, "--out", home / "cross.html", "--json").stdout)
     assert matrix["cells"][0]["figures"]["metrics"] == done["figures"]["metrics"]
-    assert "has no rows in split nowhere" in mien("evaluate", run, "--split", "nowhere", check=2).stderr
+    assert "unknown split" in mien("evaluate", run, "--split", "nowhere", check=2).stderr
 
 
 class Always(nn.Module):

@@ -368,7 +368,9 @@ def test_wrong_usage_leaves_with_2(bundle, folder, tmp_path, monkeypatch, wrong)
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """The command `mien models` over a folder with one bundle in it."""
-    tiny.bundle(tmp_path / "ferplus.onnx", name="ferplus", figures={"accuracy": {"value": 0.87654, "low": 0.86}})
+    accuracy = {"value": 0.87654, "low": 0.86, "high": 0.89}
+    figures = {"protocol": "ferplus-majority@876b0409329b", "test": {"accuracy": accuracy}}
+    tiny.bundle(tmp_path / "ferplus.onnx", name="ferplus", figures=figures)
     monkeypatch.setattr("mien.weights.__file__", str(tmp_path / "__init__.py"))
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "nothing"))
     app = typer.Typer(invoke_without_command=True)
@@ -377,9 +379,10 @@ def shelf(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
 
-def test_models_are_listed_with_figures_licence_and_size(shelf):
+def test_models_are_listed_with_accuracy_and_size_and_the_detector(shelf):
     text = shelf().stdout
-    assert "ferplus  7 classes, 0.1 MB, Apache-2.0" in text and "accuracy: value 0.8765, low 0.86" in text
+    for told in ("ferplus", " 7 ", "87.7% [86.0%, 89.0%]", "0.1 MiB", "ferplus-majority", "mien models pull yunet"):
+        assert told in text
     (listed,) = json.loads(shelf("--json").stdout)
     assert listed["name"] == "ferplus" and listed["labels"] == list(tiny.LABELS) and listed["size"] > 60_000
 
@@ -424,9 +427,7 @@ def test_names_are_written_whatever_the_language_of_the_terminal(bundle, tmp_pat
 
 
 def test_a_list_without_a_standard_input_is_refused(bundle):
-    words = shlex.join(
-        [sys.executable, "-c", "from mien.cli import main; main()", "predict", "-", "--model", str(bundle)]
-    )
+    command = [sys.executable, "-c", "from mien.cli import main; main()", "predict", "-", "--model", str(bundle)]
     done = subprocess.run(f"{shlex.join(command)} <&-", shell=True, capture_output=True, text=True)
     assert done.returncode == 2 and "no standard input" in done.stderr
 

@@ -7,7 +7,8 @@ import yaml
 
 from mien.compare import cells
 from mien.errors import UsageError
-from mien.recipe import changed, load, parse, shipped
+from mien.places import shipped
+from mien.recipe import changed, load, parse
 
 PLAIN = {"name": "plain", "data": {"source": "synthetic"}, "chain": ["grey", {"resize": 48}]}
 

@@ -171,7 +171,11 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "opened": opened,
         "seconds": {stage: round(taken, 1) for stage, taken in seconds.items()},
         "precision": run_folder.precision(folder),
-        "notes": [*gathered.remarks, *calibration.remarks(figures["temperature"])],
+        "notes": [
+            *gathered.remarks,
+            *calibration.remarks(figures["temperature"]),
+            *statistics.few(len(predictions), drawn_by(predictions)),
+        ],
     }
     write_json(folder / "metrics.json", figures)
     write_run_report(folder, thumbnails=_pictures(material, predictions))
@@ -192,7 +196,9 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
     looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
     material = readable(samples, prepared, looks)
-    remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
+    remarks = [*prepared.remarks]
+    if len(prepared.problems):
+        remarks[0] += "; problems.csv lists all that were left out"
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
     if early := recipe.balance.order == "balance-before-split":
         remarks += [*idle_steps(material.samples, steps, split=None), BEFORE_SPLIT]
@@ -204,6 +210,11 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             f"a run needs training, validation and test rows: none for {', '.join(empty)}",
             then="give every part a share with split.method and split.fractions",
         )
+    if len(set(material.samples.table["label"].iloc[material.samples.rows("train")])) < 2:
+        raise DataError(
+            "training pictures of one class teach nothing", got=list(material.samples.labels),
+            then="bring pictures of another class, or see data.classes and split in the recipe",
+        )  # fmt: skip
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
     found = leaks.audited(recipe, material, early)
     twins: frozenset[str] = frozenset()

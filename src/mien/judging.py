@@ -22,8 +22,8 @@ from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign, clusters
 from mien.data.split import notes as split_notes
 from mien.earlier import all_below, looks_of_data, restored
-from mien.errors import DataError, RunError, UsageError
-from mien.evaluation import calibration, ledger
+from mien.errors import DataError, UsageError
+from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.cross import Answers, cross_cell, cross_matrix, paired, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
@@ -31,6 +31,7 @@ from mien.experiment import Read, Stages, read, silent
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
 from mien.labels import canonical
+from mien.places import check_finished
 from mien.recipe import Recipe
 from mien.training.fit import predict
 
@@ -61,21 +62,17 @@ class Finished:
         return calibration.softmax(logits, self.temperature).astype(np.float32)
 
 
-def finished(folder: Path) -> Finished:
-    """Open a finished run. Raises RunError when it is not one, saying how to finish it."""
-    if not (folder / "metrics.json").is_file():
-        if several := sorted(str(path.parent) for path in folder.glob("*/metrics.json")):
-            raise RunError(
-                f"{folder} is not a finished run but a folder of runs", allowed=several, then="name one of them"
-            )
-        begun = (folder / "recipe.yaml").is_file()
-        raise RunError(
-            f"{folder} is not a finished run",
-            then=f"mien train {folder} --resume" if begun else "name a run folder written by mien train",
-        )
+def finished(folder: Path, root: Path | None = None) -> Finished:
+    """Open a finished run; `root` is where its data is now, if it was moved.
+
+    Raises RunError when it is not a finished one, saying how to finish it.
+    """
+    check_finished(folder)
     figures = read_json(folder / "metrics.json")
     labels = tuple(figures["test"]["labels"])
     recipe, network = restored(folder, len(labels))
+    if root:
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
     protocol = f"{figures['protocol']['name']}@{figures['protocol']['digest']}"
     return Finished(
         folder, recipe, network, labels, Chain.parse(recipe.chain), figures["temperature"], figures["uncertain_below"],
@@ -94,7 +91,7 @@ def rows_of(
         samples = read(run.recipe.data)
         prepared = prepare(samples, run.chain, progress=stages("prepare"))
     except DataError as error:
-        moved = f"if the data was only moved, change data.root in {run.folder / 'recipe.yaml'}"
+        moved = "if the data was only moved, or is named from another folder, add --root FOLDER"
         raise DataError(
             f"the data that {run.folder} was made on cannot be read: {error.what}", got=error.got, then=moved
         ) from error
@@ -116,7 +113,7 @@ def rows_of(
         raise DataError(
             f"{gone:,} of the {len(wanted):,} pictures that {run.folder} was made on are missing from its data",
             got=run.recipe.data.root,
-            then=f"restore them; if the data was only moved, change data.root in {run.folder / 'recipe.yaml'}",
+            then="restore them; if the data was only moved, add --root FOLDER",
         )
     rows = np.flatnonzero(table.index.isin(wanted.index))
     found = table.iloc[rows]
@@ -259,7 +256,7 @@ def _told_on(run: Finished, elsewhere: _Elsewhere, looks: Looks, stages: Stages)
     cell, material, answers = _on(run, elsewhere, looks, stages)
     assert material.looks is not None
     judged = np.searchsorted(material.place, answers.rows)
-    return cell | {"notes": [*cell["notes"], *_seen(run, material.looks, judged)]}, answers
+    return cell | {"notes": [*_seen(run, material.looks, judged), *cell["notes"]]}, answers
 
 
 def _on(
@@ -270,7 +267,7 @@ def _on(
     material = readable(elsewhere.samples, prepared, looks)
     rows, protocol = elsewhere.rows(material.samples), describe(material.samples)
     cell, answers = _judged(run, material, rows, elsewhere.name, elsewhere.split, protocol, elsewhere.merge)
-    return cell | {"notes": [*elsewhere.notes, *prepared.remarks]}, material, answers
+    return cell | {"notes": [*elsewhere.notes, *prepared.remarks, *cell["notes"]]}, material, answers
 
 
 def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
@@ -318,7 +315,8 @@ def _judged(
     kept = rows[seen.kept]
     drawn = None if groups is None else list(compress(groups, seen.kept))
     answers = Answers(material.place[kept], seen.labels, seen.probabilities, seen.targets, drawn)
-    return cell | {"protocol": protocol, "opened": opened, "notes": []}, answers
+    notes = statistics.few(len(kept), drawn)
+    return cell | {"protocol": protocol, "opened": opened, "notes": notes}, answers
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:

@@ -54,10 +54,10 @@ def twins_to_drop(
         return np.empty(0, np.int64), []
     assert material.looks is not None
     dropped = clean_train(material.samples, found)
-    told = [f"left out: {counted(len(dropped), 'training row')} with a twin in validation or test"]
+    told = [_left_out(len(dropped), "training row", "validation or test")]
     for source, other in others.items():
         more = np.setdiff1d(like_held_out(material.samples, material.looks, other), dropped)
-        told.append(f"left out: {counted(len(more), 'further training row')} with a twin in what {source} holds out")
+        told.append(_left_out(len(more), "further training row", f"what {source} holds out"))
         dropped = np.union1d(dropped, more)
     if len(dropped) == len(material.samples.rows("train")):
         where = " or ".join(["validation or test", *(f"what {source} holds out" for source in others)])
@@ -66,6 +66,10 @@ def twins_to_drop(
             then="remove those twins from the data, or set split.method: stratified for a new split",
         )
     return dropped, told
+
+
+def _left_out(count: int, rows: str, where: str) -> str:
+    return f"left out: {counted(count, rows)} with a twin in {where}" if count else f"no {rows} has a twin in {where}"
 
 
 def taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:

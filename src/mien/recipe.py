@@ -15,6 +15,7 @@ from mien.data.split import SplitSpec
 from mien.errors import MienError, UsageError
 from mien.files import digest, write_text
 from mien.imaging.chain import Chain
+from mien.places import recipe_file
 from mien.training.augment import Augment
 from mien.training.backbones import Model
 from mien.training.metric_learning import TripletSpec
@@ -246,25 +247,17 @@ def _ignored(recipe: Recipe, size: tuple[int, int]) -> list[str]:
     ]
 
 
-def shipped() -> dict[str, Path]:
-    """The recipes that come with mien, by name: `fer2013`, `studies/smote-vgg19`, `models/ferplus`, ..."""
-    folder = Path(__file__).parent / "recipes"
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
-
-
 def read_content(path: Path) -> dict[str, Any]:
-    """The plain content of a YAML file, or of the shipped recipe of that name."""
-    file = shipped().get(str(path), path)
+    """The plain content of a recipe that `places.recipe_file` finds."""
+    file = recipe_file(path)
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as reason:
-        raise UsageError(
-            f"cannot read the recipe {path}: {reason}", allowed=["a file", *shipped()], then="mien train --help"
-        ) from reason
+        raise UsageError(f"cannot read the recipe {path}: {reason}") from reason
     except (yaml.YAMLError, ValueError) as reason:
         raise UsageError(f"{path} is not valid YAML: {reason}") from reason
     if not isinstance(content, dict):
-        raise UsageError(f"{path} is not a recipe: a recipe is a mapping of keys", allowed=list(shipped()))
+        raise UsageError(f"{path} is not a recipe: a recipe is a mapping of keys")
     return content
 
 

@@ -54,11 +54,11 @@ def audit(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
-        _print(source, found, out)
+        _print(source, found, out, split=bool(samples.table["split"].notna().any()))
     refuse(found.blocking)
 
 
-def _print(source: str, found: "Audit", out: Path | None) -> None:
+def _print(source: str, found: "Audit", out: Path | None, split: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -74,5 +74,7 @@ def _print(source: str, found: "Audit", out: Path | None) -> None:
         meaning = f"{escape(finding.message)}\n[dim]{escape(finding.advice)}[/dim]"
         table.add_row(f"[{style}]{finding.severity}[/{style}]", finding.code, meaning, f"{finding.count:,}")
     console.print(table if found.findings else f"{source}: {found.images:,} pictures, nothing found")
+    if not split:
+        console.print("no split is published, so leaks between parts were not looked for: a run audits its own split")
     if out is not None:
         console.print(f"{out / 'audit.html'}", soft_wrap=True, highlight=False)

@@ -10,6 +10,7 @@ from mien.cli import printing
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
+from mien.places import check_finished
 
 
 def cross(
@@ -41,6 +42,9 @@ def cross(
     sources = {title: (source, root) for title, source, root in map(_named, on)}
     if len(sources) < len(on):
         raise UsageError("each source of a table needs its own name", got=on, then="--on NAME:SOURCE=ROOT")
+
+    for run in runs:
+        check_finished(run)
 
     from mien import judging
     from mien.evaluation.report import write_cross_report

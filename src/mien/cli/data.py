@@ -215,7 +215,8 @@ def _counts(found: "Stats") -> "Table":
     table = Table(title=f"{found.source}: {found.rows:,} pictures", title_justify="left", show_footer=True)
     table.add_column("label", footer="all")
     for split in found.splits:
-        table.add_column(split, justify="right", footer=f"{sum(part[split] for part in found.counts.values()):,}")
+        title = "no split" if split == "none" else split
+        table.add_column(title, justify="right", footer=f"{sum(part[split] for part in found.counts.values()):,}")
     table.add_column("all", justify="right", footer=f"{found.rows:,}")
     table.add_column("share", justify="right")
     for label, parts in found.counts.items():
@@ -226,4 +227,4 @@ def _counts(found: "Stats") -> "Table":
 
 
 def _span(name: str, spread: "Spread | None") -> str:
-    return f"{name} {spread.min} / {spread.median:g} / {spread.max}" if spread else f"{name} unknown"
+    return f"{name} {spread.min} to {spread.max} (median {spread.median:g})" if spread else f"{name} unknown"

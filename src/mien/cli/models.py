@@ -1,17 +1,21 @@
 """mien models: what ships, with its figures; mien models pull: a file that is fetched on request only."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli import printing
 from mien.errors import UsageError
+
+if TYPE_CHECKING:
+    from mien.runtime.bundle import Bundle
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def models(context: typer.Context, as_json: _Json = False) -> None:
-    """List the models of this installation: labels, figures, size, licence and origin.
+    """List the models of this installation and their figures, and which detector finds faces.
 
     Example: mien models --json
     """
@@ -19,6 +23,7 @@ def models(context: typer.Context, as_json: _Json = False) -> None:
         if as_json:
             raise UsageError("--json comes after the name of the command", then="mien models pull NAME --json")
         return
+    from mien.imaging.models import present
     from mien.runtime.bundle import load, names
 
     found = [load(name) for name in names()]
@@ -29,16 +34,20 @@ def models(context: typer.Context, as_json: _Json = False) -> None:
         return
     if not found:
         typer.echo("no model ships with this installation; make one with: mien export RUN")
-    for one in found:
-        info = one.info
-        typer.echo(
-            f"{info.name}  {len(info.labels)} classes, {one.size / 1e6:.1f} MB, {info.licence or 'licence not stated'}"
-        )
-        for name, value in info.figures.items():
-            typer.echo(f"  {name}: {_shown(value)}")
-        typer.echo(f"  labels: {', '.join(info.labels)}")
-        typer.echo(f"  trained on: {info.training_data or 'not stated'}")
-        typer.echo(f"  origin: {info.origin or 'not stated'}")
+        return
+    headings = ("model", "classes", "test accuracy [95%]", "size", "rows")
+    printing.table(headings, [_row(one) for one in found])
+    detector = present("yunet")
+    typer.echo(f"faces are found by {f'YuNet: {detector}' if detector else 'Haar; for YuNet: mien models pull yunet'}")
+    typer.echo("labels, licence, origin and all figures: mien models --json, and docs/models")
+
+
+def _row(one: "Bundle") -> tuple[str, ...]:
+    figures = one.info.figures
+    found, protocol = figures.get("test", {}).get("accuracy"), str(figures.get("protocol", ""))
+    accuracy = f"{found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}]" if found else "not stated"
+    rows = protocol.partition("@")[0] or "not stated"
+    return one.info.name, str(len(one.info.labels)), accuracy, f"{one.size / 2**20:.1f} MiB", rows
 
 
 def pull(
@@ -57,9 +66,3 @@ def pull(
     licence = MODELS[name].licence
     document = {"name": name, "path": str(path), "licence": licence}
     typer.echo(json.dumps(document, ensure_ascii=False) if as_json else f"{path} (licence: {licence})")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

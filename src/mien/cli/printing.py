@@ -19,7 +19,7 @@ def figures(folder: Path, found: dict[str, Any]) -> None:
 
 def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -> None:
     """Mean and spread of a folder of runs; `found` has the content of each run's `metrics.json`."""
-    from mien.evaluation.report.comparison import read_arms, repeats
+    from mien.evaluation.report.comparison import read_arms, repeats, whose
 
     (spreads,) = repeats(read_arms([folder])).values()
     if as_json:
@@ -30,7 +30,10 @@ def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -
         (name.replace("_", " "), f"{each.mean.value:.4f}", interval(each.mean.as_dict()), f"{each.deviation:.4f}")
         for name, each in spreads.items()
     ]
-    table(("figure", "mean", "95% t interval", "deviation"), rows, f"{folder}: {len(found)} runs")
+    tested = sum(each["protocol"]["rows"] for each in found.values())
+    table(("figure", "mean", "95% t interval", "deviation"), rows, f"{folder}: {len(found)} runs, {tested:,} answers")
+    for text, who in whose({Path(run).name: each["notes"] for run, each in found.items()}).items():
+        typer.echo(f"note: {who}: {text}")
     typer.echo(f"report: {folder / 'report.html'}")
 
 

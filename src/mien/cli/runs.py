@@ -10,9 +10,11 @@ import typer
 from mien.cli import printing
 from mien.cli.options import pairs
 from mien.cli.progress import stages as shown
-from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line
+from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line, unknown
+from mien.places import check_finished, recipe_file
 
 RUNS = Path("runs")
+_SPLITS = ("train", "validation", "test", "all")
 
 _Recipe = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A YAML file, a run's folder, or the name of a shipped recipe.")
@@ -49,14 +51,18 @@ def train(
 
     Example: mien train fer2013 --set data.root=data/fer2013 --set fit.epochs=5
     """
+    file = recipe_file(recipe)
     from mien.evaluation.report.folder import runs_in
     from mien.experiment import train as run
     from mien.files import read_json
     from mien.recipe import load
 
-    if (recipe / "recipe.yaml").is_file():
-        recipe, out = recipe / "recipe.yaml", out or recipe
+    if file.parent == recipe:
+        recipe, out = file, out or recipe
     wanted = load(recipe, changes or ())
+    ended = (out or RUNS / wanted.name) / "metrics.json"
+    if ended.is_file() and resume:
+        typer.echo(f"{ended.parent} has ended already", err=True)
     with shown() as stages:
         folder = run(wanted, out or RUNS / wanted.name, resume, strict, stages)
     runs = runs_in(folder)
@@ -72,7 +78,7 @@ def train(
 def evaluate(
     run: _Run,
     source: Annotated[str | None, typer.Option(help="A source by name; the run's own by default.")] = None,
-    root: Annotated[Path | None, typer.Option(help="The folder of the source's data.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the data is, the source's or the run's own.")] = None,
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source.")
@@ -89,16 +95,20 @@ def evaluate(
 
     Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
     """
-    from mien import judging
-    from mien.evaluation.report import write_run_report
-
     if (root or option or merge) and not source:
         raise UsageError("--root, --option and --merge describe a --source, and none is given")
     if (robustness or explain) and (source or split != "test"):
         raise UsageError(
             "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"
         )
-    opened = judging.finished(run)
+    if split not in _SPLITS:
+        raise unknown("split", split, _SPLITS)
+    check_finished(run)
+
+    from mien import judging
+    from mien.evaluation.report import write_run_report
+
+    opened = judging.finished(run, None if source else root)
     document: dict[str, Any] = {}
     with shown() as stages:
         if source:
@@ -135,6 +145,7 @@ def export(
     run: _Run,
     out: Annotated[Path | None, typer.Option(help="The bundle to write; default: NAME.onnx, NAME-int8.onnx.")] = None,
     name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's by default.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the run's data is now, if it was moved.")] = None,
     licence: Annotated[str | None, typer.Option(help="What users must know about licences.")] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Use 8-bit integers: smaller; states the accuracy change.")
@@ -146,13 +157,14 @@ def export(
 
     Example: mien export runs/fer2013 --out fer2013.onnx
     """
+    check_finished(run)
     from dataclasses import asdict
 
     from mien.card import write_card
     from mien.export import export as write
     from mien.judging import finished
 
-    opened = finished(run)
+    opened = finished(run, root)
     with shown() as stages:
         default = f"{name or opened.recipe.name}{'-int8' if int8 else ''}.onnx"
         made = write(opened, out or Path(default), name, int8, licence, stages)
@@ -169,6 +181,8 @@ def export(
 
 
 def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) -> None:
+    for recipe in recipes:
+        recipe_file(recipe)
     from mien.compare import cells, notes, spreads, table, verdict
     from mien.compare import compare as run
     from mien.evaluation.report.comparison import whose

@@ -16,6 +16,10 @@ ALPHA = 0.05
 _CELLS_AT_ONCE = 4_000_000
 
 
+FEW = 6
+"""Below so many groups, intervals that draw them whole are too narrow (docs/protocols.md)."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with its 95% interval; NaN bounds mean that no interval can be given."""
@@ -83,6 +87,18 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
         return rows
     codes, names = pd.factorize(pd.Series(list(groups), dtype=object))
     return len(names) + int((codes < 0).sum())
+
+
+def few(rows: int, groups: Sequence[Hashable | None] | None) -> list[str]:
+    """A remark where intervals are drawn over so few people or sequences that they are too narrow; else nothing.
+
+    >>> few(33, ["a"] * 16 + ["b"] * 17), few(33, None)
+    (['the 33 pictures show 2 people or sequences: below 6, their intervals are too narrow'], [])
+    """
+    count = units(rows, groups)
+    if groups is None or count >= FEW:
+        return []
+    return [f"the {rows:,} pictures show {count} people or sequences: below {FEW}, their intervals are too narrow"]
 
 
 def interval(

@@ -121,6 +121,7 @@ def _face(face: FaceResult) -> dict[str, Any]:
         "landmarks": face.landmarks and [[round(x, 1), round(y, 1)] for x, y in face.landmarks],
         "score": None if face.score is None else round(face.score, 4),
         "expression": face.expression,
+        "confidence": round(face.confidence, 4),
         "probabilities": {label: round(value, 4) for label, value in face.probabilities.items()},
         "uncertain": face.uncertain,
     } | ({} if face.identity is None else {"identity": face.identity})

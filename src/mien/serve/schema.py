@@ -14,6 +14,7 @@ class Face(BaseModel):
     )
     score: float | None = Field(description="the detector's, 0 to 1; null for crop=whole")
     expression: str
+    confidence: float = Field(description="the probability of the expression")
     probabilities: dict[str, float] = Field(description="by expression; they sum to one")
     uncertain: bool = Field(description="whether the highest probability is below the model's threshold")
 

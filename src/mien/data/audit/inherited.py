@@ -74,14 +74,14 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
 
 
 def _unlisted(run: Path) -> Finding:
-    said, advice = "", "restore the whole folder of that run, or train it again"
+    advice = "restore the whole folder of that run, or train it again"
     if means_bundle(str(run)):
-        said = f" (it says: {load(str(run)).info.training_data or 'nothing'})"
-        advice = "hold out pictures that it cannot have seen"
+        data = load(str(run)).info.training_data.partition(",")[0] or "unknown data"
+        advice = f"it was fitted on {data}: hold out pictures that it cannot have seen"
     return Finding(
         "earlier-run-without-list", "warning", 1,
-        f"{run}, which this run builds on, keeps no list of its training pictures{said}: whether it was fitted on "
-        "validation or test pictures of this run cannot be checked",
+        f"{run}, which this run builds on, keeps no list of its training pictures: whether validation or test pictures "
+        "are among them cannot be checked",
         advice, leak=True,
     )  # fmt: skip
 

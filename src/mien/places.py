@@ -1,0 +1,36 @@
+"""What people name on the command line, found before anything heavy is loaded: recipes and runs."""
+
+from pathlib import Path
+
+from mien.errors import RunError, UsageError, unknown
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with mien, by name: `fer2013`, `studies/smote-vgg19`, `models/ferplus`, ..."""
+    folder = Path(__file__).parent / "recipes"
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
+
+
+def recipe_file(name: Path) -> Path:
+    """The YAML file of a recipe: a file, the one in a run's folder, or one that ships, by its name.
+
+    Raises UsageError where there is none, with the nearest name.
+    """
+    for file in (name / "recipe.yaml", shipped().get(str(name), name)):
+        if file.is_file():
+            return file
+    if name.is_dir():
+        then = f"to train on the pictures in it: mien train finetune --set data.root={name}"
+        raise UsageError("this folder holds no run, and so no recipe", got=name, then=then)
+    raise unknown("recipe", str(name), ["FILE.yaml", *shipped()])
+
+
+def check_finished(run: Path) -> None:
+    """Raise RunError for the folder of anything but a finished run, saying how to finish it."""
+    if (run / "metrics.json").is_file():
+        return
+    if several := sorted(str(path.parent) for path in run.glob("*/metrics.json")):
+        raise RunError(f"{run} is not a finished run but a folder of runs", allowed=several, then="name one of them")
+    begun = (run / "recipe.yaml").is_file()
+    then = f"mien train {run} --resume" if begun else "name a run folder written by mien train"
+    raise RunError(f"{run} is not a finished run", then=then)
