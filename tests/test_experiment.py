@@ -22,17 +22,18 @@ from typer.testing import CliRunner
 
 from mien import experiment, leaks
 from mien.cli import app
+from mien.elsewhere import crossed
 from mien.errors import MienError
 from mien.evaluation import ledger
 from mien.experiment import read
 from mien.files import alone
+from mien.finished import finished, rows_of
 from mien.imaging import operations
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode
 from mien.imaging.faces import YuNetDetector, largest
 from mien.imaging.framing import Framing, frame
 from mien.imaging.models import find
-from mien.judging import crossed, finished, rows_of
 from mien.recipe import Data, load, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer

@@ -10,7 +10,7 @@ from mien.runtime.ahead import cores
 
 _PACKAGES = (
     "mien", "numpy", "opencv-python-headless", "torch", "torchvision", "timm", "lightning", "scikit-learn",
-    "imbalanced-learn", "pandas", "onnxruntime",
+    "pandas", "onnxruntime",
 )  # fmt: skip
 
 

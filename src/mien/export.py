@@ -22,10 +22,10 @@ from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.experiment import Read, Stages, read, remembering, silent
 from mien.files import read_json, replacing
+from mien.finished import Finished, rows_of
 from mien.imaging import models
 from mien.imaging.faces import YuNetDetector
 from mien.imaging.framing import FER2013, Framing, measured
-from mien.judging import Finished, rows_of
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
 from mien.runtime.recognizer import Recognizer
 

@@ -46,12 +46,13 @@ def cross(
     for run in runs:
         check_finished(run)
 
-    from mien import judging
+    from mien.elsewhere import crossed
     from mien.evaluation.report import write_cross_report
+    from mien.finished import finished
 
     with shown() as stages:
-        opened = dict(zip(_names(runs), map(judging.finished, runs), strict=True))
-        matrix = judging.crossed(opened, sources, split, merged, stages)
+        opened = dict(zip(_names(runs), map(finished, runs), strict=True))
+        matrix = crossed(opened, sources, split, merged, stages)
     page = write_cross_report(matrix, out)
     if as_json:
         typer.echo(json.dumps(matrix | {"report": str(page)}))

@@ -105,15 +105,16 @@ def evaluate(
         raise unknown("split", split, _SPLITS)
     check_finished(run)
 
-    from mien import judging
+    from mien import elsewhere, judging
     from mien.evaluation.report import write_run_report
+    from mien.finished import finished
 
-    opened = judging.finished(run, None if source else root)
+    opened = finished(run, None if source else root)
     document: dict[str, Any] = {}
     with shown() as stages:
         if source:
             options, merged = pairs(option, "a source option"), pairs(merge, "a merge of labels")
-            document |= judging.evaluate_on(opened, source, root, split, options, merged, stages)
+            document |= elsewhere.evaluate_on(opened, source, root, split, options, merged, stages)
         if robustness:
             document["robustness"] = judging.corrupted(opened, stages)
         if explain:
@@ -162,7 +163,7 @@ def export(
 
     from mien.card import write_card
     from mien.export import export as write
-    from mien.judging import finished
+    from mien.finished import finished
 
     opened = finished(run, root)
     with shown() as stages:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from mien.elsewhere import figures_on
 from mien.experiment import Stages
 from mien.files import read_json
-from mien.judging import figures_on, finished
+from mien.finished import finished
 from mien.recipe import load
 
 METRICS: Mapping[str, str] = {

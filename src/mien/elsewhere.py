@@ -1,0 +1,171 @@
+"""Runs on other data than their own: figures on a source, tables of runs and sources, and what they have seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.audit import Looks, fitted_on, look, seen_before
+from mien.data.material import Material, readable
+from mien.data.prepare import prepare
+from mien.data.protocols import describe
+from mien.data.samples import SPLITS, Samples
+from mien.data.sources.catalog import load
+from mien.data.split import SplitSpec, assign
+from mien.data.split import notes as split_notes
+from mien.earlier import all_below, looks_of_data
+from mien.errors import UsageError
+from mien.evaluation.cross import Answers, cross_matrix, paired
+from mien.experiment import Stages, silent
+from mien.finished import Finished
+from mien.judging import judged
+from mien.labels import canonical
+
+
+def evaluate_on(
+    run: Finished,
+    source: str,
+    root: Path | None,
+    split: str,
+    options: dict[str, Any] | None = None,
+    merge: dict[str, str] | None = None,
+    stages: Stages = silent,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """The run's figures on one split of a source (or `all` of it), labels brought together by an explicit map.
+
+    A source that names no split is all test. `merge` sends labels to others on purpose; `name` is what the source is
+    called in the answer. Opening a test split is noted in the ledger beside the run. Raises UsageError when the source
+    has no such split.
+    """
+    elsewhere = _elsewhere(source, root, split, options, merge, name)
+    _check_merge(merge, [*run.labels, *elsewhere.samples.labels])
+    return _told_on(run, elsewhere, look(elsewhere.samples, progress=stages("look")), stages)[0]
+
+
+def crossed(
+    runs: Mapping[str, Finished],
+    sources: Mapping[str, tuple[str, Path]],
+    split: str,
+    merge: dict[str, str] | None = None,
+    stages: Stages = silent,
+) -> dict[str, Any]:
+    """Several runs on several sources, each as `evaluate_on` has it, as one table for JSON, with paired tests a source.
+
+    `sources` maps what a source is called to its name in the catalogue and its root.
+    """
+    cells, pairs = [], {}
+    found = [_elsewhere(source, root, split, None, merge, title) for title, (source, root) in sources.items()]
+    known = [*(run.labels for run in runs.values()), *(elsewhere.samples.labels for elsewhere in found)]
+    _check_merge(merge, [label for labels in known for label in labels])
+    for elsewhere in found:
+        looks = look(elsewhere.samples, progress=stages("look"))
+        answers = {}
+        for name, run in runs.items():
+            cell, answers[name] = _told_on(run, elsewhere, looks, stages)
+            cells.append(cell | {"run": name})
+        pairs[cells[-1]["source"]] = paired(answers)
+    return cross_matrix(cells, pairs)
+
+
+def figures_on(
+    run: Finished, source: str, root: Path | None, options: dict[str, Any] | None = None, stages: Stages = silent
+) -> dict[str, Any]:
+    """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
+    figures: dict[str, Any] = _on(run, _elsewhere(source, root, "test", options), None, stages)[0]["figures"]
+    return figures
+
+
+def _check_merge(merge: Mapping[str, str] | None, labels: Sequence[str]) -> None:
+    """Raise UsageError for a label to merge that neither a run nor a source has."""
+    if strange := [name for name in merge or {} if canonical(name) not in labels]:
+        raise UsageError("no run and no source has the label to merge", got=strange, allowed=sorted(set(labels)))
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """What runs are judged on: the rows of a source, which split of them, what it is called, and what is to be told."""
+
+    name: str
+    samples: Samples
+    split: str
+    merge: dict[str, str] | None
+    notes: tuple[str, ...]
+
+    def rows(self, samples: Samples) -> NDArray[np.int64]:
+        """The labelled rows (n,) of the split among `samples`. Raises UsageError where there are none."""
+        wanted = samples.targets >= 0
+        if self.split != "all":
+            wanted &= (samples.table["split"] == self.split).to_numpy(bool, na_value=False)
+        if not wanted.any():
+            there = [part for part in SPLITS if len(samples.rows(part))]
+            raise UsageError(f"{self.name} has no rows in split {self.split}", got=self.split, allowed=[*there, "all"])
+        return np.flatnonzero(wanted)
+
+
+def _elsewhere(
+    source: str,
+    root: Path | None,
+    split: str,
+    options: dict[str, Any] | None = None,
+    merge: dict[str, str] | None = None,
+    name: str | None = None,
+) -> _Elsewhere:
+    """A source as it is judged: one that names no split is all test, one that lacks the split is split as a run on it
+    would be."""
+    samples, notes = load(source, root, **(options or {})), []
+    published = {part for part in SPLITS if len(samples.rows(part))}
+    if not published and split == "test":
+        split = "all"
+        notes.append(f"{source} names no split: all its pictures are test pictures here")
+    elif split not in published | {"all"} and len(published) > 1:
+        notes += split_notes(samples, SplitSpec())
+        samples = assign(samples, SplitSpec())
+    found = _Elsewhere(name or source, samples, split, merge, tuple(notes))
+    found.rows(samples)
+    return found
+
+
+def _told_on(run: Finished, elsewhere: _Elsewhere, looks: Looks, stages: Stages) -> tuple[dict[str, Any], Answers]:
+    """The cell of a run and a source with all that must be said of it, and the answers in it."""
+    cell, material, answers = _on(run, elsewhere, looks, stages)
+    assert material.looks is not None
+    judged = np.searchsorted(material.place, answers.rows)
+    return cell | {"notes": [*_seen(run, material.looks, judged), *cell["notes"]]}, answers
+
+
+def _on(
+    run: Finished, elsewhere: _Elsewhere, looks: Looks | None, stages: Stages
+) -> tuple[dict[str, Any], Material, Answers]:
+    """The cell of a run and a source, the rows of the source, and the answers to those that were judged."""
+    prepared = prepare(elsewhere.samples, run.chain, progress=stages("prepare"))
+    material = readable(elsewhere.samples, prepared, looks)
+    rows, protocol = elsewhere.rows(material.samples), describe(material.samples)
+    cell, answers = judged(run, material, rows, elsewhere.name, elsewhere.split, protocol, elsewhere.merge)
+    return cell | {"notes": [*elsewhere.notes, *prepared.remarks, *cell["notes"]]}, material, answers
+
+
+def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
+    """What must be said of pictures on which the run, or one that it builds on, was fitted, and of near twins."""
+    runs = (run.folder, *all_below(run.recipe))
+    fitted = {each: fitted_on(each) for each in runs}
+    seen = seen_before(looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs))
+    said = [
+        f"{each}, which the run builds on, keeps no list of its training pictures: whether it was fitted on these is "
+        "unknown"
+        for each, known in fitted.items()
+        if known is None
+    ]
+    whose = "that the run, or one that it builds on, was fitted on"
+    if seen.same.any():
+        said.append(f"{seen.same.sum():,} of these {len(rows):,} pictures are ones {whose}")
+    if seen.alike.any():
+        said.append(f"{seen.alike.sum():,} of these {len(rows):,} pictures are near twins of ones {whose}")
+    if seen.untold:
+        said.append(
+            f"{seen.untold:,} pictures {whose} are missing: whether these are near twins of them cannot be checked"
+        )
+    return said
