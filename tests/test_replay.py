@@ -204,6 +204,7 @@ def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureF
     document = {
         "title": "A & B 2024: 50% of {x}", "question": "Does a_b help?", "scale": "small", "protocols": list(PROTOCOLS),
         "arms": [], "findings": [], "differs": ["Changed on request: chain=[{resize: 48}]."], "doubts": ["50% > all?"],
+        "claims": [], "settings": {},
         "elsewhere": [
             {"what": "vgg16 on FERPlus", "published": {"f1": 0.44}, "replayed": {
                 "leak-free": None, "as-published": {"f1": {"value": 0.41, "low": 0.38, "high": 0.43}}}}
@@ -211,7 +212,7 @@ def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureF
         "failures": {"cell": "UsageError: wrong\n  given: a_b | c\n  next: ~/x < 3^2"},
     }  # fmt: skip
     made = tables.table(document)
-    assert made.lines == ("cell failed: UsageError: wrong given: a_b | c next: ~/x < 3^2",)
+    assert made.lists[tables.SAYS] == ["cell failed: UsageError: wrong given: a_b | c next: ~/x < 3^2"]
     lines = tables.latex(made).splitlines()
     assert r"vgg16 on FERPlus & F1 & 44.00\% & 41.0\% [38.0, 43.0] & -- &  \\" in lines
     assert r"\item Changed on request: chain=[\{resize: 48\}]." in lines, "what differs is set in type"
@@ -223,10 +224,10 @@ def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureF
 def test_a_corrected_p_is_called_so() -> None:
     finding = {"protocol": "leak-free", "what": "b against a", "difference": None, "rows": "on the same 9 test rows"}
     document = {"title": "", "question": "", "scale": "full", "protocols": list(PROTOCOLS), "arms": [], "differs": [],
-                "doubts": [], "elsewhere": [], "failures": {}}  # fmt: skip
+                "doubts": [], "claims": [], "settings": {}, "elsewhere": [], "failures": {}}  # fmt: skip
     tests = ("exact McNemar test", "exact McNemar test, Holm")
     made = tables.table(document | {"findings": [finding | {"p": 0.04, "test": test} for test in tests]})
-    plain, corrected = made.lines
+    plain, corrected = made.lists[tables.SAYS]
     assert plain.endswith("McNemar p = 0.04") and corrected.endswith("McNemar p = 0.04, Holm-corrected")
 
 
@@ -410,6 +411,7 @@ def test_the_command_line_prints_the_table_and_writes_it(tmp_path: Path, monkeyp
     document = {
         "study": "smote-vgg19", "title": "A study", "question": "Does it help?", "scale": "small",
         "protocols": ["leak-free"], "arms": [], "findings": [], "differs": ["Fewer rows."], "doubts": ["One run."],
+        "claims": ["It helps."], "settings": {"epochs": "50"},
         "elsewhere": [],
         "failures": {"smote-vgg19-after": "DataError: no rows"},
     }  # fmt: skip
@@ -417,5 +419,6 @@ def test_the_command_line_prints_the_table_and_writes_it(tmp_path: Path, monkeyp
     result = CliRunner().invoke(app, ["replay", "smote-vgg19", "--protocol", "leak-free", "--out", str(tmp_path)])
     assert isinstance(result.exception, RunError)
     assert "differs: Fewer rows." in result.stdout
+    assert "- It helps." in (page := (tmp_path / "replay.md").read_text()) and "- epochs: 50" in page
     assert "smote-vgg19-after failed: DataError: no rows" in result.stdout
     assert {path.name for path in tmp_path.iterdir()} == {f"replay.{kind}" for kind in ("html", "md", "tex", "json")}

@@ -76,6 +76,8 @@ def _print(made: "Table") -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
+    from mien.replay.tables import DIFFERS, SAYS
+
     console = Console()
     shown = Grid(title=made.title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(made.head):
@@ -85,5 +87,5 @@ def _print(made: "Table") -> None:
         cells = row if console.width >= WIDE else [cell.replace(" [", "\n[") for cell in row]
         shown.add_row(*cells, end_section=row[0] != after[0])
     console.print(shown, markup=False)
-    for text in (*made.notes[1:], *made.lines, *(f"differs: {text}" for text in made.differs)):
+    for text in (*made.notes[1:], *made.lists[SAYS], *(f"differs: {text}" for text in made.lists[DIFFERS])):
         typer.echo(text)

@@ -161,6 +161,8 @@ def replay(
             for protocol, names in arms.items()
             for finding in _findings(protocol, {arm: predictions[name] for arm, name in names.items()})
         ],
+        "claims": list(paper.claims),
+        "settings": dict(paper.settings),
         "differs": differs(study, scale, made, changes),
         "doubts": [doubt.text for doubt in paper.doubts],
         "failures": failures | dict(compared.failures),

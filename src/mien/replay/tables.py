@@ -20,6 +20,8 @@ BESIDE: Mapping[str, str] = {
 }
 """Figures that some papers print beside those of the test; they have a row where the paper has them."""
 
+SAYS, DIFFERS = "What the replay says", "What differs from the paper"
+
 _ESCAPES = (
     {letter: f"\\{letter}" for letter in "%&#_${}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -29,15 +31,13 @@ _ESCAPES = (
 
 @dataclass(frozen=True)
 class Table:
-    """A title, what must be read with it, a head, rows of text, and lines below."""
+    """A title, what must be read with it, a head, rows of text, and lists of texts below, by their titles."""
 
     title: str
     notes: tuple[str, ...]
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    lines: tuple[str, ...]
-    differs: tuple[str, ...]
-    doubts: tuple[str, ...]
+    lists: Mapping[str, Sequence[str]]
 
 
 def table(document: Mapping[str, Any]) -> Table:
@@ -54,12 +54,16 @@ def table(document: Mapping[str, Any]) -> Table:
         (document["question"], *(notes if document["scale"] == "small" else [])),
         (*head, "gained by the published order") if gains else head,
         tuple(rows),
-        tuple(
-            [_finding(finding) for finding in document["findings"]]
-            + [f"{name} failed: {' '.join(reason.split())}" for name, reason in document["failures"].items()]
-        ),
-        tuple(document["differs"]),
-        tuple(document["doubts"]),
+        {
+            "What the paper claims": document["claims"],
+            SAYS: [
+                *map(_finding, document["findings"]),
+                *(f"{name} failed: {' '.join(reason.split())}" for name, reason in document["failures"].items()),
+            ],
+            "How the paper says it was done": [f"{key}: {value}" for key, value in document["settings"].items()],
+            DIFFERS: document["differs"],
+            "What to doubt in the paper": document["doubts"],
+        },
     )
 
 
@@ -86,9 +90,7 @@ def markdown(made: Table) -> str:
         [
             f"# {made.title}", "", *(f"{note}\n" for note in made.notes),
             line(made.head), line(["---"] * len(made.head)), *map(line, made.rows),
-            *listed("What the replay says", made.lines),
-            *listed("What differs from the paper", made.differs),
-            *listed("What to doubt in the paper", made.doubts), "",
+            *(text for title, texts in made.lists.items() for text in listed(title, texts)), "",
         ]
     )  # fmt: skip
 
@@ -110,9 +112,7 @@ def latex(made: Table) -> str:
             rf"\caption{{{_escaped(' '.join((made.title + '.', *made.notes)))}}}\\",
             r"\toprule", line(made.head), r"\midrule", r"\endhead", *map(line, made.rows),
             r"\bottomrule", r"\end{longtable}", r"\endgroup",
-            *listed("What the replay says", made.lines),
-            *listed("What differs from the paper", made.differs),
-            *listed("What to doubt in the paper", made.doubts), "",
+            *(text for title, texts in made.lists.items() for text in listed(title, texts)), "",
         ]
     )  # fmt: skip
 
