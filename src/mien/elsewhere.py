@@ -161,7 +161,10 @@ def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
     ]
     whose = "that the run, or one that it builds on, was fitted on"
     if seen.same.any():
-        said.append(f"{seen.same.sum():,} of these {len(rows):,} pictures are ones {whose}")
+        said.append(
+            f"{seen.same.sum():,} of these {len(rows):,} pictures are ones {whose}: "
+            "the figures do not show how well new pictures are recognised"
+        )
     if seen.alike.any():
         said.append(f"{seen.alike.sum():,} of these {len(rows):,} pictures are near twins of ones {whose}")
     if seen.untold:

@@ -13,7 +13,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of runs.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="The HTML file to write; by default report.html in the run, or comparison.html here."),
+        typer.Option(help="The HTML file to write; by default report.html in the folder, or comparison.html here."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -32,13 +32,18 @@ def report(
 
         document = _several(folders)
         with shown() as stages:
-            page = write_comparison_report(folders, out or Path("comparison.html"), pictures(folders, stages))
+            page = write_comparison_report(folders, out or _place(runs), pictures(folders, stages))
     if as_json:
         typer.echo(json.dumps({"report": str(page)} | document, ensure_ascii=False))
         return
     for warning in document.get("warnings", ()):
         typer.echo(f"warning: {warning}")
     typer.echo(str(page))
+
+
+def _place(runs: list[Path]) -> Path:
+    """Where the page of several runs goes: into the folder that holds them all, else here."""
+    return runs[0] / "report.html" if len(runs) == 1 else Path("comparison.html")
 
 
 def _one(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A list of pictures: CSV or Parquet with the columns path, label and optionally subject, sequence, split."""
 
+import logging
 import posixpath
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,9 @@ def load(root: Path) -> Samples:
         raise tree.absent("manifest", root, LAYOUT, GET)
     rows = _read(path)
     _check_columns(rows.columns, path)
+    if unread := [name for name in rows.columns if name not in COLUMNS]:
+        told = "%s: columns that are not read: %s (people go into `subject`)"
+        logging.getLogger("mien").warning(told, path, ", ".join(unread))
     lacking = [name for name in ("path", "label") if name not in rows]
     if lacking:
         raise DataError(f"{path} lacks the columns {', '.join(lacking)}", got=list(rows.columns))
