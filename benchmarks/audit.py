@@ -7,8 +7,8 @@
 ROOT is a folder that the source fer2013 reads.
 """
 
+import argparse
 import resource
-import sys
 import time
 from pathlib import Path
 
@@ -122,8 +122,12 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    what, where, *more = sys.argv[1:]
-    if what == "scale":
-        scale(Path(where), int(more[0]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["accuracy", "speed", "scale"])
+    parser.add_argument("root", type=Path, help="a folder that the source fer2013 reads")
+    parser.add_argument("count", type=int, nargs="?", default=100_000, help="scale: made-up faces")
+    asked = parser.parse_args()
+    if asked.what == "scale":
+        scale(asked.root, asked.count)
     else:
-        {"accuracy": accuracy, "speed": speed}[what](Path(where))
+        {"accuracy": accuracy, "speed": speed}[asked.what](asked.root)

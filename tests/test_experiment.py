@@ -243,6 +243,25 @@ def test_a_run_on_other_data_is_not_gone_on_with(home: Path, caplog: pytest.LogC
     assert "1 of the 24 pictures" in gone and str(home / "here") in gone
 
 
+def test_a_run_is_judged_where_its_data_is_now(home: Path) -> None:
+    words = ["train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "moved-run"]
+    mien(*words, "--set", f"data={{source: folders, root: {tree(home / 'moved')}}}")
+    (home / "moved").rename(home / "moved-away")
+    gone = mien("evaluate", home / "moved-run", check=1).stderr
+    assert "add --root FOLDER" in gone
+    again = json.loads(mien("evaluate", home / "moved-run", "--root", home / "moved-away", "--json").stdout)
+    assert again["figures"]["metrics"]["accuracy"] == metrics(home / "moved-run")["test"]["metrics"]["accuracy"]
+
+
+def test_pictures_of_one_class_train_nothing(home: Path) -> None:
+    data = tree(home / "one-class")
+    for split in ("train", "validation", "test"):
+        shutil.rmtree(data / split / "sad")
+    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}", "--out", home / "one"]
+    assert "training pictures of one class teach nothing" in mien(*words, check=1).stderr
+    assert not (home / "one").exists()
+
+
 @pytest.mark.parametrize("clean", ["none", "train"])
 def test_a_picture_that_is_listed_twice_is_judged_where_it_was_tested_only(home: Path, clean: str) -> None:
     root, rng = home / f"listed-twice-{clean}", np.random.default_rng(5)

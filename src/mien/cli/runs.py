@@ -95,8 +95,8 @@ def evaluate(
 
     Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
     """
-    if (root or option or merge) and not source:
-        raise UsageError("--root, --option and --merge describe a --source, and none is given")
+    if (option or merge) and not source:
+        raise UsageError("--option and --merge describe a --source, and none is given", then="add --source NAME")
     if (robustness or explain) and (source or split != "test"):
         raise UsageError(
             "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"

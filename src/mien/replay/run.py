@@ -263,13 +263,14 @@ def _leader(protocol: Protocol, arms: Mapping[str, pd.DataFrame]) -> dict[str, A
     images = set(arms[lead]["image"])
     peers = {name: rows for name, rows in arms.items() if set(rows["image"]) == images}
     best = comparison.rank(peers).best if len(peers) > 1 else None
+    against = f"{'beyond' if best == lead else 'not beyond'} chance against {len(peers) - 1} cells on the same rows"
     return {
         "protocol": protocol,
         "what": f"highest accuracy: {lead}",
         "difference": None,
         "p": None,
         "test": None,
-        "rows": f"{'beyond' if best == lead else 'not beyond'} chance against {len(peers) - 1} cells on the same rows",
+        "rows": against if len(peers) > 1 else "no other cell has the same test rows, so nothing is tested",
     }
 
 
@@ -278,7 +279,9 @@ def differs(study: str, scale: Scale, made: Plan, changes: Sequence[str] = ()) -
     base = grid(study, "leak-free", scale)["base"]
     texts = [*DIFFERS[study]["full"], *made.found.differs(base["data"]["source"])]
     leak_free = {cell.recipe.split.method for cell in made.cells.values() if cell.recipe.split.clean == "train"}
-    if "grouped" in leak_free:
+    if "leak-free" not in made.arms:
+        base = base | {"split": {"method": "official"}}
+    elif "grouped" in leak_free:
         texts.append("This data names its people: the leak-free split keeps each person in one part.")
     if base["split"]["method"] == "grouped" and base["split"]["group"] not in made.found.groups:
         texts.append(
