@@ -93,7 +93,9 @@ def test_rows_of_few_people_promise_no_more_than_the_people_do() -> None:
         probabilities = np.tile([0.6, 0.4], (600, 1)) + rng.random((600, 1)) * [0.01, -0.01]
         promised += calibration.uncertain_below(probabilities, (~right).astype(int), 0.9, groups=people) is not None
     assert promised <= 5
-    assert calibration.uncertain_below(probabilities, np.zeros(600, int), 0.7, groups=people) is not None
+    none, one = np.zeros(600, int), np.eye(1, 600, dtype=int)[0]
+    bounds = [calibration.uncertain_below(probabilities, wrong, 0.9, groups=people) for wrong in (none, one)]
+    assert bounds[0] and bounds[1] and (bounds[0].bound or 0) >= (bounds[1].bound or 0), "no error promises no less"
 
 
 def test_a_promise_that_no_threshold_keeps_is_not_made() -> None:

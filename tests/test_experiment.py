@@ -322,6 +322,11 @@ def test_training_rows_that_another_dataset_holds_out_are_left_out(home: Path) -
         "holds a run on other data"
         in mien(*words, "--set", elsewhere, "--out", home / "apart", "--resume", check=1).stderr
     )
+    parts = f"{{source: folders, root: {tree(home / 'no-parts') / 'test'}}}, {{source: folders, root: {other}}}"
+    both = ["--set", f"split={{clean: train, clean_against: [{parts}]}}", "--out", home / "apart-from-both"]
+    mien(*words, *both)
+    notes = metrics(home / "apart-from-both")["notes"]
+    assert sum("a twin in what folders holds out" in note for note in notes) == 2, "two datasets of one source"
     nowhere = mien(*words, "--set", against.replace(str(other), "nowhere"), "--out", home / "never", check=1).stderr
     assert "split.clean_against[0]: " in nowhere
 

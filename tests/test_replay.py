@@ -212,7 +212,7 @@ def test_the_tables_hold_together_whatever_an_error_says(capsys: pytest.CaptureF
         "failures": {"cell": "UsageError: wrong\n  given: a_b | c\n  next: ~/x < 3^2"},
     }  # fmt: skip
     made = tables.table(document)
-    assert made.lists[tables.SAYS] == ["cell failed: UsageError: wrong given: a_b | c next: ~/x < 3^2"]
+    assert made.lists[tables.SAYS_TITLE] == ["cell failed: UsageError: wrong given: a_b | c next: ~/x < 3^2"]
     lines = tables.latex(made).splitlines()
     assert r"vgg16 on FERPlus & F1 & 44.00\% & 41.0\% [38.0, 43.0] & -- &  \\" in lines
     assert r"\item Changed on request: chain=[\{resize: 48\}]." in lines, "what differs is set in type"
@@ -227,7 +227,7 @@ def test_a_corrected_p_is_called_so() -> None:
                 "doubts": [], "claims": [], "settings": {}, "elsewhere": [], "failures": {}}  # fmt: skip
     tests = ("exact McNemar test", "exact McNemar test, Holm")
     made = tables.table(document | {"findings": [finding | {"p": 0.04, "test": test} for test in tests]})
-    plain, corrected = made.lists[tables.SAYS]
+    plain, corrected = made.lists[tables.SAYS_TITLE]
     assert plain.endswith("McNemar p = 0.04") and corrected.endswith("McNemar p = 0.04, Holm-corrected")
 
 

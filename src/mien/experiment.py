@@ -21,7 +21,7 @@ from mien.data.prepare import prepare
 from mien.data.protocols import Protocol, check, describe, hold
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
-from mien.data.split import notes, unlearnable
+from mien.data.split import clusters, notes, unlearnable
 from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, RunError
 from mien.evaluation import calibration, ledger, statistics
@@ -174,7 +174,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "notes": [
             *gathered.remarks,
             *calibration.remarks(figures["temperature"]),
-            *statistics.few(len(predictions), drawn_by(predictions)),
+            *statistics.few(len(predictions), clusters(predictions[["subject", "sequence"]])),
         ],
     }
     write_json(folder / "metrics.json", figures)
@@ -210,11 +210,6 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
             f"a run needs training, validation and test rows: none for {', '.join(empty)}",
             then="give every part a share with split.method and split.fractions",
         )
-    if len(set(material.samples.table["label"].iloc[material.samples.rows("train")])) < 2:
-        raise DataError(
-            "training pictures of one class teach nothing", got=list(material.samples.labels),
-            then="bring pictures of another class, or see data.classes and split in the recipe",
-        )  # fmt: skip
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
     found = leaks.audited(recipe, material, early)
     twins: frozenset[str] = frozenset()
@@ -232,6 +227,12 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         material = balanced(replace(material, looks=None), steps, seed)
         if found:
             found = found.found(children(material.samples, material.parents))
+    learned = sorted(set(material.samples.table["label"].iloc[material.samples.rows("train")]))
+    if len(learned) < 2:
+        raise DataError(
+            "training pictures of one class teach nothing", got=learned,
+            then="bring pictures of another class, or see data.classes and split in the recipe",
+        )  # fmt: skip
     if found:
         remarks += leaks.said(recipe, found)
     # The pixels of made rows lie behind those of the data, or are a row's own.

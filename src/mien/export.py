@@ -76,7 +76,8 @@ def export(
         # As whoever uses it will: through the file, with what it says of itself.
         theirs = _answers(beside, pixels, stages("check"))
         if int8:
-            info = _calibrated(info, theirs, targets, run.recipe.evaluate.answered_accuracy)
+            groups = clusters(material.samples.table.iloc[rows])
+            info = _calibrated(info, theirs, targets, run.recipe.evaluate.answered_accuracy, groups)
             theirs = _tempered(theirs, info.temperature)
         ours = run.probabilities(pixels, exactly=True)
         difference = float(np.abs(ours - theirs).max())
@@ -176,11 +177,15 @@ def _tempered(probabilities: NDArray[np.floating], temperature: float) -> NDArra
 
 
 def _calibrated(
-    info: BundleInfo, answers: NDArray[np.floating], targets: NDArray[np.int64], answered_accuracy: float
+    info: BundleInfo,
+    answers: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    answered_accuracy: float,
+    groups: list[str | None] | None,
 ) -> BundleInfo:
     """An 8-bit network has logits of its own, and what was fitted on the run's promises nothing of them."""
     temperature = calibration.fit_temperature(calibration.logits(answers), targets)
-    sure = calibration.uncertain_below(_tempered(answers, temperature), targets, answered_accuracy)
+    sure = calibration.uncertain_below(_tempered(answers, temperature), targets, answered_accuracy, groups=groups)
     return info.model_copy(update={"temperature": temperature, "uncertain_below": sure.threshold if sure else None})
 
 

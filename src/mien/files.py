@@ -94,6 +94,7 @@ def alone(path: Path) -> Iterator[bool]:
     lock = path.absolute().parent / f".{path.name}.lock"
     with ExitStack() as stack:
         held = False
+        unlocked = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
         # A file that another process took away in between locks nobody out: the one that is there now does.
         while not held:
             with told(path):
@@ -103,6 +104,10 @@ def alone(path: Path) -> Iterator[bool]:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     break
+                except OSError as error:
+                    # A file system without locks: nobody can be kept out there.
+                    if error.errno not in unlocked:
+                        raise
             with suppress(FileNotFoundError):
                 held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
         if not held:

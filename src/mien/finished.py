@@ -14,7 +14,7 @@ from mien.data.pictures import Pictures
 from mien.data.prepare import prepare
 from mien.data.samples import SPLITS
 from mien.earlier import restored
-from mien.errors import DataError
+from mien.errors import DataError, RunError
 from mien.evaluation import calibration
 from mien.experiment import Read, Stages, read, silent
 from mien.files import read_json
@@ -84,7 +84,10 @@ def rows_of(
             f"the data that {run.folder} was made on cannot be read: {error.what}", got=error.got, then=moved
         ) from error
     material = readable(samples, prepared)
-    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "listing", "split", "source", "digest"])
+    kept = pd.read_parquet(run.folder / "samples.parquet")
+    if "listing" not in kept:
+        said = f"{run.folder} is a run of an earlier mien: which rows it had cannot be told"
+        raise RunError(said, then="train it again")
     chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
     # The parent of a made row may have been balanced away: what made it always says so.
     real = kept["source"] != "made"

@@ -1,7 +1,7 @@
 """What the audit means for a run: what stops it, which rows leave it, and what its reader is told."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -31,12 +31,12 @@ def audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     return check_before_training(found, recipe.audit, _settled(recipe))
 
 
-def read_others(recipe: Recipe, read: Callable[[Data], Samples]) -> dict[str, Samples]:
-    """The datasets of `split.clean_against` by their source. Raises as `read` does, naming the key."""
-    found = {}
+def read_others(recipe: Recipe, read: Callable[[Data], Samples]) -> list[Samples]:
+    """The datasets of `split.clean_against`, in order. Raises as `read` does, naming the key."""
+    found = []
     for number, data in enumerate(recipe.others):
         try:
-            found[data.source] = read(data)
+            found.append(read(data))
         except MienError as error:
             error.what = f"split.clean_against[{number}]: {error.what}"
             raise
@@ -44,7 +44,7 @@ def read_others(recipe: Recipe, read: Callable[[Data], Samples]) -> dict[str, Sa
 
 
 def twins_to_drop(
-    recipe: Recipe, material: Material, found: Audit, others: Mapping[str, Samples]
+    recipe: Recipe, material: Material, found: Audit, others: Sequence[Samples]
 ) -> tuple[NDArray[np.int64], list[str]]:
     """The training rows that `split.clean` drops, and those that are like what `others` hold out; what to say of them.
 
@@ -55,15 +55,17 @@ def twins_to_drop(
     assert material.looks is not None
     dropped = clean_train(material.samples, found)
     told = [_left_out(len(dropped), "training row", "validation or test")]
-    for source, other in others.items():
+    sources = [data.source for data in recipe.others]
+    for source, other in zip(sources, others, strict=True):
         more = np.setdiff1d(like_held_out(material.samples, material.looks, other), dropped)
         told.append(_left_out(len(more), "further training row", f"what {source} holds out"))
         dropped = np.union1d(dropped, more)
     if len(dropped) == len(material.samples.rows("train")):
-        where = " or ".join(["validation or test", *(f"what {source} holds out" for source in others)])
+        where = " or ".join(["validation or test", *(f"what {source} holds out" for source in sources)])
+        then = "remove those twins from the data, or set split.method: stratified for a new split"
         raise DataError(
             f"all {len(dropped)} training pictures have a twin in {where}",
-            then="remove those twins from the data, or set split.method: stratified for a new split",
+            then=f"see which data split.clean_against names, and where; or {then}" if others else then,
         )
     return dropped, told
 

@@ -12,17 +12,21 @@ def shipped() -> dict[str, Path]:
 
 
 def recipe_file(name: Path) -> Path:
-    """The YAML file of a recipe: a file, the one in a run's folder, or one that ships, by its name.
+    """The YAML file of a recipe: one that ships, by its name, a file, or the one in a run's folder.
 
     Raises UsageError where there is none, with the nearest name.
     """
-    for file in (name / "recipe.yaml", shipped().get(str(name), name)):
-        if file.is_file():
-            return file
+    known = shipped()
+    if str(name) in known:
+        return known[str(name)]
+    if (name / "recipe.yaml").is_file():
+        return name / "recipe.yaml"
+    if name.exists() and not name.is_dir():
+        return name
     if name.is_dir():
         then = f"to train on the pictures in it: mien train finetune --set data.root={name}"
         raise UsageError("this folder holds no run, and so no recipe", got=name, then=then)
-    raise unknown("recipe", str(name), ["FILE.yaml", *shipped()])
+    raise unknown("recipe", str(name), ["FILE.yaml", *known])
 
 
 def check_finished(run: Path) -> None:

@@ -71,10 +71,10 @@ def predict(
     chunks, known = _items(paths, annotate)
     if known == []:
         raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+    sink = _sink(out, recognizer, resume, kept if as_json else None)
     with ExitStack() as opened:
         if out and str(out) != "-" and not opened.enter_context(alone(out)):
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
-        sink = _sink(out, recognizer, resume, kept if as_json else None)
         done = finished(out, recognizer.model, _among(known)) if resume and out else {}
         tally: Counter[str] = Counter()
         still = None if known is None else sum(_open(item, done) for item in known)
@@ -159,7 +159,7 @@ def _items(paths: list[str], drawings: Path | None) -> tuple["Iterator[list[Item
         known = list(dict.fromkeys(collect(paths, drawings)))
         return iter([known]), known
     lots = (_listed() if path == "-" else [[path]] for path in paths)
-    return (list(dict.fromkeys(collect(lot, drawings))) for lot in chain.from_iterable(lots)), None
+    return (list(collect(lot, drawings)) for lot in chain.from_iterable(lots)), None
 
 
 def _in_utf8() -> None:

@@ -76,7 +76,7 @@ def _print(made: "Table") -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    from mien.replay.tables import DIFFERS, SAYS
+    from mien.replay.tables import DIFFERS_TITLE, SAYS_TITLE
 
     console = Console()
     shown = Grid(title=made.title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -87,5 +87,5 @@ def _print(made: "Table") -> None:
         cells = row if console.width >= WIDE else [cell.replace(" [", "\n[") for cell in row]
         shown.add_row(*cells, end_section=row[0] != after[0])
     console.print(shown, markup=False)
-    for text in (*made.notes[1:], *made.lists[SAYS], *(f"differs: {text}" for text in made.lists[DIFFERS])):
+    for text in (*made.notes[1:], *made.lists[SAYS_TITLE], *(f"differs: {text}" for text in made.lists[DIFFERS_TITLE])):
         typer.echo(text)

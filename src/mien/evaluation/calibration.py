@@ -151,13 +151,18 @@ def _independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | N
     """How many rows, each by itself, would tell the accuracy as well as these (n,) of some groups do."""
     if groups is None:
         return len(right)
-    share, count = float(right.mean()), units(len(right), groups)
-    if share in (0.0, 1.0) or count < 2:
+    count = units(len(right), groups)
+    if count < 2:
         return count
+    if right.all():
+        # Rows without an error would promise less than those with one, of which a spread can be told.
+        right = right.copy()
+        right[0] = False
+    share = float(right.mean())
     errors = summed_by(groups, (right.astype(np.float64) - share)[:, None])
     variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
     widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
-    return min(len(right), share * (1 - share) / variance * widened) if variance else len(right)
+    return min(len(right), share * (1 - share) / variance * widened) if variance else count
 
 
 def _least_accuracy(right: float, rows: float, delta: float) -> float:

@@ -20,7 +20,7 @@ BESIDE: Mapping[str, str] = {
 }
 """Figures that some papers print beside those of the test; they have a row where the paper has them."""
 
-SAYS, DIFFERS = "What the replay says", "What differs from the paper"
+SAYS_TITLE, DIFFERS_TITLE = "What the replay says", "What differs from the paper"
 
 _ESCAPES = (
     {letter: f"\\{letter}" for letter in "%&#_${}"}
@@ -56,12 +56,12 @@ def table(document: Mapping[str, Any]) -> Table:
         tuple(rows),
         {
             "What the paper claims": document["claims"],
-            SAYS: [
+            SAYS_TITLE: [
                 *map(_finding, document["findings"]),
                 *(f"{name} failed: {' '.join(reason.split())}" for name, reason in document["failures"].items()),
             ],
             "How the paper says it was done": [f"{key}: {value}" for key, value in document["settings"].items()],
-            DIFFERS: document["differs"],
+            DIFFERS_TITLE: document["differs"],
             "What to doubt in the paper": document["doubts"],
         },
     )

@@ -93,9 +93,12 @@ def _video(
                 draw, failure = _drawer(None, item.source, 0, (), stack), missing
             try:
                 for frame, result in moments:
-                    if last.frame >= 0:
+                    # A camera is never resumed: its answers need not wait for what comes after them.
+                    if last.frame >= 0 and item.kind != "camera":
                         yield last
                     last = result
+                    if item.kind == "camera":
+                        yield last
                     timeline.add(last)
                     draw(last, frame.pixels)
                     moved(item.source, min(1.0, (frame.time - options.start) / max(end - options.start, 1e-9)))
@@ -109,7 +112,7 @@ def _video(
             write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
     except (MienError, cv2.error) as error:
         failure = failure or error
-    if last.frame >= 0:
+    if last.frame >= 0 and item.kind != "camera":
         yield replace(last, last=not failure)
     if failure:
         yield FrameResult(item.source, last.frame + 1, last.time, error=reason(failure, item.source), last=True)

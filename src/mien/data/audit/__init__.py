@@ -1,10 +1,9 @@
 """Leaks, twins and doubtful rows, found before a result is believed."""
 
 from mien.data.audit.check import Audit, audit, clean_train
-from mien.data.audit.elsewhere import like_held_out
 from mien.data.audit.findings import Finding
 from mien.data.audit.gate import Policy, check_before_training, refuse
-from mien.data.audit.inherited import fitted_on, inherited, seen_before
+from mien.data.audit.inherited import fitted_on, inherited, like_held_out, seen_before
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
 

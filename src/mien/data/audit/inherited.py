@@ -1,4 +1,4 @@
-"""What a run takes over from earlier ones: weights or teachers that were fitted on pictures which it holds out."""
+"""What a run must not know: pictures held out here or elsewhere that it, or a run that it builds on, was fitted on."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien.data.audit.findings import Finding
-from mien.data.audit.looks import Looks
+from mien.data.audit.looks import Looks, look
 from mien.data.audit.near import near_twin_among
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import Samples
@@ -108,6 +108,21 @@ def seen_before(looks: Looks, rows: NDArray[np.int64], fitted: set[str], elsewhe
     shown = pool[spread(pool, np.arange(len(pool))) >= BLANK]
     alike[asked] = near_twin_among(looks.miniatures[rows[asked]], shown)
     return Seen(same, alike, len(missing))
+
+
+def like_held_out(samples: Samples, looks: Looks, other: Samples) -> NDArray[np.int64]:
+    """Positions of the training rows of `samples` that have a twin among the held-out pictures of another dataset.
+
+    `looks` has one look a row of `samples`. Held out are the validation and test parts that the other dataset
+    publishes, and all of its pictures where it publishes none.
+    """
+    theirs = look(other)
+    held_out = other.table["split"].isin(["validation", "test"]).to_numpy(bool)
+    if not held_out.any():
+        held_out = np.ones(len(other), bool)
+    train = samples.rows("train")
+    seen = seen_before(looks, train, set(theirs.digests[held_out & theirs.readable]), [theirs])
+    return train[seen.same | seen.alike]
 
 
 def fitted_on(run: Path) -> set[str] | None:

@@ -17,7 +17,7 @@ from mien.data.audit.looks import SIDE, Looks
 from mien.data.samples import Samples
 from mien.errors import DataError, counted
 
-METHOD = "logistic regression on histograms of oriented gradients, 5 folds that keep twins and people together"
+METHOD = "logistic regression on histograms of oriented gradients, folds that keep twins and people together"
 FOLDS = 5
 
 CONFIDENT = 0.5
