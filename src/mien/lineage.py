@@ -39,6 +39,6 @@ def _terms(run: Path) -> str:
 
 
 def _named(run: str) -> str:
-    """A run by name; of a bundle, what it says of its training too, since no folder has it."""
-    said = f" ({bundle.load(run).info.training_data})" if bundle.means_bundle(run) else ""
+    """A run by name; of a bundle, the rows that it says it was fitted on too, since no folder has them."""
+    said = f" ({bundle.load(run).info.training_data.partition(';')[0]})" if bundle.means_bundle(run) else ""
     return f"`{Path(run).name}`{said}"
