@@ -85,6 +85,12 @@ def test_every_command_has_an_example_takes_json_and_is_in_the_readme(name: str,
     assert f"`{name}`" in TEXTS["README.md"]
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_recipe_that_is_named_ships(document: str) -> None:
+    named = re.findall(r"mien (?:train|compare) ([a-z][^\s`]*)", TEXTS[document])
+    assert {name for name in named if not name.endswith(".yaml")} <= set(shipped())
+
+
 @pytest.mark.parametrize(("name", "path"), list(shipped().items()))
 def test_the_head_of_a_recipe_says_how_to_run_it(name: str, path: Path) -> None:
     head = "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#"))
