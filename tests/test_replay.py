@@ -234,7 +234,8 @@ def test_a_corrected_p_is_called_so() -> None:
 def test_in_a_narrow_terminal_an_interval_stands_under_its_value(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = tables.Table("A study", (), ("arm", "figure", "published"), (("a", "F1", "41.0% [38.0, 43.0]"),), (), (), ())
+    lists = {tables.SAYS_TITLE: [], tables.DIFFERS_TITLE: []}
+    made = tables.Table("A study", (), ("arm", "figure", "published"), (("a", "F1", "41.0% [38.0, 43.0]"),), lists)
     for width, together in (("200", True), ("80", False)):
         monkeypatch.setenv("COLUMNS", width)
         show(made)
