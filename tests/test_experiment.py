@@ -253,6 +253,13 @@ def test_a_run_is_judged_where_its_data_is_now(home: Path) -> None:
     assert again["figures"]["metrics"]["accuracy"] == metrics(home / "moved-run")["test"]["metrics"]["accuracy"]
 
 
+def test_a_run_of_an_earlier_mien_says_so(home: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "old")
+    kept = tmp_path / "old" / "samples.parquet"
+    pd.read_parquet(kept).drop(columns="listing").to_parquet(kept)
+    assert "a run of an earlier mien" in mien("evaluate", tmp_path / "old", check=1).stderr
+
+
 def test_pictures_of_one_class_train_nothing(home: Path) -> None:
     data = tree(home / "one-class")
     for split in ("train", "validation", "test"):

@@ -133,8 +133,8 @@ def _told_on(run: Finished, elsewhere: _Elsewhere, looks: Looks, stages: Stages)
     """The cell of a run and a source with all that must be said of it, and the answers in it."""
     cell, material, answers = _on(run, elsewhere, looks, stages)
     assert material.looks is not None
-    judged = np.searchsorted(material.place, answers.rows)
-    return cell | {"notes": [*_seen(run, material.looks, judged), *cell["notes"]]}, answers
+    rows = np.searchsorted(material.place, answers.rows)
+    return cell | {"notes": [*_seen(run, material.looks, rows), *cell["notes"]]}, answers
 
 
 def _on(

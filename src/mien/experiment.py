@@ -196,9 +196,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
     looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
     material = readable(samples, prepared, looks)
-    remarks = [*prepared.remarks]
-    if len(prepared.problems):
-        remarks[0] += "; problems.csv lists all that were left out"
+    remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
     if early := recipe.balance.order == "balance-before-split":
         remarks += [*idle_steps(material.samples, steps, split=None), BEFORE_SPLIT]
@@ -218,7 +216,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         dropped, told = leaks.twins_to_drop(recipe, material, found, others)
         remarks += told
         found = found.found(leaks.taken_over(recipe, material, dropped))
-        material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
+        if len(dropped):
+            material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
     else:
         remarks.append("the audit was off: no check for leaks")
     remarks += unlearnable(material.samples)

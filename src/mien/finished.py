@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow.parquet import read_schema
 from torch import nn
 
 from mien.data.material import Material, readable
@@ -73,8 +74,12 @@ def rows_of(
 ) -> tuple[Material, NDArray[np.int64]]:
     """The pictures of one split, or `all`, as the run split them, found again in its data; made rows are left out.
 
-    Raises DataError where pictures are gone; that some have changed is said.
+    Raises DataError where pictures are gone, RunError for a run of an earlier mien; that some have changed is said.
     """
+    rows_file = run.folder / "samples.parquet"
+    if "listing" not in read_schema(rows_file).names:
+        said = f"{run.folder} is a run of an earlier mien: which rows it had cannot be told"
+        raise RunError(said, then="train it again")
     try:
         samples = read(run.recipe.data)
         prepared = prepare(samples, run.chain, progress=stages("prepare"))
@@ -84,10 +89,7 @@ def rows_of(
             f"the data that {run.folder} was made on cannot be read: {error.what}", got=error.got, then=moved
         ) from error
     material = readable(samples, prepared)
-    kept = pd.read_parquet(run.folder / "samples.parquet")
-    if "listing" not in kept:
-        said = f"{run.folder} is a run of an earlier mien: which rows it had cannot be told"
-        raise RunError(said, then="train it again")
+    kept = pd.read_parquet(rows_file, columns=["image", "listing", "split", "source", "digest"])
     chosen = kept["split"].isin(SPLITS) if split == "all" else kept["split"] == split
     # The parent of a made row may have been balanced away: what made it always says so.
     real = kept["source"] != "made"

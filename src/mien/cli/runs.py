@@ -60,11 +60,11 @@ def train(
     if file.parent == recipe:
         recipe, out = file, out or recipe
     wanted = load(recipe, changes or ())
-    ended = (out or RUNS / wanted.name) / "metrics.json"
-    if ended.is_file() and resume:
-        typer.echo(f"{ended.parent} has ended already", err=True)
+    folder = out or RUNS / wanted.name
+    if resume and (folder / "metrics.json").is_file():
+        typer.echo(f"{folder} has ended already", err=True)
     with shown() as stages:
-        folder = run(wanted, out or RUNS / wanted.name, resume, strict, stages)
+        run(wanted, folder, resume, strict, stages)
     runs = runs_in(folder)
     figures = {str(each): read_json(each / "metrics.json") for each in runs}
     if len(runs) > 1:
