@@ -108,6 +108,18 @@ def test_a_near_twin_is_found_whatever_was_done_to_it(name: str, count: int) -> 
     assert not got - planted
 
 
+def test_what_is_found_does_not_hang_on_the_order_of_the_rows() -> None:
+    rng = np.random.default_rng(5)
+    originals = pictures(50)
+    crops = [one[3:45, 2 : 47 - i % 5] for i, one in enumerate(originals)]
+    miniatures = looks_of([*originals, *(TRANSFORMATIONS["several"](crop, rng) for crop in crops)]).miniatures
+    there, back = near_pairs(miniatures), near_pairs(miniatures[::-1])
+    last = len(miniatures) - 1
+    forth = dict(zip(zip(there.left, there.right, strict=True), there.similarity, strict=True))
+    assert len(forth) > 20
+    assert forth == dict(zip(zip(last - back.right, last - back.left, strict=True), back.similarity, strict=True))
+
+
 @pytest.mark.parametrize("count", [20, 200], ids=["all pairs", "descriptor"])
 def test_the_near_twins_of_one_set_in_another_are_found(count: int) -> None:
     rng = np.random.default_rng(5)

@@ -22,9 +22,10 @@ _BLOCK = 256
 def similarity(
     miniatures: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64], mirrored: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Normalised cross-correlation (P,) of pairs of miniatures (N, S, S) uint8 after laying the right over the left.
+    """Normalised cross-correlation (P,) of pairs of miniatures (N, S, S) uint8 after laying one over the other.
 
-    `mirrored` pairs compare the mirror image of the left. The alignment is scale and shift along both axes with
+    The larger of both ways: that of a crop and its original is found more surely from one side than from the other.
+    `mirrored` pairs compare the mirror image of one. The alignment is scale and shift along both axes with
     free brightness and contrast, found by Gauss-Newton steps from coarse to fine (Lucas & Kanade 1981); the
     correlation, averaged over the whole picture and its details alone, is taken at full size over the part that
     both pictures show. Most pairs are unlike: one linear step on a tiny grid (the tangent distance of Simard et al.
@@ -33,20 +34,33 @@ def similarity(
     tiny = np.concatenate([shrunk(miniatures[i : i + _BLOCK], _TINY) for i in range(0, len(miniatures), _BLOCK)])
 
     def block(start: int) -> NDArray[np.float32]:
-        pairs = np.arange(start, min(start + _BLOCK, len(left)))
-        found = np.zeros(len(pairs), np.float32)
-        one, other = _turned(tiny[left[pairs]], mirrored[pairs]), tiny[right[pairs]]
-        alike = np.flatnonzero(_tangent_correlation(one, other) > _UNLIKE_AT_A_GLANCE)
-        one, other = one[alike], other[alike]
-        motion = _alignment(one, other, np.tile(np.array([1, 0], np.float32), (len(alike), 2, 1)), _STEPS)
-        still = _correlation(one, other, motion) > _UNLIKE
-        alike, motion = alike[still], motion[still]
-        pairs = pairs[alike]
-        found[alike] = _refined(_turned(miniatures[left[pairs]], mirrored[pairs]), miniatures[right[pairs]], motion)
-        return found
+        part = slice(start, start + _BLOCK)
+        one, other, turned = left[part], right[part], mirrored[part]
+        return np.maximum(
+            _one_way(miniatures, tiny, one, other, turned), _one_way(miniatures, tiny, other, one, turned)
+        )
 
     with ThreadPoolExecutor(THREADS) as pool:
         return np.concatenate([np.empty(0, np.float32), *pool.map(block, range(0, len(left), _BLOCK))])
+
+
+def _one_way(
+    miniatures: NDArray[np.uint8],
+    tiny: Stack,
+    under: NDArray[np.int64],
+    over: NDArray[np.int64],
+    mirrored: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """The correlation (P,) of pairs after laying the second over the first; `tiny` are the miniatures, shrunk."""
+    found = np.zeros(len(under), np.float32)
+    one, other = _turned(tiny[under], mirrored), tiny[over]
+    alike = np.flatnonzero(_tangent_correlation(one, other) > _UNLIKE_AT_A_GLANCE)
+    one, other = one[alike], other[alike]
+    motion = _alignment(one, other, np.tile(np.array([1, 0], np.float32), (len(alike), 2, 1)), _STEPS)
+    still = _correlation(one, other, motion) > _UNLIKE
+    alike, motion = alike[still], motion[still]
+    found[alike] = _refined(_turned(miniatures[under[alike]], mirrored[alike]), miniatures[over[alike]], motion)
+    return found
 
 
 def _refined(left: NDArray[np.uint8], right: NDArray[np.uint8], motion: Stack) -> NDArray[np.float32]:
