@@ -127,6 +127,7 @@ def test_progress_counts_every_picture(tree: Path) -> None:
         (["stats", "folders", "/no/such/place"], DataError, "/no/such/place"),
         (["stats", "ferplus", ".", "--option", "mood=votes"], UsageError, "did you mean 'mode'"),
         (["stats", "ferplus", ".", "--option", "mode"], UsageError, "KEY=VALUE"),
+        (["stats", "folders", ".", "--option", "rename={Grumpy: anger"], UsageError, "not valid YAML"),
         (["preview", "folders", "/no/such/place"], DataError, "/no/such/place"),
     ],
 )
@@ -144,6 +145,13 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
     for mode, count in (("majority", 1), ("plurality", 2)):
         document = json.loads(run("stats", "ferplus", tmp_path, "--option", f"mode={mode}", "--json").stdout)
         assert (document["rows"], len(document["problems"])) == (count, count)
+
+
+def test_an_option_is_yaml(tree: Path) -> None:
+    Album(tree).picture("train/Grumpy/1.png", "contempt")
+    plain = json.loads(run("stats", "folders", tree, "--option", "rename={Grumpy: null}", "--json").stdout)
+    named = json.loads(run("stats", "folders", tree, "--option", "rename={Grumpy: contempt}", "--json").stdout)
+    assert named["rows"] == plain["rows"] + 1
 
 
 def test_preview_boxes_what_a_detector_finds_and_counts_pictures_without_a_face(shared: Path, tmp_path: Path) -> None:

@@ -331,6 +331,41 @@ def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Pa
     assert words in str(caught.value)
 
 
+def test_names_of_the_users_own_mean_what_they_say(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    for name in ("Grumpy", "happy", "Confused"):
+        album.write(f"{name}/1.png", 60)
+    (tmp_path / "list.csv").write_text("path,label\nGrumpy/1.png,Grumpy\nhappy/1.png,happy\nConfused/1.png,confused\n")
+    own = {"grumpy": "angry", "Confused": None}
+    for source, root in (("folders", tmp_path), ("manifest", tmp_path / "list.csv")):
+        samples = load(source, root, rename=own)
+        assert samples.labels == ("anger", "happiness")
+        assert sorted(zip(samples.table["image"], samples.table["label"], strict=True)) == [
+            ("Grumpy/1.png", "anger"),
+            ("happy/1.png", "happiness"),
+        ]
+        with pytest.raises(UsageError, match="rename=") as caught:
+            load(source, root, rename={"Grumpy": "anger"})
+        assert "onfused" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({"Grumpy": "anger", "Bored": None}, "names that are not there"),
+        ({"Grumpy": "cross"}, "cross"),
+        ({"Grumpy": None, "happy": None}, "leaves all pictures out"),
+        ("anger", "option 'rename'"),
+    ],
+)
+def test_a_meaning_that_cannot_be_is_refused(own: object, words: str, tmp_path: Path) -> None:
+    for name in ("Grumpy", "happy"):
+        Album(tmp_path).write(f"{name}/1.png", 60)
+    with pytest.raises(UsageError) as caught:
+        load("folders", tmp_path, rename=own)
+    assert words in str(caught.value)
+
+
 def test_an_empty_list_does_not_send_to_a_command_that_says_the_same(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,label\n")
     with pytest.raises(DataError) as caught:
@@ -366,4 +401,4 @@ def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
 
 def test_a_source_without_options_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="allowed: none"):
-        load("folders", tmp_path, mode="votes")
+        load("jaffe", tmp_path, mode="votes")

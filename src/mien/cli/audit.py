@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import pairs
+from mien.cli.options import source_options
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit
@@ -42,7 +42,7 @@ def audit(
     from mien.data.sources import catalog
     from mien.files import write_json
 
-    samples = catalog.load(source, root, **pairs(option, "a source option"))
+    samples = catalog.load(source, root, **source_options(option))
     with progress("checking pictures") as step:
         looks = look(samples, progress=step)
     found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise)

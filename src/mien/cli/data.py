@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import pairs
+from mien.cli.options import source_options
 from mien.errors import DataError, UnreadableImage, UsageError, counted
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _chained(text: str) -> "Show":
 def _load(source: str, root: Path | None, option: list[str] | None) -> "Samples":
     from mien.data.sources import catalog
 
-    return catalog.load(source, root, **pairs(option, "a source option"))
+    return catalog.load(source, root, **source_options(option))
 
 
 def _print(found: "Stats") -> None:

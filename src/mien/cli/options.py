@@ -1,6 +1,7 @@
 """Options of the form KEY=VALUE."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mien.errors import UsageError
 
@@ -20,3 +21,20 @@ def pairs(texts: Sequence[str] | None, what: str) -> dict[str, str]:
             raise UsageError(f"{what} may be given once per KEY", got=texts)
         found[key.strip()] = value.strip()
     return found
+
+
+def source_options(texts: Sequence[str] | None) -> dict[str, Any]:
+    """The options of a source, KEY=VALUE each with a value in YAML. Raises UsageError for one that is none.
+
+    >>> source_options(["mode=votes", "rename={Grumpy: anger, Confused: null}"])
+    {'mode': 'votes', 'rename': {'Grumpy': 'anger', 'Confused': None}}
+    """
+    import yaml
+
+    given = pairs(texts, "a source option")
+    try:
+        return {key: yaml.safe_load(value) for key, value in given.items()}
+    except (yaml.YAMLError, ValueError) as reason:  # ValueError: a date that is none, such as 2024-13-01
+        raise UsageError(
+            f"the value of a source option is not valid YAML: {reason}", got=texts, allowed="as rename={Grumpy: anger}"
+        ) from reason

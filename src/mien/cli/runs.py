@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli import printing
-from mien.cli.options import pairs
+from mien.cli.options import pairs, source_options
 from mien.cli.progress import stages as shown
 from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line, unknown
 from mien.places import check_finished, recipe_file
@@ -113,7 +113,7 @@ def evaluate(
     document: dict[str, Any] = {}
     with shown() as stages:
         if source:
-            options, merged = pairs(option, "a source option"), pairs(merge, "a merge of labels")
+            options, merged = source_options(option), pairs(merge, "a merge of labels")
             document |= elsewhere.evaluate_on(opened, source, root, split, options, merged, stages)
         if robustness:
             document["robustness"] = judging.corrupted(opened, stages)

@@ -1,5 +1,6 @@
 """Any tree with a folder per class, with or without a folder per split above."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mien.data.samples import Files, Samples, table
@@ -12,13 +13,18 @@ LAYOUT = ("<class>/*", "{train,valid|val|validation,test}/<class>/*")
 GET = "put the pictures into one folder per class"
 
 
-def load(root: Path) -> Samples:
-    """Read `<class>/*` or `<split>/<class>/*`; folder names are expression names in any of their forms."""
-    return read(root, root, "folders")
+def load(root: Path, rename: Mapping[str, str | None] | None = None) -> Samples:
+    """Read `<class>/*` or `<split>/<class>/*`; folder names are expression names in any of their forms.
+
+    `rename` says which expression a folder of another name stands for, or None to leave it out.
+    """
+    return read(root, root, "folders", rename or {})
 
 
-def read(root: Path, base: Path, source: str) -> Samples:
-    """The class folders below `base` as samples whose paths are below `root`."""
+def read(root: Path, base: Path, source: str, rename: Mapping[str, str | None] | None = None) -> Samples:
+    """The class folders below `base` as samples whose paths are below `root`; `rename` as in `load`, None for a source
+    with no names but its own.
+    """
     names = tree.folders(base)
     split_folders = [name for name in names if name.lower() in tree.SPLIT_FOLDERS]
     if split_folders and len(split_folders) < len(names):
@@ -38,6 +44,7 @@ def read(root: Path, base: Path, source: str) -> Samples:
             split += [tree.SPLIT_FOLDERS.get(above.lower())] * len(found)
     if not image:
         raise tree.absent("class folders", base, LAYOUT, GET)
-    canonical = tree.expressions(label, base)
-    rows = table(image, [canonical[name] for name in label], split=split, source=source)
-    return Samples(rows, label_set(canonical), Files(root))
+    meant = tree.expressions(label, base) if rename is None else tree.renamed(label, base, rename)
+    rows = table(image, [meant[name] for name in label], split=split, source=source)
+    rows = rows[rows["label"].notna()].reset_index(drop=True)
+    return Samples(rows, label_set(rows["label"]), Files(root))

@@ -2,6 +2,7 @@
 
 import logging
 import posixpath
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -19,9 +20,10 @@ GET = "write a CSV with the header path,label"
 COLUMNS = ("path", "label", "subject", "sequence", "split")
 
 
-def load(root: Path) -> Samples:
+def load(root: Path, rename: Mapping[str, str | None] | None = None) -> Samples:
     """Read the manifest at `root`, a file or the folder of `manifest.csv|parquet`; paths are relative to its folder.
 
+    `rename` says which expression a label of another name stands for, or None to leave its rows out.
     Columns of other names are not read; one that looks like a misspelt name of those that are is an error.
     """
     path = root if root.is_file() else tree.first(root, ["manifest.csv", "manifest.parquet"])
@@ -41,17 +43,18 @@ def load(root: Path) -> Samples:
             raise DataError(f"{path}: rows without {name}", got=f"{len(blank)}, first data row {blank[0] + 1}")
     names = [name.replace("\\", "/") for name in rows["path"]]
     _check_once(names, path)
-    canonical = tree.expressions(rows["label"], path)
+    meant = tree.renamed(rows["label"], path, rename or {})
     columns = {name: rows[name] for name in ("subject", "sequence") if name in rows}
     if "split" in rows:
         columns["split"] = _splits(rows["split"], path)
     built = table(
         names,
-        [canonical[name] for name in rows["label"]],
+        [meant[name] for name in rows["label"]],
         source="manifest",
         **columns,
     )
-    return Samples(built, label_set(canonical), Files(path.parent))
+    built = built[built["label"].notna()].reset_index(drop=True)
+    return Samples(built, label_set(built["label"]), Files(path.parent))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from mien.errors import Absent, DataError, UsageError
 from mien.files import printable, walk
 from mien.imaging.decode import SUFFIXES
-from mien.labels import canonical_all
+from mien.labels import canonical, canonical_all
 
 SPLIT_FOLDERS: Mapping[str, str] = {
     "train": "train", "training": "train", "train_set": "train",
@@ -62,6 +62,32 @@ def expressions(names: Iterable[str], where: Path) -> dict[str, str]:
         return canonical_all(names)
     except UsageError as error:
         raise UsageError(f"{where}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from None
+
+
+def renamed(names: Iterable[str], where: Path, rename: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Map the label names found at `where` to canonical expressions, None for those to leave out.
+
+    `rename` says what names of one's own mean, whatever their case: an expression, or None to leave their pictures out.
+    Raises UsageError for names that nobody knows, for a meaning given to a name that is not there, and when nothing is
+    left.
+    """
+    found = sorted(set(names))
+    meant = {name.strip().lower(): meaning for name, meaning in rename.items()}
+    if absent := meant.keys() - {name.strip().lower() for name in found}:
+        raise UsageError(f"{where}: `rename` has label names that are not there", got=sorted(absent), allowed=found)
+    own = {name: meant[name.strip().lower()] for name in found if name.strip().lower() in meant}
+    if own and len(own) == len(found) and not any(own.values()):
+        raise UsageError(f"{where}: `rename` leaves all pictures out", got=dict(rename))
+    try:
+        return canonical_all(name for name in found if name not in own) | {
+            name: canonical(meaning) if meaning is not None else None for name, meaning in own.items()
+        }
+    except UsageError as error:
+        raise UsageError(
+            f"{where}: {error.what}", got=error.got, allowed=error.allowed,
+            then="say what each means with the option rename of the source, as in rename={Grumpy: anger, Confused: null}; "
+            "null leaves its pictures out",
+        ) from None  # fmt: skip
 
 
 def first(root: Path, candidates: Sequence[str]) -> Path | None:
