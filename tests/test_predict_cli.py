@@ -91,6 +91,7 @@ def test_all_formats_say_the_same(run, folder, tmp_path):
     table = parquet.read_table(tmp_path / "o.parquet").to_pylist()
     for line, row, record in zip(plain, rows, table, strict=True):
         assert line["source"] == row["source"] == record["source"]
+        assert line["model"] == row["model"] == record["model"]
         assert line["error"] == (row["error"] or None) == record["error"]
         for face in line["faces"]:
             assert face["expression"] == row["expression"] == record["expression"]

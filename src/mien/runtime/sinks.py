@@ -22,7 +22,7 @@ def open_sink(
 ) -> AbstractContextManager[Write]:
     """A function that writes one result, to the format that the suffix of `path` names (None: JSON lines to stdout).
 
-    Each JSON line names the `model` that answered.
+    Each line and row names the `model` that answered.
     CSV and Parquet files appear when the block ends; JSON lines are there as they are written, so that `resume`
     can go on with them. Raises UsageError when the file is already there and `resume` is not set.
     """
@@ -111,7 +111,7 @@ def _csv(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns(labels))
         writer.writeheader()
-        yield lambda result: writer.writerows(rows(result, labels))
+        yield lambda result: writer.writerows(rows(result, labels, model))
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def _parquet(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
     except ImportError as error:
         raise MissingExtra("writing Parquet", "parquet") from error
     kinds = {"source": pa.string(), "frame": pa.int64(), "error": pa.string(), "face": pa.int32()}
-    kinds |= {"identity": pa.int64(), "expression": pa.string(), "uncertain": pa.bool_()}
+    kinds |= {"identity": pa.int64(), "expression": pa.string(), "uncertain": pa.bool_(), "model": pa.string()}
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
     held: list[dict[str, Any]] = []
     with replacing(path) as beside, parquet.ParquetWriter(beside, schema) as writer:
@@ -132,7 +132,7 @@ def _parquet(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
             held.clear()
 
         def write(result: Result) -> None:
-            held.extend(rows(result, labels))
+            held.extend(rows(result, labels, model))
             if len(held) >= _GROUP:
                 flush()
 
