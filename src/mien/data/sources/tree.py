@@ -85,7 +85,7 @@ def renamed(names: Iterable[str], where: Path, rename: Mapping[str, str | None])
     except UsageError as error:
         raise UsageError(
             f"{where}: {error.what}", got=error.got, allowed=error.allowed,
-            then="say what each means with the option rename of the source, as in rename={Grumpy: anger, Confused: null}; "
+            then="say what each means with the source's option rename, as in rename={Grumpy: anger, Confused: null}; "
             "null leaves its pictures out",
         ) from None  # fmt: skip
 
