@@ -99,7 +99,6 @@ def fit(
     return _best(network, folder)
 
 
-@torch.inference_mode()
 def predict(
     network: nn.Module,
     pixels: Pictures,
@@ -116,18 +115,19 @@ def predict(
     """
     home = next(network.parameters()).device
     device = torch.device("cuda") if torch.cuda.is_available() and not exactly else home
-    network.to(device)
+    network.to(device).eval()
     scale = torch.from_numpy(normalise.scale).view(1, -1, 1, 1).to(device)
     offset = torch.from_numpy(normalise.offset).view(1, -1, 1, 1).to(device)
-    network.eval()
     parts = []
-    for start in range(0, len(positions), batch):
-        some = torch.from_numpy(np.asarray(pixels[positions[start : start + batch]])).to(device)
-        inputs = channels_first(some) * scale + offset
-        logits = network(inputs)
-        if flip:
-            logits = (logits + network(inputs.flip(-1))) / 2
-        parts.append(logits.float().cpu().numpy())
+    # The network moves outside: parameters that move in this mode can have no gradients afterwards.
+    with torch.inference_mode():
+        for start in range(0, len(positions), batch):
+            some = torch.from_numpy(np.asarray(pixels[positions[start : start + batch]])).to(device)
+            inputs = channels_first(some) * scale + offset
+            logits = network(inputs)
+            if flip:
+                logits = (logits + network(inputs.flip(-1))) / 2
+            parts.append(logits.float().cpu().numpy())
     network.to(home)
     return np.concatenate(parts)
 
@@ -154,7 +154,7 @@ def in_bf16(network: nn.Module, spec: Fit) -> bool:
     if spec.precision != "auto":
         return spec.precision == "bf16"
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return False
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -259,7 +259,7 @@ def _trainer(spec: Fit, folder: Path, last: Path, precision: Precision, progress
     with _quietly():
         return lightning.Trainer(
             max_epochs=spec.epochs,
-            accelerator="auto",
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",
             devices=1,
             precision=precision,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
@@ -269,6 +269,7 @@ def _trainer(spec: Fit, folder: Path, last: Path, precision: Precision, progress
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            benchmark=True,
             default_root_dir=folder,
         )
 

@@ -216,7 +216,7 @@ class _Watch:
             {
                 "iteration": iteration,
                 "epoch": epoch,
-                "train_loss": torch.stack(losses).mean().item(),
+                "train_loss": torch.stack([loss.cpu() for loss in losses]).mean().item(),
                 "mined": float(np.mean(mined)),
                 "val_accuracy": accuracy,
                 "seconds": time.perf_counter() - self._started,

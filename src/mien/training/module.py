@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 import lightning
@@ -9,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mien.training.augment import Augment, add_noise, augment, mix
 from mien.training.backbones import Classifier
@@ -89,9 +90,7 @@ class Module(lightning.LightningModule):
         self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
         self.register_buffer("offset", offset.view(1, -1, 1, 1), persistent=False)
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.average = (
-            AveragedModel(network, multi_avg_fn=_moving_average(fit.ema), use_buffers=True) if fit.ema else None
-        )
+        self.average = deepcopy(network).requires_grad_(False) if fit.ema else None
         # In a plain list: what never changes has no place in the checkpoint of every epoch.
         self.teachers = [teacher.eval().requires_grad_(False) for teacher in teachers]
         self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
@@ -101,7 +100,7 @@ class Module(lightning.LightningModule):
     @property
     def evaluated(self) -> nn.Module:
         """The network that is evaluated and kept: the average of weights when there is one."""
-        return self.average.module if self.average is not None else self.network
+        return self.network if self.average is None else self.average
 
     def on_fit_start(self) -> None:
         for teacher in self.teachers:
@@ -141,7 +140,7 @@ class Module(lightning.LightningModule):
     def optimizer_step(self, *args: Any, **options: Any) -> None:
         super().optimizer_step(*args, **options)
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            follow(self.average, self.network, self.fit_spec.ema, self.trainer.global_step)
 
     def on_train_epoch_end(self) -> None:
         # Lightning steps such a schedule after it has saved the checkpoint: a fit that goes on would have lost a step.
@@ -210,17 +209,19 @@ class Module(lightning.LightningModule):
         return (pictures * self.scale + self.offset).contiguous(memory_format=torch.channels_last)
 
 
-def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    def update(averages: list[Tensor], values: list[Tensor], updates: Tensor | int) -> None:
-        # A young average follows quickly, so that it does not drag the random start along.
-        keep = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - keep)
-            else:
-                average.copy_(value)
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float, updates: int) -> None:
+    """Draw an average of weights after the network, by `1 - decay` of the way once it has had many `updates`.
 
-    return update
+    A young average follows quickly, so that it does not drag the random start along; the first is the network itself.
+    """
+    keep = min(decay, (1 + updates) / (10 + updates)) if updates else 0.0
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    means, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+    get_ema_multi_avg_fn(keep)(list(means), list(values), updates)
+    for count, now in pairs:
+        if not count.is_floating_point():
+            count.copy_(now)
 
 
 def channels_first(pixels: Tensor) -> Tensor:
