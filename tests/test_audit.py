@@ -108,7 +108,7 @@ def test_a_near_twin_is_found_whatever_was_done_to_it(name: str, count: int) -> 
     assert not got - planted
 
 
-def test_what_is_found_does_not_hang_on_the_order_of_the_rows() -> None:
+def test_a_pair_is_as_alike_from_either_side() -> None:
     rng = np.random.default_rng(5)
     originals = pictures(50)
     crops = [one[3:45, 2 : 47 - i % 5] for i, one in enumerate(originals)]

@@ -349,11 +349,19 @@ def test_names_of_the_users_own_mean_what_they_say(tmp_path: Path) -> None:
         assert "onfused" in str(caught.value)
 
 
+def test_folders_named_by_numbers_and_other_letters_are_renamed(tmp_path: Path) -> None:
+    for name in ("0", "Fro\u0308hlich"):
+        Album(tmp_path).write(f"{name}/1.png", 60)
+    assert load("folders", tmp_path, rename={0: "anger", "fr\u00f6hlich": "happy"}).labels == ("anger", "happiness")
+
+
 @pytest.mark.parametrize(
     ("own", "words"),
     [
         ({"Grumpy": "anger", "Bored": None}, "names that are not there"),
-        ({"Grumpy": "cross"}, "cross"),
+        ({"Grumpy": "angr"}, "did you mean 'ang"),
+        ({"Grumpy": "anger", "grumpy": "fear"}, "has a label name twice"),
+        ({False: "anger"}, "put the name in quotes"),
         ({"Grumpy": None, "happy": None}, "leaves all pictures out"),
         ("anger", "option 'rename'"),
     ],

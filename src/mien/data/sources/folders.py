@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
@@ -13,7 +14,7 @@ LAYOUT = ("<class>/*", "{train,valid|val|validation,test}/<class>/*")
 GET = "put the pictures into one folder per class"
 
 
-def load(root: Path, rename: Mapping[str, str | None] | None = None) -> Samples:
+def load(root: Path, rename: Mapping[Any, str | None] | None = None) -> Samples:
     """Read `<class>/*` or `<split>/<class>/*`; folder names are expression names in any of their forms.
 
     `rename` says which expression a folder of another name stands for, or None to leave it out.
@@ -21,7 +22,7 @@ def load(root: Path, rename: Mapping[str, str | None] | None = None) -> Samples:
     return read(root, root, "folders", rename or {})
 
 
-def read(root: Path, base: Path, source: str, rename: Mapping[str, str | None] | None = None) -> Samples:
+def read(root: Path, base: Path, source: str, rename: Mapping[Any, str | None] | None = None) -> Samples:
     """The class folders below `base` as samples whose paths are below `root`; `rename` as in `load`, None for a source
     with no names but its own.
     """

@@ -5,6 +5,7 @@ import posixpath
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ GET = "write a CSV with the header path,label"
 COLUMNS = ("path", "label", "subject", "sequence", "split")
 
 
-def load(root: Path, rename: Mapping[str, str | None] | None = None) -> Samples:
+def load(root: Path, rename: Mapping[Any, str | None] | None = None) -> Samples:
     """Read the manifest at `root`, a file or the folder of `manifest.csv|parquet`; paths are relative to its folder.
 
     `rename` says which expression a label of another name stands for, or None to leave its rows out.

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from unicodedata import normalize
 
 import pandas as pd
 
 from mien.errors import Absent, DataError, UsageError
 from mien.files import printable, walk
 from mien.imaging.decode import SUFFIXES
-from mien.labels import canonical, canonical_all
+from mien.labels import EXPRESSIONS, canonical, canonical_all
 
 SPLIT_FOLDERS: Mapping[str, str] = {
     "train": "train", "training": "train", "train_set": "train",
@@ -64,30 +66,53 @@ def expressions(names: Iterable[str], where: Path) -> dict[str, str]:
         raise UsageError(f"{where}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from None
 
 
-def renamed(names: Iterable[str], where: Path, rename: Mapping[str, str | None]) -> dict[str, str | None]:
+def renamed(names: Iterable[str], where: Path, rename: Mapping[Any, str | None]) -> dict[str, str | None]:
     """Map the label names found at `where` to canonical expressions, None for those to leave out.
 
     `rename` says what names of one's own mean, whatever their case: an expression, or None to leave their pictures out.
     Raises UsageError for names that nobody knows, for a meaning given to a name that is not there, and when nothing is
     left.
     """
-    found = sorted(set(names))
-    meant = {name.strip().lower(): meaning for name, meaning in rename.items()}
-    if absent := meant.keys() - {name.strip().lower() for name in found}:
+    found, meant = sorted(set(names)), _meanings(rename, where)
+    if absent := meant.keys() - set(map(_plain, found)):
         raise UsageError(f"{where}: `rename` has label names that are not there", got=sorted(absent), allowed=found)
-    own = {name: meant[name.strip().lower()] for name in found if name.strip().lower() in meant}
-    if own and len(own) == len(found) and not any(own.values()):
+    own = {name: meant[_plain(name)] for name in found if _plain(name) in meant}
+    if found and len(own) == len(found) and not any(own.values()):
         raise UsageError(f"{where}: `rename` leaves all pictures out", got=dict(rename))
     try:
-        return canonical_all(name for name in found if name not in own) | {
-            name: canonical(meaning) if meaning is not None else None for name, meaning in own.items()
-        }
+        return canonical_all(name for name in found if name not in own) | own
     except UsageError as error:
         raise UsageError(
             f"{where}: {error.what}", got=error.got, allowed=error.allowed,
             then="say what each means with the source's option rename, as in rename={Grumpy: anger, Confused: null}; "
             "null leaves its pictures out",
         ) from None  # fmt: skip
+
+
+def _meanings(rename: Mapping[Any, str | None], where: Path) -> dict[str, str | None]:
+    """The canonical expression for each name, in its plain form."""
+    found: dict[str, str | None] = {}
+    for name, meaning in rename.items():
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            raise UsageError(
+                f"{where}: a label name of `rename` is no text for YAML", got=name, allowed="names",
+                then="put the name in quotes, as in rename={'No': neutral}",
+            )  # fmt: skip
+        if _plain(str(name)) in found:
+            raise UsageError(f"{where}: `rename` has a label name twice, upper or lower case", got=name)
+        try:
+            found[_plain(str(name))] = None if meaning is None else canonical(meaning)
+        except UsageError as error:
+            raise UsageError(
+                f"{where}: `rename` gives {name} a meaning that is no expression", got=meaning, allowed=EXPRESSIONS,
+                then=error.then,
+            ) from None  # fmt: skip
+    return found
+
+
+def _plain(name: str) -> str:
+    """A name without what typing it may change: spaces around it, case, the composition of its letters."""
+    return normalize("NFC", name).strip().lower()
 
 
 def first(root: Path, candidates: Sequence[str]) -> Path | None:
