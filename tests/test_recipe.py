@@ -130,7 +130,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
 def test_a_setting_that_would_change_nothing_is_refused(change: str, owner: str) -> None:
     # The recipe's own optimiser is adamw, its schedule one-cycle, its split official.
     with pytest.raises(UsageError) as caught:
-        load(Path("models/first/ferplus-teacher"), [change])
+        load(Path("models/teachers/ferplus-large"), [change])
     key = {"fit": "fit.soft_labels"}.get(name := change.partition("=")[0], name)
     assert f"{key} changes nothing without {owner}" in str(caught.value)
 

@@ -20,9 +20,10 @@ from mien.training import bundled
 from mien.training.small import MienSmall
 
 OWN: Mapping[str, Callable[[int], nn.Module]] = {
-    "mien-base": partial(MienSmall, widths=(64, 128, 256), depths=(2, 2, 1), stem=24, blocks=1),
+    "mien-large": partial(MienSmall, widths=(96, 192, 384), depths=(3, 4, 2), stem=48, blocks=1),
+    "mien-base": partial(MienSmall, widths=(64, 128, 256), depths=(2, 3, 2), stem=32, blocks=1),
     "mien-small": partial(MienSmall, widths=(32, 64, 128, 256), depths=(1, 2, 2, 1), stem=24),
-    "mien-tiny": partial(MienSmall, widths=(24, 48, 96, 192), depths=(1, 1, 1, 1), stem=16),
+    "mien-tiny": partial(MienSmall, widths=(24, 48, 96, 224), depths=(1, 2, 2, 1), stem=16),
 }
 """The networks of this package: given the channels of a picture, a module from (N, C, H, W) to features (N, F)."""
 
@@ -38,8 +39,8 @@ SHORTCUTS: Mapping[str, str] = {
 class Model(BaseModel):
     """Which network, and what it starts from.
 
-    `backbone` is `mien-base`, `mien-small`, `mien-tiny`, a shortcut (vgg16, vgg19, resnet50, mobilenetv3-large) or any
-    name of timm.
+    `backbone` is `mien-large`, `mien-base`, `mien-small`, `mien-tiny`, a shortcut (vgg16, vgg19, resnet50,
+    mobilenetv3-large) or any name of timm.
     `head` lists the widths of hidden layers before the output, each followed by ReLU and `dropout`.
     Raises UsageError for a backbone that nobody knows.
     `transfer`: `scratch` starts at random; the others start from `weights` and train everything (`full`), all but the

@@ -1,4 +1,4 @@
-"""mien-base, mien-small, mien-tiny: residual networks for faces of 48x48 pixels that train and run on a CPU."""
+"""mien-large, -base, -small, -tiny: residual networks for faces of 48x48 pixels; all but the first train on a CPU."""
 
 from torch import Tensor, nn
 
