@@ -295,6 +295,13 @@ def test_a_picture_that_is_listed_twice_is_judged_where_it_was_tested_only(home:
     assert 1 in listed.iloc[rows].tolist()
 
 
+def test_a_run_whose_backbone_has_another_shape_now_is_told_so(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    recipe = (copy / "recipe.yaml").read_text()
+    (copy / "recipe.yaml").write_text(recipe.replace("backbone: mien-tiny", "backbone: mien-small"))
+    assert "do not fit mien-small" in mien("evaluate", copy, check=1).stderr
+
+
 def test_training_rows_are_found_again_where_made_ones_outlived_their_parents(home: Path) -> None:
     steps = "balance.steps=[{smote: {target: 60, neighbours: 1}}, {undersample: {target: 12}}]"
     mien("train", home / "small.yaml", "--set", steps, "--set", "fit.epochs=1", "--out", home / "outlived")

@@ -19,7 +19,10 @@ from mien.training.embedding import restored_embedding
 
 
 def restored(folder: Path, classes: int) -> tuple[Recipe, nn.Module]:
-    """A finished run's recipe and its network, best on validation. Raises RunError when the run is not finished."""
+    """A finished run's recipe and its network, best on validation.
+
+    Raises RunError when the run is not finished, or was made with a backbone that has another shape now.
+    """
     recipe = load_recipe(folder / "recipe.yaml")
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
@@ -27,7 +30,13 @@ def restored(folder: Path, classes: int) -> tuple[Recipe, nn.Module]:
         return recipe, restored_embedding(trained_state(folder), chain.channels, recipe.triplet).eval()
     start = recipe.model.model_copy(update={"transfer": "scratch", "weights": None})
     network = build(start, chain.channels, chain.size, classes)
-    network.load_state_dict(trained_state(folder))
+    try:
+        network.load_state_dict(trained_state(folder))
+    except RuntimeError as reason:
+        raise RunError(
+            f"the weights of {folder} do not fit {recipe.model.backbone} as this mien builds it",
+            then="train it again, or open it with the mien that made it",
+        ) from reason
     return recipe, network.eval()
 
 
