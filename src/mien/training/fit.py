@@ -269,6 +269,7 @@ def _trainer(spec: Fit, folder: Path, last: Path, precision: Precision, progress
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            # A fit sees pictures of few sizes, so that cuDNN's search for the fastest convolution pays.
             benchmark=True,
             default_root_dir=folder,
         )

@@ -216,12 +216,13 @@ def follow(average: nn.Module, network: nn.Module, decay: float, updates: int) -
     A young average follows quickly, so that it does not drag the random start along; the first is the network itself.
     """
     keep = min(decay, (1 + updates) / (10 + updates)) if updates else 0.0
-    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
-    means, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-    get_ema_multi_avg_fn(keep)(list(means), list(values), updates)
-    for count, now in pairs:
-        if not count.is_floating_point():
-            count.copy_(now)
+    blend = get_ema_multi_avg_fn(keep)
+    blend(list(average.parameters()), list(network.parameters()), updates)
+    for mean, value in zip(average.buffers(), network.buffers(), strict=True):
+        if mean.is_floating_point():
+            blend([mean], [value], updates)
+        else:
+            mean.copy_(value)
 
 
 def channels_first(pixels: Tensor) -> Tensor:
