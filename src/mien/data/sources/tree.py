@@ -95,7 +95,7 @@ def _meanings(rename: Mapping[Any, str | None], where: Path) -> dict[str, str | 
     for name, meaning in rename.items():
         if isinstance(name, bool) or not isinstance(name, str | int):
             raise UsageError(
-                f"{where}: a label name of `rename` is no text for YAML", got=name, allowed="names",
+                f"{where}: a label name of `rename` is no text for YAML", got=name, allowed="text, or a whole number",
                 then="put the name in quotes, as in rename={'No': neutral}",
             )  # fmt: skip
         if _plain(str(name)) in found:
