@@ -33,7 +33,7 @@ def test_metadata_survives_its_json(labels, temperature, uncertain, licence):
     ],
 )
 def test_wrong_metadata_names_the_field(changed, named):
-    wrong = {"format": '"format":2', "temperature": '"temperature":-1', "labels": '"rage"', "flip": '"flop":true'}[
+    wrong = {"format": '"format":2', "temperature": '"temperature":-1', "labels": '"Rage!"', "flip": '"flop":true'}[
         named
     ]
     text = tiny.info().to_json()

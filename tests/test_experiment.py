@@ -100,6 +100,31 @@ def tree(folder: Path) -> Path:
     return folder
 
 
+def test_classes_of_the_users_own_go_all_the_way(tmp_path: Path) -> None:
+    tree(tmp_path / "mine")
+    for split in ("train", "validation", "test"):
+        (tmp_path / "mine" / split / "sad").rename(tmp_path / "mine" / split / "Pain")
+    own = {"own_labels": ["pain"]}
+    recipe = yaml.safe_load(RECIPE) | {"data": {"source": "folders", "root": str(tmp_path / "mine"), "options": own}}
+    recipe["fit"] = {"epochs": 1}
+    recipe["balance"] = {"steps": [{"oversample": {"target": {"Pain": 16}}}]}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
+    run = tmp_path / "run"
+    mien("train", tmp_path / "own.yaml", "--out", run)
+    assert metrics(run)["test"]["labels"] == ["happiness", "pain"]
+    mien("export", run, "--out", tmp_path / "own.onnx")
+    (answer,) = Recognizer(tmp_path / "own.onnx", crop="whole").analyze([np.zeros((24, 24), np.uint8)])
+    assert set(answer.faces[0].probabilities) == {"happiness", "pain"}
+    words = ["cross", run, "--on", f"clinic:folders={tmp_path / 'mine'}", "--out", tmp_path / "cross.html", "--json"]
+    assert "own_labels=[" in mien(*words, check=2).stderr
+    for option, code in (("clinic:own_labels=[pain]", 0), ("own_labels=[pain]", 2), ("other:own_labels=[pain]", 2)):
+        said = mien(*words, "--option", option, check=code)
+        assert code == 0 or "NAME:KEY=VALUE" in said.stderr
+    assert mien(*words, "--option", "clinic:own_labels=[pain]", "--merge", "pain=agony", check=2).stderr
+    there = ["evaluate", run, "--source", "folders", "--root", tmp_path / "mine", "--option", "own_labels=[pain]"]
+    assert "fewer than two labels" in mien(*there, "--merge", "Pain=happy", check=1).stderr
+
+
 def test_a_run_leaves_everything_it_produced(run: Path) -> None:
     for name in (
         "recipe.yaml", "environment.json", "samples.parquet", "audit.json", "history.csv", "checkpoints/best.pt",

@@ -252,7 +252,7 @@ def test_classes_become_the_label_set_and_votes_for_others_are_struck_out() -> N
     assert chosen.table["image"].tolist() == ["drawn#0", "drawn#2"]
     assert chosen.votes is not None
     np.testing.assert_allclose(chosen.votes, [[6 / 7, 1 / 7], [1 / 9, 8 / 9]], rtol=1e-6)
-    with pytest.raises(UsageError, match="does not have"):
+    with pytest.raises(UsageError, match="unknown class of the dataset"):
         of_classes(samples, ["anger", "contempt"])
 
 

@@ -355,6 +355,36 @@ def test_folders_named_by_numbers_and_other_letters_are_renamed(tmp_path: Path) 
     assert load("folders", tmp_path, rename={0: "anger", "fr\u00f6hlich": "happy"}).labels == ("anger", "happiness")
 
 
+def test_classes_of_the_users_own_stand_beside_the_expressions(tmp_path: Path) -> None:
+    for name in ("Pain", "happy", "neutral", "Very bored"):
+        Album(tmp_path).write(f"{name}/1.png", 60)
+    (tmp_path / "list.csv").write_text("path,label\nPain/1.png,pain\nhappy/1.png,HAPPY\nVery bored/1.png,Very Bored\n")
+    options = {"own_labels": ["boredom", "pain"], "rename": {"very bored": "boredom"}}
+    assert load("folders", tmp_path, **options).labels == ("happiness", "neutral", "boredom", "pain")
+    rows = load("manifest", tmp_path / "list.csv", **options).table
+    assert list(rows["label"]) == ["pain", "happiness", "boredom"]
+    with pytest.raises(UsageError, match=r"own_labels=\[boredom\]"):
+        load("folders", tmp_path, own_labels=["pain"])
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (["grumpy", "bored"], "labels that are not there"),
+        (["grumpy", "Angry"], "names of the eight expressions"),
+        (["grumpy", "Bored!"], "names that no class can have"),
+        (["grumpy", "grumpy"], "a label twice"),
+        ("grumpy", "option 'own_labels'"),
+    ],
+)
+def test_a_class_of_the_users_own_that_cannot_be_is_refused(own: object, words: str, tmp_path: Path) -> None:
+    for name in ("Grumpy", "happy"):
+        Album(tmp_path).write(f"{name}/1.png", 60)
+    with pytest.raises(UsageError) as caught:
+        load("folders", tmp_path, own_labels=own)
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("own", "words"),
     [

@@ -16,9 +16,10 @@ from mien.errors import DataError, UsageError
 from mien.imaging.decode import decode
 from mien.imaging.faces import Face, YuNetDetector
 from mien.imaging.operations import colour, resize
+from mien.labels import EXPRESSIONS
 from mien.runtime import tracking
 from mien.runtime.ahead import ahead
-from mien.runtime.annotate import COLOURS, annotate
+from mien.runtime.annotate import annotate, colours
 from mien.runtime.collect import Item
 from mien.runtime.frames import about, read
 from mien.runtime.predict import predict
@@ -461,16 +462,16 @@ def test_annotation_draws_the_strip_in_proportion(bundle, image):
     drawn = annotate(image, result.faces, recognizer.labels)
     assert drawn.shape[0] > image.shape[0] and drawn.shape[1:] == (image.shape[1], 3) and not image.any()
     strip = drawn[: image.shape[0], 10:60].reshape(-1, 3)
-    best = result.faces[0].expression
-    shares = {label: (strip == COLOURS[label]).all(axis=1).sum() for label in recognizer.labels if label != best}
+    best, inks = result.faces[0].expression, colours(recognizer.labels)
+    shares = {label: (strip == inks[label]).all(axis=1).sum() for label in recognizer.labels if label != best}
     likely = [label for label, share in result.faces[0].probabilities.items() if label != best and share > 0.1]
     assert all(shares[label] > 0 for label in likely)
 
 
 def test_the_name_of_a_face_in_a_crowd_is_no_wider_than_the_face(bundle):
-    even = dict.fromkeys(COLOURS, 1 / len(COLOURS))
+    even = dict.fromkeys(EXPRESSIONS, 1 / len(EXPRESSIONS))
     face = FaceResult((400.0, 800.0, 280.0, 280.0), None, None, "happiness", even, True, 3)
-    drawn = annotate(np.zeros((1500, 3000, 3), np.uint8), [face], tuple(COLOURS))
+    drawn = annotate(np.zeros((1500, 3000, 3), np.uint8), [face], EXPRESSIONS)
     above = drawn[:795].any(axis=(0, 2)).nonzero()[0]
     assert above.min() >= 390 and above.max() <= 690
 

@@ -22,7 +22,7 @@ from mien.evaluation.cross import Answers, cross_matrix, paired
 from mien.experiment import Stages, silent
 from mien.finished import Finished
 from mien.judging import judged
-from mien.labels import canonical
+from mien.labels import EXPRESSIONS, meant
 
 
 def evaluate_on(
@@ -41,31 +41,31 @@ def evaluate_on(
     called in the answer. Opening a test split is noted in the ledger beside the run. Raises UsageError when the source
     has no such split.
     """
-    elsewhere = _elsewhere(source, root, split, options, merge, name)
-    _check_merge(merge, [*run.labels, *elsewhere.samples.labels])
-    return _told_on(run, elsewhere, look(elsewhere.samples, progress=stages("look")), stages)[0]
+    elsewhere = _elsewhere(source, root, split, options, name)
+    merged = _merged(merge, [*run.labels, *elsewhere.samples.labels])
+    return _told_on(run, elsewhere, look(elsewhere.samples, progress=stages("look")), merged, stages)[0]
 
 
 def crossed(
     runs: Mapping[str, Finished],
-    sources: Mapping[str, tuple[str, Path]],
+    sources: Mapping[str, tuple[str, Path, dict[str, Any]]],
     split: str,
     merge: dict[str, str] | None = None,
     stages: Stages = silent,
 ) -> dict[str, Any]:
     """Several runs on several sources, each as `evaluate_on` has it, as one table for JSON, with paired tests a source.
 
-    `sources` maps what a source is called to its name in the catalogue and its root.
+    `sources` maps what a source is called to its name in the catalogue, its root and its options.
     """
     cells, pairs = [], {}
-    found = [_elsewhere(source, root, split, None, merge, title) for title, (source, root) in sources.items()]
+    found = [_elsewhere(source, root, split, options, title) for title, (source, root, options) in sources.items()]
     known = [*(run.labels for run in runs.values()), *(elsewhere.samples.labels for elsewhere in found)]
-    _check_merge(merge, [label for labels in known for label in labels])
+    merged = _merged(merge, [label for labels in known for label in labels])
     for elsewhere in found:
         looks = look(elsewhere.samples, progress=stages("look"))
         answers = {}
         for name, run in runs.items():
-            cell, answers[name] = _told_on(run, elsewhere, looks, stages)
+            cell, answers[name] = _told_on(run, elsewhere, looks, merged, stages)
             cells.append(cell | {"run": name})
         pairs[cells[-1]["source"]] = paired(answers)
     return cross_matrix(cells, pairs)
@@ -75,14 +75,16 @@ def figures_on(
     run: Finished, source: str, root: Path | None, options: dict[str, Any] | None = None, stages: Stages = silent
 ) -> dict[str, Any]:
     """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
-    figures: dict[str, Any] = _on(run, _elsewhere(source, root, "test", options), None, stages)[0]["figures"]
+    figures: dict[str, Any] = _on(run, _elsewhere(source, root, "test", options), None, {}, stages)[0]["figures"]
     return figures
 
 
-def _check_merge(merge: Mapping[str, str] | None, labels: Sequence[str]) -> None:
-    """Raise UsageError for a label to merge that neither a run nor a source has."""
-    if strange := [name for name in merge or {} if canonical(name) not in labels]:
-        raise UsageError("no run and no source has the label to merge", got=strange, allowed=sorted(set(labels)))
+def _merged(merge: Mapping[str, str] | None, labels: Sequence[str]) -> dict[str, str]:
+    """The merges in the words of the runs and the sources, a goal that none of them has among the expressions.
+
+    Raises UsageError for a label to merge that neither a run nor a source has, and for a goal that is no label.
+    """
+    return {meant(name, labels): meant(goal, (*labels, *EXPRESSIONS)) for name, goal in (merge or {}).items()}
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,6 @@ class _Elsewhere:
     name: str
     samples: Samples
     split: str
-    merge: dict[str, str] | None
     notes: tuple[str, ...]
 
     def rows(self, samples: Samples) -> NDArray[np.int64]:
@@ -111,7 +112,6 @@ def _elsewhere(
     root: Path | None,
     split: str,
     options: dict[str, Any] | None = None,
-    merge: dict[str, str] | None = None,
     name: str | None = None,
 ) -> _Elsewhere:
     """A source as it is judged: one that names no split is all test, one that lacks the split is split as a run on it
@@ -124,27 +124,29 @@ def _elsewhere(
     elif split not in published | {"all"} and len(published) > 1:
         notes += split_notes(samples, SplitSpec())
         samples = assign(samples, SplitSpec())
-    found = _Elsewhere(name or source, samples, split, merge, tuple(notes))
+    found = _Elsewhere(name or source, samples, split, tuple(notes))
     found.rows(samples)
     return found
 
 
-def _told_on(run: Finished, elsewhere: _Elsewhere, looks: Looks, stages: Stages) -> tuple[dict[str, Any], Answers]:
+def _told_on(
+    run: Finished, elsewhere: _Elsewhere, looks: Looks, merge: Mapping[str, str], stages: Stages
+) -> tuple[dict[str, Any], Answers]:
     """The cell of a run and a source with all that must be said of it, and the answers in it."""
-    cell, material, answers = _on(run, elsewhere, looks, stages)
+    cell, material, answers = _on(run, elsewhere, looks, merge, stages)
     assert material.looks is not None
     rows = np.searchsorted(material.place, answers.rows)
     return cell | {"notes": [*_seen(run, material.looks, rows), *cell["notes"]]}, answers
 
 
 def _on(
-    run: Finished, elsewhere: _Elsewhere, looks: Looks | None, stages: Stages
+    run: Finished, elsewhere: _Elsewhere, looks: Looks | None, merge: Mapping[str, str], stages: Stages
 ) -> tuple[dict[str, Any], Material, Answers]:
     """The cell of a run and a source, the rows of the source, and the answers to those that were judged."""
     prepared = prepare(elsewhere.samples, run.chain, progress=stages("prepare"))
     material = readable(elsewhere.samples, prepared, looks)
     rows, protocol = elsewhere.rows(material.samples), describe(material.samples)
-    cell, answers = judged(run, material, rows, elsewhere.name, elsewhere.split, protocol, elsewhere.merge)
+    cell, answers = judged(run, material, rows, elsewhere.name, elsewhere.split, protocol, merge)
     return cell | {"notes": [*elsewhere.notes, *prepared.remarks, *cell["notes"]]}, material, answers
 
 

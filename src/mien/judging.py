@@ -1,5 +1,6 @@
 """A finished run on its own data: figures on its splits, under corruption, and where it looks."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -34,7 +35,7 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
         there = [name for name in SPLITS if name in kept]
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = _without_made(run, material.samples)
-    return judged(run, material, rows, run.recipe.data.source, split, protocol, None)[0]
+    return judged(run, material, rows, run.recipe.data.source, split, protocol, {})[0]
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def judged(
     source: str,
     split: str,
     protocol: str,
-    merge: dict[str, str] | None,
+    merge: Mapping[str, str],
 ) -> tuple[dict[str, Any], Answers]:
     """The cell of a table of runs and sources, and the answers to those of the rows whose label the run knows."""
     chosen = material.samples.table.iloc[rows]

@@ -1,6 +1,7 @@
-"""Expression names, the aliases people use, label sets, and explicit maps between them."""
+"""Expression names, the aliases people use, label sets, names of one's own, and explicit maps between label sets."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mien.errors import UsageError, unknown
 
@@ -24,6 +25,10 @@ _ALIASES = {
     "surprised": "surprise", "surprise": "surprise", "sur": "surprise", "su": "surprise",
 }  # fmt: skip
 
+OWN = "lower-case letters a to z and digits, up to 24, words joined by - or _"
+"""What a name of one's own is made of: such names are drawn on pictures and stand in columns and style sheets."""
+_OWN = re.compile(r"(?=.{1,24}$)[a-z0-9]+([-_][a-z0-9]+)*")
+
 
 def canonical(name: str) -> str:
     """The canonical expression for a name in use, whatever its case. Raises UsageError for an unknown one.
@@ -40,7 +45,7 @@ def canonical(name: str) -> str:
 def canonical_all(names: Iterable[str]) -> dict[str, str]:
     """Map each distinct name to its canonical expression; one error lists every unknown name at once."""
     found = sorted(set(names))
-    strange = [name for name in found if name.strip().lower() not in _ALIASES]
+    strange = [name for name in found if not is_known(name)]
     if strange:
         raise UsageError(
             f"{len(strange)} of {len(found)} label names are not known expressions",
@@ -53,22 +58,54 @@ def canonical_all(names: Iterable[str]) -> dict[str, str]:
     return {name: canonical(name) for name in found}
 
 
-def label_set(names: Iterable[str]) -> tuple[str, ...]:
-    """The distinct canonical labels of `names`, in canonical (alphabetical) order."""
-    present = set(canonical_all(names).values())
-    return tuple(name for name in EXPRESSIONS if name in present)
+def ordered(labels: Iterable[str]) -> tuple[str, ...]:
+    """Distinct labels in the order of every label set: the expressions by alphabet, then names of one's own.
+
+    >>> ordered(["pain", "sadness", "boredom", "anger"])
+    ('anger', 'sadness', 'boredom', 'pain')
+    """
+    present = set(labels)
+    return (*(name for name in EXPRESSIONS if name in present), *sorted(present.difference(EXPRESSIONS)))
+
+
+def is_known(name: str) -> bool:
+    """Whether a name is that of an expression, in any of its forms and in upper or lower case."""
+    return name.strip().lower() in _ALIASES
+
+
+def is_label(name: str) -> bool:
+    """Whether a class may have this name: an expression, or one of one's own that means none of them.
+
+    >>> is_label("anger"), is_label("very-bored"), is_label("angry"), is_label("Pain!")
+    (True, True, False, False)
+    """
+    return name in EXPRESSIONS or (name not in _ALIASES and bool(_OWN.fullmatch(name)))
+
+
+def meant(name: str, labels: Collection[str], what: str = "label") -> str:
+    """The one of `labels` that a name means: itself, or the expression that it is a form of.
+
+    Raises UsageError for a name that is none; `what` says there what was asked for.
+
+    >>> meant("Pain", ("anger", "pain")), meant("angry", ("anger", "pain"))
+    ('pain', 'anger')
+    """
+    plain = name.strip().lower()
+    found = plain if plain in labels else _ALIASES.get(plain)
+    if found is None or found not in labels:
+        raise unknown(what, name, labels)
+    return found
 
 
 def transfer(labels: Sequence[str], to: Sequence[str], merge: Mapping[str, str] | None = None) -> dict[str, str | None]:
     """The explicit map from one label set into another; None where the target has no such class.
 
-    `merge` sends a label to another on purpose.
+    `merge` sends a label to another on purpose; all are labels as the sets have them.
 
     >>> transfer(("contempt", "fear"), LABEL_SETS["fer2013"])
     {'contempt': None, 'fear': 'fear'}
     >>> transfer(("contempt", "fear"), LABEL_SETS["fer2013"], {"contempt": "disgust"})
     {'contempt': 'disgust', 'fear': 'fear'}
     """
-    merge = {canonical(a): canonical(b) for a, b in (merge or {}).items()}
-    aimed = {label: merge.get(label, label) for label in labels}
+    aimed = {label: (merge or {}).get(label, label) for label in labels}
     return {label: goal if goal in to else None for label, goal in aimed.items()}

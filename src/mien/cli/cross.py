@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli import printing
-from mien.cli.options import pairs
+from mien.cli.options import pairs, source_options
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
 from mien.places import check_finished
@@ -21,6 +21,10 @@ def cross(
             "--on", metavar="[NAME:]SOURCE=ROOT", help="A source, the folder of its data, its name here; repeatable."
         ),
     ],
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME:KEY=VALUE", help="An option of one of the sources, by its name here."),
+    ] = None,
     split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
     merge: Annotated[
         list[str] | None,
@@ -39,9 +43,11 @@ def cross(
     Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on clinic:folders=data/clinic
     """
     merged = pairs(merge, "a merge of labels")
-    sources = {title: (source, root) for title, source, root in map(_named, on)}
-    if len(sources) < len(on):
+    named = {title: (source, root) for title, source, root in map(_named, on)}
+    if len(named) < len(on):
         raise UsageError("each source of a table needs its own name", got=on, then="--on NAME:SOURCE=ROOT")
+    options = _options(option, list(named))
+    sources = {title: (*place, options[title]) for title, place in named.items()}
 
     for run in runs:
         check_finished(run)
@@ -66,6 +72,19 @@ def _named(text: str) -> tuple[str, str, Path]:
     ((key, root),) = pairs([text], "a source with its data").items()
     title, _, source = key.rpartition(":")
     return title or source, source, Path(root)
+
+
+def _options(texts: list[str] | None, titles: list[str]) -> dict[str, dict[str, Any]]:
+    """The options of each source, out of `NAME:KEY=VALUE`."""
+    given: dict[str, list[str]] = {title: [] for title in titles}
+    for text in texts or ():
+        title, colon, option = text.partition(":")
+        if not colon or title not in given:
+            raise UsageError(
+                "an option must be written NAME:KEY=VALUE, with the name of a source", got=text, allowed=titles
+            )
+        given[title].append(option)
+    return {title: source_options(each) for title, each in given.items()}
 
 
 def _names(runs: list[Path]) -> list[str]:

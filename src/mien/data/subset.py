@@ -7,9 +7,8 @@ import numpy as np
 
 from mien.data.samples import Samples
 from mien.data.split import SplitSpec, assign
-from mien.errors import UsageError
 from mien.files import digest
-from mien.labels import label_set
+from mien.labels import meant, ordered
 
 
 def of_classes(samples: Samples, classes: Sequence[str]) -> Samples:
@@ -17,9 +16,7 @@ def of_classes(samples: Samples, classes: Sequence[str]) -> Samples:
 
     Raises UsageError for a class that the dataset does not have.
     """
-    labels = label_set(classes)
-    if absent := [label for label in labels if label not in samples.labels]:
-        raise UsageError("the dataset does not have these classes", got=absent, allowed=samples.labels)
+    labels = ordered(meant(name, samples.labels, "class of the dataset") for name in classes)
     chosen = samples.take(samples.table["label"].isin(labels).to_numpy(bool))
     if (votes := chosen.votes) is None:
         return replace(chosen, labels=labels)

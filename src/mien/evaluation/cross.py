@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mien.errors import DataError
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.statistics import all_pairs, paired_difference
-from mien.labels import canonical_all, transfer
+from mien.labels import meant, transfer
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def restrict(
             "a model and a source share fewer than two labels", got=list(source_labels), allowed=list(labels)
         )
     columns, rows = transfer(labels, shared, merge), transfer(source_labels, shared, merge)
-    names = canonical_all(truths)
+    names = {truth: meant(truth, source_labels) for truth in set(truths)}
     goals = [rows[names[truth]] for truth in truths]
     kept = np.array([goal is not None for goal in goals])
     if not kept.any():

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, Self
 import onnxruntime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mien import labels as names_of
 from mien import weights
 from mien.errors import BundleError, MienError, UsageError, unknown
 from mien.imaging.chain import Chain
 from mien.imaging.framing import Framing
+from mien.labels import EXPRESSIONS, OWN, is_label
 
 KEY = "mien"
 INPUT, OUTPUT = "faces", "logits"
@@ -45,10 +45,9 @@ class BundleInfo(BaseModel):
 
     @field_validator("labels")
     @classmethod
-    def _canonical(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        strange = [label for label in value if label not in names_of.EXPRESSIONS]
-        if strange or len(set(value)) < len(value):
-            raise ValueError(f"labels must be distinct names among {', '.join(names_of.EXPRESSIONS)}")
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value) or not all(map(is_label, value)):
+            raise ValueError(f"labels must be distinct: expressions ({', '.join(EXPRESSIONS)}), or names of {OWN}")
         return value
 
     def to_json(self) -> str:

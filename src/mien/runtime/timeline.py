@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.files import printable
-from mien.runtime.annotate import COLOURS
+from mien.runtime.annotate import colours
 from mien.runtime.results import FrameResult
 
 _BINS = 1024  # columns kept for each face; two neighbours become one when the video outgrows them
 _SHOWN = 24  # faces drawn: those that were seen longest
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 960, 96, 96, 64, 24
+_BESIDE, _LETTER = 48, 7  # pixels of a legend's entry: around its name, and for each letter of it
 
 
 class Timeline:
@@ -25,6 +26,7 @@ class Timeline:
 
     def __init__(self, labels: Sequence[str], start: float = 0.0) -> None:
         self.labels, self.start = tuple(labels), start
+        self._inks = ["#{:02x}{:02x}{:02x}".format(*ink) for ink in colours(labels).values()]
         self.width = 0.05  # seconds a column
         self._time, self._pause = start, 0.5  # the last frame's, and the longest between two frames
         self._sums: dict[int, dict[int, NDArray[np.float64]]] = defaultdict(dict)
@@ -87,11 +89,13 @@ class Timeline:
             self._sums[identity] = wider
 
     def _legend(self) -> list[str]:
-        step = _WIDTH / len(self.labels)
+        places = np.cumsum([0, *(_BESIDE + _LETTER * len(label) for label in self.labels)])
+        wide = max(1.0, places[-1] / _WIDTH)  # a long legend is squeezed rather than cut off
         return [
-            f'<rect x="{_LEFT + place * step:.0f}" y="34" width="12" height="12" fill="{_hex(label)}"/>'
-            f'<text x="{_LEFT + place * step + 17:.0f}" y="44">{escape(label)}</text>'
-            for place, label in enumerate(self.labels)
+            f'<g transform="translate({_LEFT + place / wide:.0f} 34)">'
+            f'<rect width="12" height="12" fill="{ink}"/>'
+            f'<text x="17" y="10" font-size="{12 / wide:.1f}">{escape(label)}</text></g>'
+            for place, label, ink in zip(places[:-1], self.labels, self._inks, strict=True)
         ]
 
     def _row(self, identity: int, top: float, scale: float) -> list[str]:
@@ -103,11 +107,11 @@ class Timeline:
             xs = _LEFT + scale * np.array([run[0][0], *(column + 0.5 for column, _ in run), run[-1][0] + 1])
             values = np.array([run[0][1], *(value for _, value in run), run[-1][1]])
             floors = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1).clip(0, 1)
-            for place, label in enumerate(self.labels):
+            for place, ink in enumerate(self._inks):
                 upper = zip(xs, top + _HEIGHT * (1 - floors[:, place + 1]), strict=True)
                 lower = zip(xs[::-1], top + _HEIGHT * (1 - floors[::-1, place]), strict=True)
                 points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (*upper, *lower))
-                parts.append(f'<polygon points="{points}" fill="{_hex(label)}"/>')
+                parts.append(f'<polygon points="{points}" fill="{ink}"/>')
         return parts
 
     def _axis(self, y: float, end: int) -> list[str]:
@@ -136,7 +140,3 @@ def _clock(seconds: float) -> str:
         return f"{seconds:g} s" if seconds >= 1 or seconds == 0 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
-
-
-def _hex(label: str) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*COLOURS[label])

@@ -1,6 +1,6 @@
 """The web application: one picture in, its faces out. Nothing that is sent is kept."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from mien import __version__
 from mien.errors import MienError, UnreadableImage
 from mien.imaging.decode import decode
 from mien.runtime.ahead import cores
-from mien.runtime.annotate import COLOURS
+from mien.runtime.annotate import colours
 from mien.runtime.recognizer import MOST_WORKERS, Recognizer
 from mien.runtime.results import document
 from mien.serve.guard import Guard, body
@@ -72,7 +72,7 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
         """That the server is up."""
         return {"status": "ok"}
 
-    for place, (content, kind) in _page().items():
+    for place, (content, kind) in _page(recognizer.labels).items():
         app.add_route(place, _given(content, kind), include_in_schema=False)
     app.add_exception_handler(HTTPError, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
@@ -106,9 +106,9 @@ def _given(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]
     return give
 
 
-def _page() -> dict[str, tuple[bytes, str]]:
+def _page(labels: Sequence[str]) -> dict[str, tuple[bytes, str]]:
     """The content and kind of every file of the page, by its place; expressions have the colours of drawings."""
-    inks = "".join(f"--{name}: rgb{ink}; " for name, ink in COLOURS.items())
+    inks = "".join(f"--{name}: rgb{ink}; " for name, ink in colours(labels).items())
     kinds = {"index.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
     found = {name: (files("mien.serve") / "page" / name).read_bytes() for name in kinds}
     found["page.css"] += f":root {{ {inks}}}\n".encode()

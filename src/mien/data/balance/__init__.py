@@ -1,7 +1,6 @@
 """Balancing the classes of training rows: more rows, fewer rows, or weights; made rows remember their parents."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +10,8 @@ from mien.data.balance.geometry import moved
 from mien.data.balance.smote import smote
 from mien.data.balance.steps import STEPS, Augment, Smote, Step, Undersample, parse
 from mien.data.pictures import Pictures, Stacked
-from mien.errors import DataError, UsageError, unknown
-from mien.labels import canonical
+from mien.errors import DataError
+from mien.labels import meant
 
 __all__ = ["Balanced", "Step", "balance", "class_weights", "idle", "padded", "parse"]
 
@@ -151,16 +150,9 @@ def _apply(pool: _Pool, step: Step, names: list[str], rng: np.random.Generator) 
 
 def _wished(step: Step, counts: Positions, names: list[str]) -> dict[int, int]:
     """The count asked of each class that the step concerns."""
-    index = {name: i for i, name in enumerate(names)}
 
     def position(given: object) -> int:
-        name = str(given)
-        if name not in index:
-            with suppress(UsageError):
-                name = canonical(name)
-        if name not in index:
-            raise unknown("class in a balancing step", str(given), names)
-        return index[name]
+        return names.index(meant(str(given), names, "class in a balancing step"))
 
     present = np.flatnonzero(counts)
     smallest, largest = present[counts[present].argmin()], present[counts[present].argmax()]

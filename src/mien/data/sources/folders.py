@@ -1,30 +1,34 @@
 """Any tree with a folder per class, with or without a folder per split above."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
 from mien.errors import DataError
-from mien.labels import label_set
+from mien.labels import ordered
 
 ABOUT = "any class-per-folder tree, with or without split folders"
 LAYOUT = ("<class>/*", "{train,valid|val|validation,test}/<class>/*")
 GET = "put the pictures into one folder per class"
 
+Naming = Callable[[Iterable[str], Path], Mapping[str, str | None]]
 
-def load(root: Path, rename: Mapping[Any, str | None] | None = None) -> Samples:
+
+def load(root: Path, rename: Mapping[Any, str | None] | None = None, own_labels: Sequence[str] = ()) -> Samples:
     """Read `<class>/*` or `<split>/<class>/*`; folder names are expression names in any of their forms.
 
-    `rename` says which expression a folder of another name stands for, or None to leave it out.
+    `rename` says which label a folder of another name stands for, or None to leave it out; `own_labels` are classes
+    beside the eight expressions.
     """
-    return read(root, root, "folders", rename or {})
+    return read(root, root, "folders", partial(tree.named, rename=rename or {}, own=own_labels))
 
 
-def read(root: Path, base: Path, source: str, rename: Mapping[Any, str | None] | None = None) -> Samples:
-    """The class folders below `base` as samples whose paths are below `root`; `rename` as in `load`, None for a source
-    with no names but its own.
+def read(root: Path, base: Path, source: str, named: Naming = tree.expressions) -> Samples:
+    """The class folders below `base` as samples whose paths are below `root`; `named` maps the names of the folders,
+    with the place where they are, to labels, or to None for those to leave out.
     """
     names = tree.folders(base)
     split_folders = [name for name in names if name.lower() in tree.SPLIT_FOLDERS]
@@ -45,7 +49,7 @@ def read(root: Path, base: Path, source: str, rename: Mapping[Any, str | None] |
             split += [tree.SPLIT_FOLDERS.get(above.lower())] * len(found)
     if not image:
         raise tree.absent("class folders", base, LAYOUT, GET)
-    meant = tree.expressions(label, base) if rename is None else tree.renamed(label, base, rename)
+    meant = named(label, base)
     rows = table(image, [meant[name] for name in label], split=split, source=source)
     rows = rows[rows["label"].notna()].reset_index(drop=True)
-    return Samples(rows, label_set(rows["label"]), Files(root))
+    return Samples(rows, ordered(rows["label"]), Files(root))

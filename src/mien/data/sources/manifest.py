@@ -2,7 +2,7 @@
 
 import logging
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
 from mien.errors import DataError, unknown
-from mien.labels import label_set
+from mien.labels import ordered
 
 ABOUT = "a CSV or Parquet list: path, label, optionally subject, sequence, split"
 LAYOUT = ("manifest.csv", "manifest.parquet", "or the path of such a file")
@@ -21,10 +21,11 @@ GET = "write a CSV with the header path,label"
 COLUMNS = ("path", "label", "subject", "sequence", "split")
 
 
-def load(root: Path, rename: Mapping[Any, str | None] | None = None) -> Samples:
+def load(root: Path, rename: Mapping[Any, str | None] | None = None, own_labels: Sequence[str] = ()) -> Samples:
     """Read the manifest at `root`, a file or the folder of `manifest.csv|parquet`; paths are relative to its folder.
 
-    `rename` says which expression a label of another name stands for, or None to leave its rows out.
+    `rename` says which label another name stands for, or None to leave its rows out; `own_labels` are classes beside
+    the eight expressions.
     Columns of other names are not read; one that looks like a misspelt name of those that are is an error.
     """
     path = root if root.is_file() else tree.first(root, ["manifest.csv", "manifest.parquet"])
@@ -44,7 +45,7 @@ def load(root: Path, rename: Mapping[Any, str | None] | None = None) -> Samples:
             raise DataError(f"{path}: rows without {name}", got=f"{len(blank)}, first data row {blank[0] + 1}")
     names = [name.replace("\\", "/") for name in rows["path"]]
     _check_once(names, path)
-    meant = tree.renamed(rows["label"], path, rename or {})
+    meant = tree.named(rows["label"], path, rename or {}, own_labels)
     columns = {name: rows[name] for name in ("subject", "sequence") if name in rows}
     if "split" in rows:
         columns["split"] = _splits(rows["split"], path)
@@ -55,7 +56,7 @@ def load(root: Path, rename: Mapping[Any, str | None] | None = None) -> Samples:
         **columns,
     )
     built = built[built["label"].notna()].reset_index(drop=True)
-    return Samples(built, label_set(built["label"]), Files(path.parent))
+    return Samples(built, ordered(built["label"]), Files(path.parent))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from mien.errors import Absent, DataError, UsageError
 from mien.files import printable, walk
 from mien.imaging.decode import SUFFIXES
-from mien.labels import EXPRESSIONS, canonical, canonical_all
+from mien.labels import EXPRESSIONS, OWN, canonical, canonical_all, is_known, is_label
 
 SPLIT_FOLDERS: Mapping[str, str] = {
     "train": "train", "training": "train", "train_set": "train",
@@ -66,31 +66,59 @@ def expressions(names: Iterable[str], where: Path) -> dict[str, str]:
         raise UsageError(f"{where}: {error.what}", got=error.got, allowed=error.allowed, then=error.then) from None
 
 
-def renamed(names: Iterable[str], where: Path, rename: Mapping[Any, str | None]) -> dict[str, str | None]:
-    """Map the label names found at `where` to canonical expressions, None for those to leave out.
+def named(
+    names: Iterable[str], where: Path, rename: Mapping[Any, str | None], own: Sequence[str]
+) -> dict[str, str | None]:
+    """Map the label names found at `where` to labels, None for those to leave out.
 
-    `rename` says what names of one's own mean, whatever their case: an expression, or None to leave their pictures out.
-    Raises UsageError for names that nobody knows, for a meaning given to a name that is not there, and when nothing is
-    left.
+    `own` are labels beside the eight expressions. `rename` says what other names mean, whatever their case: an
+    expression, one of `own`, or None to leave their pictures out. Raises UsageError for names that nobody knows, for a
+    meaning or a label given to a name that is not there, and when nothing is left.
     """
-    found, meant = sorted(set(names)), _meanings(rename, where)
-    if absent := meant.keys() - set(map(_plain, found)):
+    found = sorted(set(names))
+    _check_own(own, where)
+    meanings = _meanings(rename, own, where)
+    if absent := meanings.keys() - set(map(_plain, found)):
         raise UsageError(f"{where}: `rename` has label names that are not there", got=sorted(absent), allowed=found)
-    own = {name: meant[_plain(name)] for name in found if _plain(name) in meant}
-    if found and len(own) == len(found) and not any(own.values()):
+    meanings = {**{label: label for label in own}, **meanings}
+    given = {name: meanings[_plain(name)] for name in found if _plain(name) in meanings}
+    if unused := sorted(set(own).difference(filter(None, given.values()))):
+        raise UsageError(
+            f"{where}: `own_labels` has labels that are not there", got=unused, allowed=found,
+            then=f"say which of these it is, as in rename={{{found[0]}: {unused[0]}}}" if found else None,
+        )  # fmt: skip
+    if found and len(given) == len(found) and not any(given.values()):
         raise UsageError(f"{where}: `rename` leaves all pictures out", got=dict(rename))
     try:
-        return canonical_all(name for name in found if name not in own) | own
+        known = canonical_all(name for name in found if name not in given)
     except UsageError as error:
         raise UsageError(
             f"{where}: {error.what}", got=error.got, allowed=error.allowed,
-            then="say what each means with the source's option rename, as in rename={Grumpy: anger, Confused: null}; "
-            "null leaves its pictures out",
+            then="say what each means with the source's option rename, as in rename={Grumpy: anger, Confused: null}, "
+            "where null leaves its pictures out; or keep it as a class, as in own_labels=[boredom]",
         ) from None  # fmt: skip
+    return {**known, **given}
 
 
-def _meanings(rename: Mapping[Any, str | None], where: Path) -> dict[str, str | None]:
-    """The canonical expression for each name, in its plain form."""
+def _check_own(own: Sequence[str], where: Path) -> None:
+    """Raise UsageError for a label of one's own that cannot be one, or is given twice."""
+    if known := sorted(name for name in own if is_known(name)):
+        raise UsageError(
+            f"{where}: `own_labels` has names of the eight expressions", got=known,
+            then="leave them out; what other names mean is said with rename",
+        )  # fmt: skip
+    if strange := sorted(name for name in own if not is_label(name)):
+        raise UsageError(
+            f"{where}: `own_labels` has names that no class can have", got=strange, allowed=OWN,
+            then="give it a name, and say which folder or value it is, as in own_labels=[boredom], "
+            "rename={Bored!: boredom}",
+        )  # fmt: skip
+    if len(set(own)) < len(own):
+        raise UsageError(f"{where}: `own_labels` has a label twice", got=list(own))
+
+
+def _meanings(rename: Mapping[Any, str | None], own: Sequence[str], where: Path) -> dict[str, str | None]:
+    """The label for each name, in its plain form."""
     found: dict[str, str | None] = {}
     for name, meaning in rename.items():
         if isinstance(name, bool) or not isinstance(name, str | int):
@@ -101,11 +129,11 @@ def _meanings(rename: Mapping[Any, str | None], where: Path) -> dict[str, str | 
         if _plain(str(name)) in found:
             raise UsageError(f"{where}: `rename` has a label name twice, upper or lower case", got=name)
         try:
-            found[_plain(str(name))] = None if meaning is None else canonical(meaning)
+            found[_plain(str(name))] = meaning if meaning is None or meaning in own else canonical(meaning)
         except UsageError as error:
             raise UsageError(
-                f"{where}: `rename` gives {name} a meaning that is no expression", got=meaning, allowed=EXPRESSIONS,
-                then=error.then,
+                f"{where}: `rename` gives {name} a meaning that is no expression", got=meaning,
+                allowed=[*EXPRESSIONS, *own], then=error.then or "a class of your own is named in own_labels",
             ) from None  # fmt: skip
     return found
 

@@ -13,7 +13,7 @@ from mien.data.synthetic.anatomy import Identity, identity
 from mien.data.synthetic.render import View, render
 from mien.errors import UsageError, unknown
 from mien.files import digest
-from mien.labels import EXPRESSIONS, canonical, label_set
+from mien.labels import EXPRESSIONS, canonical, ordered
 
 __all__ = ["Conditions", "Face", "Identity", "View", "identity", "prototype", "render", "samples"]
 
@@ -111,7 +111,7 @@ def samples(
         split=split[owners],
     )
     origin = digest(_EDITION, repr((count, size, colour, seed, people, sorted(weights.items()), asdict(kind))))
-    return Samples(rows, label_set(weights), Rows(pixels, origin))
+    return Samples(rows, ordered(weights), Rows(pixels, origin))
 
 
 def _conditions(given: Mapping[str, float | Sequence[float]]) -> Conditions:

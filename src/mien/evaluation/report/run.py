@@ -10,7 +10,7 @@ from mien.evaluation.report.folder import Run, flat, read_run
 from mien.evaluation.report.page import duration, write_page
 from mien.evaluation.report.svg import standalone
 from mien.files import write_text
-from mien.labels import EXPRESSIONS
+from mien.labels import ordered
 
 _UNSET = ("", "0", "0.0", "False", "None")
 
@@ -120,7 +120,7 @@ def counts(samples: pd.DataFrame | None) -> dict[str, Any] | None:
     columns |= {"unused": samples[~made & samples["split"].isna()], "made": samples[made]}
     columns = {name: table for name, table in columns.items() if len(table)}
     found = {name: table["label"].value_counts().to_dict() for name, table in columns.items()}
-    labels = [label for label in EXPRESSIONS if any(label in column for column in found.values())]
+    labels = ordered(str(label) for column in found.values() for label in column)
     return {
         "columns": {name: len(table) for name, table in columns.items()},
         "rows": {label: {name: int(column.get(label, 0)) for name, column in found.items()} for label in labels},
