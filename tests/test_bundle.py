@@ -83,6 +83,14 @@ def test_a_file_that_is_no_network_is_refused(tmp_path, content):
         bundles.load(path)
 
 
+def test_weights_come_out_of_the_bundle_alone(tmp_path, monkeypatch):
+    path = tiny.bundle(tmp_path / "thin.onnx", beside="weights.bin")
+    assert (tmp_path / "weights.bin").stat().st_size > path.stat().st_size
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="ONNX Runtime can run"):
+        bundles.load("./thin.onnx")
+
+
 def test_an_absent_file_is_refused(tmp_path):
     with pytest.raises(BundleError, match="No such file"):
         bundles.load(tmp_path / "nowhere.onnx")

@@ -34,7 +34,7 @@ from mien.imaging.decode import decode
 from mien.imaging.faces import YuNetDetector, largest
 from mien.imaging.framing import Framing, frame
 from mien.imaging.models import find
-from mien.recipe import Data, load, parse
+from mien.recipe import Data, Dataset, load, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 
@@ -568,7 +568,7 @@ def test_runs_whose_chains_drop_other_pictures_are_paired_picture_by_picture(
     plain = replace(opened, network=Always(len(opened.labels)))
     finder = ["grey", {"detect-face": {"detector": "viola-jones", "missing": "drop"}}, *opened.chain.as_list()[1:]]
     picky = replace(plain, chain=Chain.parse(finder))
-    matrix = crossed({"plain": plain, "picky": picky}, {"portraits": ("folders", folder)}, "all")
+    matrix = crossed({"plain": plain, "picky": picky}, {"portraits": Dataset(source="folders", root=folder)}, "all")
     rows = [cell["figures"]["rows"] for cell in matrix["cells"]]
     assert list(matrix["pairs"]) == matrix["sources"]
     ((pair,),) = matrix["pairs"].values()

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from mien.files import alone, cache_folder
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.models import present
 from mien.runtime.bundle import load
-from mien.runtime.sinks import finished
+from mien.runtime.sinks import Origin, finished
+from mien.runtime.video import VideoOptions
 
 DRAW = np.random.default_rng(3)
 
@@ -133,7 +135,7 @@ def test_resume_keeps_what_other_calls_wrote(run, folder, tmp_path):
     assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png"]
     # Neither a video that is not named now, nor what a camera gave, may be cut off.
     frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None}
-    frame["model"] = lines(out)[0]["model"]
+    frame |= {name: lines(out)[0][name] for name in ("model", "detector")}
     for source in ("7", "gone.mp4"):
         with out.open("a") as stream:
             stream.write(json.dumps({"source": source} | frame) + "\n")
@@ -181,14 +183,32 @@ def test_a_list_on_stdin_is_answered_as_it_comes(bundle, folder):
 def test_drawings_do_not_become_input(run, folder):
     for resume in ([], ["--resume"]):
         run(folder, "--out", folder / "o.jsonl", "--annotate", folder / "drawn", *resume, code=1)
-    assert len(lines(folder / "o.jsonl")) == 4 and len(list((folder / "drawn").iterdir())) == 3
+    assert len(lines(folder / "o.jsonl")) == 4 and len(list((folder / "drawn").glob("[!.]*"))) == 3
+    # Nor do those of an earlier call, unless their folder itself is named.
+    run(folder, "--out", folder / "p.jsonl", code=1)
+    assert len(lines(folder / "p.jsonl")) == 4
+    assert "3 sources" in run(folder / "drawn", "--out", folder / "q.jsonl").stderr
+
+
+def test_a_path_written_in_two_ways_is_answered_once(run, folder, tmp_path):
+    out = tmp_path / "o.jsonl"
+    run(f"{folder}/./a.png", folder, f"{folder}//b.png", "--out", out, code=1)
+    assert len(lines(out)) == 4
+    assert "4 already done" in run(f"{folder}/../{folder.name}", "--out", out, "--resume", code=1).stderr
+
+
+def test_what_a_resumed_call_does_not_draw_is_said(run, folder, tmp_path):
+    words = [folder, "--out", tmp_path / "o.jsonl"]
+    run(*words, code=1)
+    drawn = ["--annotate", tmp_path / "drawn"]
+    assert "3 sources answered in an earlier call and not drawn" in run(*words, *drawn, "--resume", code=1).stderr
 
 
 def test_a_picture_that_cannot_be_drawn_is_told_and_the_rest_goes_on(run, folder, tmp_path, monkeypatch):
     long = folder / f"{'x' * 240}.png"
     (folder / "a.png").rename(long)
     run(folder, "--out", tmp_path / "o.jsonl", "--annotate", tmp_path / "drawn", code=1)
-    assert len(list((tmp_path / "drawn").iterdir())) == 3, "a long name gives a drawing with a shorter one"
+    assert len(list((tmp_path / "drawn").glob("[!.]*"))) == 3, "a long name gives a drawing with a shorter one"
 
     def gone(path):
         raise UnreadableImage("No such file or directory", name=str(path))
@@ -237,7 +257,7 @@ def test_a_name_that_is_not_utf_8_is_read_and_written_by_all_formats(run, tmp_pa
     assert "1 already done" in run(odd, "--out", tmp_path / "o.jsonl", "--resume").stderr
     assert "caf\\xe9.png" in (tmp_path / "o.csv").read_text("utf-8")
     assert "caf\\xe9.png" in run("-", stdin=os.fsencode(odd)).stdout
-    assert len(list((tmp_path / "drawn").iterdir())) == 1
+    assert len(list((tmp_path / "drawn").glob("[!.]*"))) == 1
 
 
 def test_names_and_folders_that_cannot_be_read_are_reported_and_the_rest_goes_on(run, folder, tmp_path, monkeypatch):
@@ -290,7 +310,7 @@ def test_pipes_are_reported_and_not_waited_for(run, folder, tmp_path):
 def test_a_picture_too_long_for_a_drawing_is_drawn_smaller(run, tmp_path):
     (tmp_path / "long.png").write_bytes(encode_png(np.zeros((40, 66_000), np.uint8)))
     run(tmp_path / "long.png", "--annotate", tmp_path / "drawn", "--out", tmp_path / "o.jsonl")
-    (drawn,) = (tmp_path / "drawn").iterdir()
+    (drawn,) = (tmp_path / "drawn").glob("[!.]*")
     assert decode(drawn).shape[1] <= 65_500
 
 
@@ -315,7 +335,7 @@ def test_people_get_a_line_a_face(run, folder):
 def test_annotated_pictures_of_one_name_stay_apart(run, folder, tmp_path):
     (folder / "deeper 顔" / "a.png").write_bytes((folder / "b.png").read_bytes())
     run(folder, "--annotate", tmp_path / "drawn", "--out", tmp_path / "o.jsonl", code=1)
-    drawn = sorted((tmp_path / "drawn").iterdir())
+    drawn = sorted((tmp_path / "drawn").glob("[!.]*"))
     assert len(drawn) == 4 and sum(path.name.startswith("a-") for path in drawn) == 2
     assert all(decode(path).shape[1:] == (60, 3) for path in drawn)
 
@@ -333,7 +353,7 @@ def test_a_video_is_drawn_with_its_timeline_and_resumed_whole(run, folder, tmp_p
     frames = [line for line in lines(out) if line["source"].endswith("film.mp4")]
     assert [line["time"] for line in frames] == pytest.approx([0.12 + 0.08 * step for step in range(9)], abs=1e-3)
     assert all(face["identity"] == 1 for line in frames for face in line["faces"])
-    assert {path.suffix for path in (tmp_path / "drawn").iterdir()} == {".jpg", ".mp4", ".svg"}
+    assert {path.suffix for path in (tmp_path / "drawn").glob("[!.]*")} == {".jpg", ".mp4", ".svg"}
     assert [line.get("last", False) for line in frames] == [False] * 8 + [True]
     full = out.read_text("utf-8")
     out.write_text(full[: full.rindex("film.mp4")], "utf-8")
@@ -341,8 +361,16 @@ def test_a_video_is_drawn_with_its_timeline_and_resumed_whole(run, folder, tmp_p
     assert out.read_text("utf-8") == full
     # A video that is whole is not read again, and a list that is not read yet cuts nothing of it off.
     for _ in range(2):
-        done = run("-", "--out", out, "--resume", stdin=f"{folder / 'film.mp4'}\n")
+        words = ["-", "--out", out, "--resume", "--every", "2", "--start", "0.1"]
+        done = run(*words, stdin=f"{folder / 'film.mp4'}\n")
         assert out.read_text("utf-8") == full and "1 already done" in done.stderr
+    # One that broke off is answered whole at last, whatever was written after it.
+    pieces = full.splitlines(keepends=True)
+    film = [line for line in pieces if "film.mp4" in line]
+    rest = [line for line in pieces if line not in film]
+    out.write_text("".join([*film[:4], *rest]), "utf-8")
+    run(folder, *words[1:], code=1)
+    assert out.read_text("utf-8") == "".join([*rest, *film])
 
 
 @pytest.mark.parametrize(
@@ -402,13 +430,26 @@ def test_links_to_folders_are_followed_once(run, folder, tmp_path):
     assert len(lines(tmp_path / "o.jsonl")) == 4
 
 
-def test_resume_does_not_mix_models_or_calls(run, folder, tmp_path):
+def test_resume_does_not_mix_settings_or_calls(run, folder, tmp_path):
     out, picture = tmp_path / "o.jsonl", folder / "a.png"
     run(picture, "--out", out)
+    first = json.loads(out.read_text("utf-8"))
+    with out.open("a") as stream:
+        film = {"source": "film.mp4", "frame": 0, "error": None, "last": True, "video": asdict(VideoOptions(every=2))}
+        stream.write(json.dumps(film | {name: first[name] for name in ("model", "detector")}) + "\n")
     before = out.read_text("utf-8")
-    with pytest.raises(DataError, match="was written by another model"):
-        finished(out, "other@0123", lambda source: True)
-    for path, words in ((out, ["--resume"]), (tmp_path / "new.jsonl", [])):
+    same = Origin(first["model"], None, VideoOptions(every=2))
+    assert finished(out, same, lambda source: True) == {str(picture): False, "film.mp4": False}
+    for other, words in (
+        (replace(same, model="other@0123"), "another model"),
+        (replace(same, detector="haar"), "another detector or crop"),
+        (replace(same, video=VideoOptions(every=2, end=3.5)), "--end 3.5"),
+    ):
+        with pytest.raises(DataError, match=words):
+            finished(out, other, lambda source: True)
+    with pytest.raises(DataError, match="another way to read videos"):
+        run(folder / "b.png", "--out", out, "--resume")
+    for path, words in ((out, ["--resume", "--every", "2"]), (tmp_path / "new.jsonl", [])):
         with alone(path) as free, pytest.raises(UsageError, match="another process is writing"):
             assert free
             run(folder / "b.png", "--out", path, *words)

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -111,6 +112,7 @@ def test_one_picture_several_or_a_batch(whole, given, count):
         np.zeros((2, 48, 40, 3), np.float32),
         picture(48, 40, 4),
         picture(48, 40, 1),
+        picture(48, 40, 2),
         picture(2, 48, 40, 4),
     ],
     ids=lambda wrong: f"{wrong.dtype}-{wrong.shape}",
@@ -135,7 +137,7 @@ def test_what_is_no_picture_is_told_before_faces_are_searched(path, wrong):
     assert second.error is None and len(second.faces) == 1
 
 
-@pytest.mark.parametrize("wrong", [None, 5, b"bytes of a file"])
+@pytest.mark.parametrize("wrong", [None, 5, b"bytes of a file", bytearray(9), io.BytesIO(b"a file")])
 def test_what_is_neither_a_picture_nor_several_is_refused(whole, wrong):
     with pytest.raises(UsageError, match="not a picture"):
         whole.analyze(wrong)
@@ -249,10 +251,46 @@ def test_load_and_analyze_are_at_the_top(path):
         mien.analyse
 
 
-@pytest.mark.parametrize("wrong", [{"crop": "half"}, {"batch": 0}, {"detector": "eyes"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"crop": "half"},
+        {"batch": 0},
+        {"batch": 2.5},
+        {"threads": "2"},
+        {"threads": 100_000},
+        {"workers": 100_000},
+        {"detector": "eyes"},
+        {"detector": None},
+    ],
+)
 def test_wrong_options_are_refused(path, wrong):
     with pytest.raises(UsageError):
         mien.load(path, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("detector", "name"), [("haar", "haar"), ("viola-jones", "viola-jones"), (lambda image: [], "own")]
+)
+def test_a_recogniser_says_what_finds_faces(path, detector, name):
+    assert Recognizer(path, detector=detector).detector == name
+    assert Recognizer(path, crop="whole").detector is None
+
+
+def test_a_network_that_answers_no_numbers_is_told(tmp_path):
+    path = tiny.bundle(tmp_path / "nan.onnx", weight=np.nan)
+    with pytest.raises(BundleError, match="numbers that are none"):
+        mien.load(path, crop="whole").analyze(picture(48, 48))
+
+
+def test_a_picture_that_memory_cannot_hold_is_told_and_the_rest_goes_on(path):
+    def detect(image):
+        if image.shape == (50, 50):
+            raise MemoryError
+        return []
+
+    first, second = Recognizer(path, detector=detect).analyze([picture(50, 50), picture(48, 48)])
+    assert "too large for the memory" in first.error and second.error is None
 
 
 def test_an_unknown_file_is_refused():

@@ -1,5 +1,6 @@
 """The web application: what it answers, what it refuses, and the page."""
 
+import asyncio
 import json
 import queue
 import re
@@ -25,7 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from mien.cli.serve import serve
+from mien.cli.serve import bound, serve
 from mien.errors import MissingExtra, UsageError
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face
@@ -112,6 +113,7 @@ def test_the_model_says_what_it_is_and_what_an_expression_is_not(client, recogni
     assert about["labels"] == list(recognizer.labels) and about["limit"] == 20_000
     assert "does not measure what a person feels" in about["meaning"]
     assert client.get("/health").json() == {"status": "ok"}
+    assert client.head("/health").status_code == 200
 
 
 def test_the_api_describes_itself(client):
@@ -153,6 +155,44 @@ def test_more_pixels_than_allowed_are_not_decoded(recognizer):
     assert answer.status_code == 422 and "100 are allowed" in answer.json()["error"]
 
 
+def test_answers_are_sent_at_once():
+    async def delayed(listening: socket.socket) -> int:
+        asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(note, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            found = await asked
+            writer.close()
+            return found
+
+    assert asyncio.run(delayed(bound("127.0.0.1", 0)))
+
+
+def test_a_client_that_has_gone_keeps_no_worker(recognizer):
+    worked = []
+    slow = Recognizer(recognizer.bundle, detector=lambda image: worked.append(1) or [])
+    app, gone = application(slow), picture(20, 20)
+
+    async def ask() -> None:
+        messages = iter([{"type": "http.request", "body": gone}, {"type": "http.disconnect"}])
+
+        async def receive():
+            return next(messages, {"type": "http.disconnect"})
+
+        async def send(_):
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/faces", "query_string": b"", "headers": []}
+        await app(scope, receive, send)
+
+    anyio.run(ask)
+    assert worked == []
+
+
 def test_requests_beyond_the_most_are_asked_to_come_back():
     async def play() -> list[int]:
         codes, gate = [], anyio.Event()
@@ -166,17 +206,19 @@ def test_requests_beyond_the_most_are_asked_to_come_back():
             if message["type"] == "http.response.start":
                 codes.append(message["status"])
                 assert (b"cache-control", b"no-store") in message["headers"]
+                assert (message["status"] == 503) == ((b"retry-after", b"1") in message["headers"])
 
         guarded = Guard(slow, most=2)
         async with anyio.create_task_group() as group:
             for _ in range(3):
-                group.start_soon(guarded, {"type": "http"}, None, note)
+                group.start_soon(guarded, {"type": "http", "path": "/faces"}, None, note)
+            group.start_soon(guarded, {"type": "http", "path": "/health"}, None, note)
             await anyio.wait_all_tasks_blocked()
             gate.set()
-        await guarded({"type": "http"}, None, note)
+        await guarded({"type": "http", "path": "/faces"}, None, note)
         return codes
 
-    assert anyio.run(play) == [503, 200, 200, 200]
+    assert anyio.run(play) == [503, 200, 200, 200, 200]
 
 
 @pytest.mark.parametrize(

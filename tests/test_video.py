@@ -244,6 +244,20 @@ def test_a_film_that_breaks_off_gives_what_is_there_and_says_so(tmp_path, recogn
     assert [found.frame for found in kept] == list(range(len(kept))), "what was decoded is answered"
 
 
+@pytest.mark.parametrize("kept", [0.5, 0.93])
+def test_a_matroska_file_without_its_end_says_so(tmp_path, kept):
+    film = stretch(tmp_path / "film.mkv", [step / 25 for step in range(500)])
+    assert len(list(read(film))) == 500
+    film.write_bytes(film.read_bytes()[: round(kept * film.stat().st_size)])
+    with pytest.raises(DataError, match="breaks off after"):
+        list(read(film))
+
+
+def test_a_long_last_frame_is_no_missing_end(tmp_path):
+    uneven = [0, 0.04, 0.08, 2, 2.04, 5, 5.04]
+    assert len(list(read(stretch(tmp_path / "uneven.mkv", uneven)))) == len(uneven)
+
+
 def stretch(path, times, gop=12):
     """A video of noise with the given time stamps, in the format that its name says."""
     with av.open(str(path), "w") as container:

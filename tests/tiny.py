@@ -20,10 +20,17 @@ def info(**changes: Any) -> BundleInfo:
 
 
 def write(
-    path: Path, text: str | None, classes: int = len(LABELS), side: int = 48, output: str = OUTPUT, batch: Any = "n"
+    path: Path,
+    text: str | None,
+    classes: int = len(LABELS),
+    side: int = 48,
+    output: str = OUTPUT,
+    batch: Any = "n",
+    weight: float = 0.05,
+    beside: str | None = None,
 ) -> Path:
-    """Write the network with this text as its metadata (None: without any)."""
-    weights = np.random.default_rng(0).normal(0, 0.05, (side * side, classes)).astype(np.float32)
+    """Write the network with this text as its metadata (None: without any); its weights into a file `beside` it."""
+    weights = np.random.default_rng(0).normal(0, 1, (side * side, classes)).astype(np.float32) * np.float32(weight)
     graph = helper.make_graph(
         [helper.make_node("Flatten", [INPUT], ["flat"]), helper.make_node("MatMul", ["flat", "weights"], [output])],
         "tiny",
@@ -34,10 +41,10 @@ def write(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     if text is not None:
         helper.set_model_props(model, {KEY: text})
-    onnx.save(model, path)
+    onnx.save(model, path, save_as_external_data=beside is not None, location=beside, size_threshold=0)
     return path
 
 
-def bundle(path: Path, **changes: Any) -> Path:
-    """Write the small network as a whole bundle, with some metadata fields changed."""
-    return write(path, info(**changes).to_json())
+def bundle(path: Path, weight: float = 0.05, beside: str | None = None, **changes: Any) -> Path:
+    """Write the small network as a whole bundle, with some metadata fields changed; `weight`, `beside` as `write`."""
+    return write(path, info(**changes).to_json(), weight=weight, beside=beside)

@@ -23,6 +23,7 @@ from mien.experiment import Stages, silent
 from mien.finished import Finished
 from mien.judging import judged
 from mien.labels import EXPRESSIONS, meant
+from mien.recipe import Dataset
 
 
 def evaluate_on(
@@ -48,17 +49,17 @@ def evaluate_on(
 
 def crossed(
     runs: Mapping[str, Finished],
-    sources: Mapping[str, tuple[str, Path, dict[str, Any]]],
+    sources: Mapping[str, Dataset],
     split: str,
     merge: dict[str, str] | None = None,
     stages: Stages = silent,
 ) -> dict[str, Any]:
     """Several runs on several sources, each as `evaluate_on` has it, as one table for JSON, with paired tests a source.
 
-    `sources` maps what a source is called to its name in the catalogue, its root and its options.
+    `sources` maps what a source is called in the table to where it is.
     """
     cells, pairs = [], {}
-    found = [_elsewhere(source, root, split, options, title) for title, (source, root, options) in sources.items()]
+    found = [_elsewhere(data.source, data.root, split, data.options, title) for title, data in sources.items()]
     known = [*(run.labels for run in runs.values()), *(elsewhere.samples.labels for elsewhere in found)]
     merged = _merged(merge, [label for labels in known for label in labels])
     for elsewhere in found:

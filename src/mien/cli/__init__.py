@@ -84,8 +84,8 @@ def main() -> None:
             raise
         _refuse(DataError(f"a disk is full: {error.filename or 'stdout or the temporary folder'}"))
     except SystemExit as ended:
-        # Typer's exit code for Ctrl-C, for which it prints nothing.
-        if ended.code == INTERRUPTED:
+        # Typer's exit code for Ctrl-C, for which it prints nothing. It is how a server is stopped.
+        if ended.code == INTERRUPTED and "serve" not in sys.argv[1:2]:
             said = "stopped; finished files are complete. Runs, and JSON lines of predict, go on with --resume"
             print(f"mien: {said}", file=sys.stderr)  # noqa: T201
         raise

@@ -47,7 +47,6 @@ def cross(
     if len(named) < len(on):
         raise UsageError("each source of a table needs its own name", got=on, then="--on NAME:SOURCE=ROOT")
     options = _options(option, list(named))
-    sources = {title: (*place, options[title]) for title, place in named.items()}
 
     for run in runs:
         check_finished(run)
@@ -55,7 +54,11 @@ def cross(
     from mien.elsewhere import crossed
     from mien.evaluation.report import write_cross_report
     from mien.finished import finished
+    from mien.recipe import Dataset
 
+    sources = {
+        title: Dataset(source=source, root=root, options=options[title]) for title, (source, root) in named.items()
+    }
     with shown() as stages:
         opened = dict(zip(_names(runs), map(finished, runs), strict=True))
         matrix = crossed(opened, sources, split, merged, stages)

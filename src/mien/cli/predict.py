@@ -18,8 +18,8 @@ from mien.weights import DEFAULT
 
 if TYPE_CHECKING:
     from mien.runtime.collect import Item
-    from mien.runtime.recognizer import Recognizer
     from mien.runtime.results import Result
+    from mien.runtime.sinks import Origin
 
 
 def predict(
@@ -31,11 +31,11 @@ def predict(
     model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = DEFAULT,
     crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
-    batch: Annotated[int, typer.Option(min=1, help="Faces that go through the network at once.")] = 64,
-    threads: Annotated[int, typer.Option(min=1, help="Cores that one forward pass may use.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Faces that go through the network at once.")] = 64,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Cores that one forward pass may use.")] = 1,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Pictures read and searched at once; default: one per core, up to 8."),
+        typer.Option(min=1, max=64, help="Pictures read and searched at once; default: one per core, up to 8."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
     detect_every: Annotated[
@@ -56,11 +56,11 @@ def predict(
     """
     from mien.files import alone, printable
     from mien.imaging.decode import SUFFIXES
-    from mien.runtime.collect import VIDEOS
+    from mien.runtime.collect import VIDEOS, plain, set_apart
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
     from mien.runtime.results import json_line
-    from mien.runtime.sinks import finished
+    from mien.runtime.sinks import Origin, finished
     from mien.runtime.video import VideoOptions
 
     _check(out, annotate, as_json, resume)
@@ -68,18 +68,22 @@ def predict(
     began = monotonic()
     recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads, workers=workers)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
-    chunks, known = _items(paths, annotate)
+    if annotate:
+        set_apart(annotate)
+    chunks, known = _items(paths)
     if known == []:
         raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
-    sink = _sink(out, recognizer, resume, kept if as_json else None)
+    origin = Origin(recognizer.model, recognizer.detector, video)
+    sink = _sink(out, recognizer.labels, origin, resume, kept if as_json else None)
     with ExitStack() as opened:
         if out and str(out) != "-" and not opened.enter_context(alone(out)):
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
-        done = finished(out, recognizer.model, _among(known)) if resume and out else {}
+        written = finished(out, origin, _among(known)) if resume and out else {}
+        done = {plain(source): broken for source, broken in written.items()}
         tally: Counter[str] = Counter()
         still = None if known is None else sum(_open(item, done) for item in known)
         step, moved, say = opened.enter_context(_progress(still))
-        left = (_unanswered(chunk, done, tally, say) for chunk in chunks)
+        left = (_unanswered(chunk, done, tally, say, annotate) for chunk in chunks)
         write = opened.enter_context(sink)
         if known is not None and video != VideoOptions() and all(item.kind in ("picture", "broken") for item in known):
             say("note: these paths contain no video, so the video options have no effect")
@@ -93,6 +97,9 @@ def predict(
                     tally["broken"] += 1
                     say(printable(result.error))
             step()
+        if tally["undrawn"]:
+            undrawn = counted(tally["undrawn"], "source")
+            say(f"note: {undrawn} answered in an earlier call and not drawn: leave out --resume to draw them")
     summary = {key: tally[key] for key in ("sources", "faces", "broken", "skipped")}
     found_text = f"{counted(tally['sources'], 'source')}, {counted(tally['faces'], 'face')}, {tally['broken']:,} broken"
     typer.echo(f"{found_text}, {tally['skipped']:,} already done; {monotonic() - began:.1f} s", err=True)
@@ -113,7 +120,7 @@ def _check(out: Path | None, annotate: Path | None, as_json: bool, resume: bool)
 
 
 def _sink(
-    out: Path | None, recognizer: "Recognizer", resume: bool, kept: list[dict[str, Any]] | None
+    out: Path | None, labels: tuple[str, ...], origin: "Origin", resume: bool, kept: list[dict[str, Any]] | None
 ) -> AbstractContextManager[Callable[["Result"], Any]]:
     """Where results go: the file, else into `kept`, else as lines for people."""
     from mien.runtime.results import document
@@ -122,44 +129,50 @@ def _sink(
     if str(out) == "-" or kept is not None:
         _in_utf8()
     if out is not None:
-        return open_sink(None if str(out) == "-" else out, recognizer.labels, recognizer.model, resume)
+        return open_sink(None if str(out) == "-" else out, labels, origin, resume)
     if kept is None:
         return nullcontext(_print)
-    return nullcontext(lambda result: kept.append(document(result) | {"model": recognizer.model}))
+    return nullcontext(lambda result: kept.append(document(result) | origin.of(result)))
 
 
 def _open(item: "Item", done: dict[str, bool]) -> bool:
     """Whether an item is still to be answered; a camera never stands still."""
-    return item.kind == "camera" or item.source not in done
+    from mien.runtime.collect import plain
+
+    return item.kind == "camera" or plain(item.source) not in done
 
 
 def _unanswered(
-    chunk: "list[Item]", done: dict[str, bool], tally: Counter[str], say: Callable[[str], None]
+    chunk: "list[Item]", done: dict[str, bool], tally: Counter[str], say: Callable[[str], None], drawings: Path | None
 ) -> "list[Item]":
     """What is left of a lot, after what an earlier call answered has been counted, and its errors told."""
     from mien.files import printable
+    from mien.runtime.collect import plain
+    from mien.runtime.predict import drawing
 
     for item in chunk:
         if not _open(item, done):
             tally["skipped"] += 1
-            if done[item.source]:
+            if done[plain(item.source)]:
                 tally["broken"] += 1
                 say(f"{printable(item.source)}: an error in an earlier call, kept in the output")
+            elif drawings and not drawing(item, drawings).exists():
+                tally["undrawn"] += 1
     return [item for item in chunk if _open(item, done)]
 
 
-def _items(paths: list[str], drawings: Path | None) -> tuple["Iterator[list[Item]]", "list[Item] | None"]:
+def _items(paths: list[str]) -> tuple["Iterator[list[Item]]", "list[Item] | None"]:
     """What there is to do, in lots that are answered before the next is asked for, and all of it where that is known.
 
     A list from stdin is followed as it comes: each lot is what stands there to be read.
     """
-    from mien.runtime.collect import collect
+    from mien.runtime.collect import collect, once
 
     if "-" not in paths:
-        known = list(dict.fromkeys(collect(paths, drawings)))
+        known = once(collect(paths))
         return iter([known]), known
     lots = (_listed() if path == "-" else [[path]] for path in paths)
-    return (list(collect(lot, drawings)) for lot in chain.from_iterable(lots)), None
+    return (list(collect(lot)) for lot in chain.from_iterable(lots)), None
 
 
 def _in_utf8() -> None:
@@ -182,11 +195,12 @@ def _listed() -> Iterator[list[str]]:
 
 def _among(known: "list[Item] | None") -> Callable[[str], bool]:
     """Whether a video is read in this call; of a list that is not read yet, any may be."""
-    from mien.runtime.collect import is_camera
+    from mien.runtime.collect import is_camera, plain
 
     if known is None:
         return lambda source: not is_camera(source)
-    return {item.source for item in known if item.kind == "video"}.__contains__
+    videos = {plain(item.source) for item in known if item.kind == "video"}
+    return lambda source: plain(source) in videos
 
 
 @contextmanager

@@ -22,6 +22,7 @@ SUFFIXES = frozenset(
 
 # The brands of ISO base media files that hold pictures.
 _STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+_ROWS = 64
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
 
@@ -96,17 +97,23 @@ def _pixels(data: bytes, header: Header, name: str) -> NDArray[np.uint8] | None:
     if found.dtype not in (np.uint8, np.uint16):
         raise UnreadableImage(f"its pixels are {found.dtype}, and 8 or 16 bits are allowed", name=name)
     white = header.white or (255 if found.dtype == np.uint8 else 65535)
-    scaled = found if white == 255 else np.minimum(np.round(found / np.float32(white / 255)), 255)
-    shallow = scaled.astype(np.uint8, copy=False)
+    shallow = np.asarray(found if white == 255 else cv2.convertScaleAbs(found, alpha=255 / white), np.uint8)
     if shallow.ndim == 2:
         return shallow
     colour = _on_white(shallow) if shallow.shape[2] == 4 else shallow
-    return np.ascontiguousarray(colour[..., 0] if header.grey else colour[..., ::-1])
+    turned = colour[..., 0] if header.grey else cv2.cvtColor(colour, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(turned, np.uint8)
 
 
 def _on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    alpha = image[..., 3:].astype(np.uint16)
-    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    """The (H, W, 4) picture laid on white, (H, W, 3), a few rows at a time: sums of 16 bits take much memory."""
+    colour = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    for top in range(0, len(image), _ROWS):
+        alpha = image[top : top + _ROWS, :, 3:].astype(np.uint16)
+        if alpha.min() < 255:
+            over = colour[top : top + _ROWS]
+            over[:] = (over * alpha + 255 * (255 - alpha) + 127) // 255
+    return np.asarray(colour, np.uint8)
 
 
 def _encoded(suffix: str, image: NDArray[np.uint8], options: list[int]) -> bytes:

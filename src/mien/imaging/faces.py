@@ -47,6 +47,9 @@ class Detector(Protocol):
     def __call__(self, image: Image) -> list[Face]: ...
 
 
+_NONE = np.zeros(0, np.uint8)  # OpenCV asks for a second file, which this kind of network does not have
+
+
 class Search(NamedTuple):
     """One search with a cascade: growth of the windows, how many must agree, the least weight of the last stage."""
 
@@ -95,19 +98,22 @@ class YuNetDetector:
     """
 
     def __init__(self, path: Path | None = None, max_side: int = 640, threshold: float = 0.6) -> None:
-        self.path, self.max_side, self.threshold = path or models.find("yunet"), max_side, threshold
+        self.max_side, self.threshold = max_side, threshold
+        self._file = np.frombuffer((path or models.find("yunet")).read_bytes(), np.uint8)
         self._own = threading.local()
 
     def __call__(self, image: Image) -> list[Face]:
         image = operations.colour(image)
-        found = self._search(image, self.max_side)
-        if max(image.shape[:2]) > 2 * self.max_side:
-            finer = self._search(image, 2 * self.max_side)
+        half, scale = _shrunk(image, 2 * self.max_side)
+        small, rest = _shrunk(half, self.max_side)
+        found = self._search(small, scale * rest)
+        if scale > 1:
+            finer = self._search(half, scale)
             found += [face for face in finer if not any(overlap(face.box, other.box) > 0.3 for other in found)]
         return found
 
-    def _search(self, image: Image, max_side: int) -> list[Face]:
-        small, scale = _shrunk(image, max_side)
+    def _search(self, small: Image, scale: float) -> list[Face]:
+        """The faces in a picture that was shrunk by `scale`, in pixels of the picture before that."""
         network = self._network()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, found = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
@@ -116,7 +122,7 @@ class YuNetDetector:
     def _network(self) -> Any:
         # The network keeps its input size between two calls, so that threads cannot share one.
         if not hasattr(self._own, "network"):
-            self._own.network = cv2.FaceDetectorYN.create(str(self.path), "", (320, 320), self.threshold, 0.3)
+            self._own.network = cv2.FaceDetectorYN.create("onnx", self._file, _NONE, (320, 320), self.threshold, 0.3)
         return self._own.network
 
 
@@ -151,13 +157,20 @@ def detector_named(name: str) -> Detector:
     `viola-jones`, which chains name, is the same cascade as OpenCV's tutorials set it: slower, and as published work
     uses it.
     """
-    if name not in DETECTORS:
-        raise unknown("face detector", name, DETECTORS)
-    if name == "yunet" or (name == "auto" and models.present("yunet")):
+    if settled(name) == "yunet":
         return _yunet(models.find("yunet"))
     if name == "auto":
         _say_haar()
     return _viola_jones() if name == "viola-jones" else _haar()
+
+
+def settled(name: str) -> str:
+    """The detector that a name means on this machine: `auto` is `yunet` or `haar`. Raises UsageError."""
+    if name not in DETECTORS:
+        raise unknown("face detector", name, DETECTORS)
+    if name == "auto":
+        return "yunet" if models.present("yunet") else "haar"
+    return name
 
 
 def roll(face: Face) -> float:

@@ -1,5 +1,6 @@
 """A bundle: an ONNX network whose metadata carries everything that is needed to use it."""
 
+import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -33,7 +34,7 @@ class BundleInfo(BaseModel):
     name: str = Field(min_length=1)
     labels: tuple[str, ...] = Field(min_length=2)
     chain: list[Any]
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3, allow_inf_nan=False)
     uncertain_below: Annotated[float, Field(ge=0, le=1)] | None = None
     framing: dict[str, Any] = {}
     flip: bool = False
@@ -147,8 +148,9 @@ def _session(data: bytes, path: Path, threads: int) -> onnxruntime.InferenceSess
     options.log_severity_level = 3
     # Spinning threads would take the cores that decoding and detection need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights come out of the bundle's own bytes, which its digest covers: a place that cannot be has no others.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull + "/none")
     try:
-        # From bytes, a network cannot pull in weights from other files.
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base class but this one
         raise BundleError(f"{path} is not a network that ONNX Runtime can run: {error}") from error

@@ -37,7 +37,7 @@ def moments(path: Path, start: float) -> Moments:
         if start and not _sought(container, stream, start):
             yield from moments(path, 0.0)
             return
-        time, whole = -step, True
+        time, gap, whole = -step, step, True
         packets = container.demux(stream)
         while True:
             try:
@@ -57,12 +57,12 @@ def moments(path: Path, start: float) -> Moments:
             for frame in frames:
                 stamp = time + step if frame.pts is None else float((frame.pts - origin) * stream.time_base)
                 # Broken files repeat or turn back their time stamps; an answer's time never goes back.
-                time = max(time, stamp)
+                gap, time = max(gap, stamp - time), max(time, stamp)
                 yield time, partial(_upright, frame)
         if not whole:
             raise _broken_off(path, time, "its last packet is damaged")
-        # Headers are a little wrong, so only a good part that is missing counts.
-        if (length := _length(container, stream)) and time < 0.9 * length - 1:
+        # A header is a little wrong, and the last frame may be shown for long where others are.
+        if (length := _length(container, stream)) and time + step < length - max(0.5, 3 * gap):
             raise _broken_off(path, time, f"its header speaks of {length:.2f} s")
 
 

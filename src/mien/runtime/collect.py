@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mien.files import walk
+from mien.files import told, walk
 from mien.imaging.decode import SUFFIXES
 
 VIDEOS = frozenset(
@@ -15,6 +15,8 @@ VIDEOS = frozenset(
         ".3gp", ".ogv",
     }
 )  # fmt: skip
+
+_DRAWINGS = ".mien-drawings"  # a file in each folder of drawings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +28,18 @@ class Item:
     error: str | None = None
 
 
-def collect(paths: Iterable[str], drawings: Path | None = None) -> Iterator[Item]:
+def collect(paths: Iterable[str]) -> Iterator[Item]:
     """An item for every path, and for every picture and video in a folder, at any depth and in order of their names;
     links are followed, into each folder once.
 
     A number that is no file's name is a camera. Hidden files, and files in folders that are neither pictures nor
-    videos by their suffix, are passed over, and so is the folder of `drawings` inside of another; a file named itself
-    is taken for a picture unless its suffix is a video's.
+    videos by their suffix, are passed over, and so is a folder of drawings inside of another; a file named itself is
+    taken for a picture unless its suffix is a video's.
     """
     for path in paths:
         # os.path answers False where pathlib raises: for names too long, and below folders that may not be read.
         if os.path.isdir(path):  # noqa: PTH112
-            yield from _folder(path, drawings)
+            yield from _folder(path)
         elif is_camera(path) and not os.path.exists(path):  # noqa: PTH110
             yield Item(path, "camera")
         elif not os.path.lexists(path):
@@ -46,25 +48,43 @@ def collect(paths: Iterable[str], drawings: Path | None = None) -> Iterator[Item
             yield _file(path)
 
 
+def once(items: Iterable[Item]) -> list[Item]:
+    """The items without those of a path that came before, however it was written: `a/b.png`, `./a//b.png`."""
+    found: dict[str, Item] = {}
+    for item in items:
+        found.setdefault(plain(item.source), item)
+    return list(found.values())
+
+
+def plain(source: str) -> str:
+    """The path of a source without what can be left out of it."""
+    return os.path.normpath(source)
+
+
+def set_apart(folder: Path) -> None:
+    """Make a folder for drawings, which `collect` then passes over inside of others: they are no pictures of faces
+    to look at. Raises DataError where that cannot be.
+    """
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _DRAWINGS).touch()
+
+
 def is_camera(text: str) -> bool:
     """Whether a text is the number of a camera, where no file is called so."""
     return text.isascii() and text.isdecimal() and len(text) < 10
 
 
-def _folder(top: str, drawings: Path | None) -> Iterator[Item]:
+def _folder(top: str) -> Iterator[Item]:
     failures: list[OSError] = []
     for folder, folders, files in walk(top, failures.append):
         inner = (name for name in folders if not name.startswith("."))
-        folders[:] = sorted(name for name in inner if drawings is None or not _same(Path(folder, name), drawings))
+        folders[:] = sorted(name for name in inner if not Path(folder, name, _DRAWINGS).exists())
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES | VIDEOS:
                 yield _file(os.path.join(folder, name))  # noqa: PTH118
     for failure in failures:
         yield Item(str(failure.filename), "broken", f"{failure.filename} cannot be read: {failure.strerror}")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.name == other.name and one.resolve() == other.resolve()
 
 
 def _file(path: str) -> Item:

@@ -53,12 +53,17 @@ def predict(
                 yield from _video(item, recognizer, video, drawings, moved or (lambda source, share: None))
 
 
+def drawing(item: Item, folder: Path) -> Path:
+    """Where `predict` draws a picture or a video."""
+    return _place(folder, item.source, ".mp4" if item.kind == "video" else ".jpg")
+
+
 def _pictures(sources: Iterable[str], recognizer: Recognizer, drawings: Path | None) -> Iterator[PictureResult]:
     for result in recognizer.stream(sources):
         if drawings and result.error is None:
             try:
                 _draw(result, recognizer.labels, _place(drawings, result.source, ".jpg"))
-            except (MienError, cv2.error) as error:
+            except (MienError, cv2.error, MemoryError) as error:
                 result = replace(result, error=f"not drawn: {reason(error, result.source)}")
         yield result
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import weights
-from mien.errors import DataError, MienError, UnreadableImage, UsageError
+from mien.errors import BundleError, DataError, MienError, UnreadableImage, UsageError
 from mien.imaging.chain import Finder
 from mien.imaging.decode import decode
-from mien.imaging.faces import Detector, Face, detector_named
+from mien.imaging.faces import DETECTORS, Detector, Face, detector_named, settled
 from mien.imaging.framing import frame
 from mien.imaging.operations import Image, check
 from mien.imaging.steps import Outcome
@@ -28,6 +28,8 @@ from mien.runtime.results import FaceResult, PictureResult, reason
 
 Picture = str | Path | Image
 MOST_WORKERS = 8  # each holds a whole picture while it works on it
+MOST_THREADS = 64  # a machine that is asked for a hundred thousand starts no process any more
+MOST_FACES = 4096  # in one batch, whose maps are all in memory
 
 
 class Recognizer:
@@ -37,7 +39,8 @@ class Recognizer:
     (`auto`: YuNet when its file is there, else OpenCV's Haar cascade; a bundle whose chain looks for the face finds
     faces as that chain does). Several files are read and searched `workers` at a time (None: one per core, eight at
     most), and faces of all pictures go through the network `batch` at a time, each batch on `threads` cores. Threads
-    may share an instance.
+    may share an instance. Afterwards `detector` is the name of what finds faces: `yunet`, `haar`, `viola-jones`,
+    `chain` (the bundle's own), `own` (a function that was given), or None for `crop="whole"`.
     """
 
     def __init__(
@@ -52,12 +55,12 @@ class Recognizer:
     ) -> None:
         if crop not in ("face", "whole"):
             raise UsageError("unknown crop", got=crop, allowed=("face", "whole"))
-        if batch < 1:
-            raise UsageError("a batch holds at least one face", got=batch)
-        if threads < 1:
-            raise UsageError("a forward pass needs at least one thread", got=threads)
-        if workers is not None and workers < 1:
-            raise UsageError("pictures are read by at least one worker", got=workers)
+        asked = {"batch": (batch, MOST_FACES), "threads": (threads, MOST_THREADS)}
+        if workers is not None:
+            asked["workers"] = (workers, MOST_THREADS)
+        for name, (given, most) in asked.items():
+            if not isinstance(given, int | np.integer) or not 1 <= given <= most:
+                raise UsageError(f"{name} is out of range", got=given, allowed=f"1 to {most}, a whole number")
         if isinstance(bundle, Bundle) and threads != 1:
             raise UsageError("a bundle keeps the threads it was loaded with", got=threads, then="load(name, threads=…)")
         if crop == "whole" and detector != "auto":
@@ -71,6 +74,7 @@ class Recognizer:
         self._workers: tuple[int, ThreadPoolExecutor] | None = None
         self._finder = None if crop == "whole" else self.bundle.chain.finder
         self.bundle.chain.check(found=crop == "face" and detector != "auto")
+        self.detector = None if crop == "whole" else _named(detector, self._finder)
         self._detector = None if crop == "whole" else _detector(detector, self._finder)
 
     @property
@@ -162,6 +166,8 @@ class Recognizer:
         if self.bundle.info.flip:
             mirrored = np.ascontiguousarray(tensor[..., ::-1])
             logits = (logits + self.bundle.session.run([OUTPUT], {bundles.INPUT: mirrored})[0]) / np.float32(2)
+        if not np.isfinite(logits).all():
+            raise BundleError(f"{self.bundle.path} answers with numbers that are none", then="export its run again")
         scaled = (logits - logits.max(axis=1, keepdims=True)) / self.bundle.info.temperature
         powers = np.exp(scaled, dtype=np.float32)
         return powers / powers.sum(axis=1, keepdims=True)
@@ -200,6 +206,8 @@ class Recognizer:
             crops = [crop.copy() if np.may_share_memory(crop, image) else crop for _, crop in usable]
         except (MienError, cv2.error) as error:
             return _Found(PictureResult(source, error=reason(error, source)), [], [])
+        except MemoryError:
+            return _Found(PictureResult(source, error=f"{source}: too large for the memory that is left"), [], [])
         return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)
 
     def _answer(self, waiting: "list[_Found]") -> Iterator[PictureResult]:
@@ -218,6 +226,17 @@ def _detector(detector: str | Detector, finder: Finder | None) -> Detector:
     if finder and detector == "auto":
         return finder.faces
     return detector_named(detector) if isinstance(detector, str) else detector
+
+
+def _named(detector: str | Detector, finder: Finder | None) -> str:
+    """What the detector is called in results."""
+    if isinstance(detector, str):
+        return "chain" if finder and detector == "auto" else settled(detector)
+    if not callable(detector):
+        raise UsageError(
+            "not a face detector", got=detector, allowed=f"{', '.join(DETECTORS)}, or a function of a picture"
+        )
+    return "own"
 
 
 @dataclass(frozen=True)
@@ -265,12 +284,13 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     if isinstance(pictures, str | Path):
         return [pictures]
     if not isinstance(pictures, np.ndarray):
-        # Bytes are iterable, and their numbers are no pictures.
-        if isinstance(pictures, bytes) or not isinstance(pictures, Iterable):
+        # Bytes and open files are iterable, and their numbers and lines are no pictures.
+        no_list = isinstance(pictures, bytes | bytearray | memoryview) or hasattr(pictures, "read")
+        if no_list or not isinstance(pictures, Iterable):
             raise _no_picture(pictures)
         return pictures
-    # (H, W, 4) and (H, W, 1) are pictures with alpha or an idle axis, and no batch of slivers.
-    batch = pictures.ndim == 4 or (pictures.ndim == 3 and pictures.shape[2] not in (1, 3, 4))
+    # (H, W, 4), (H, W, 2) and (H, W, 1) are pictures with alpha or an idle axis, and no batch of slivers.
+    batch = pictures.ndim == 4 or (pictures.ndim == 3 and pictures.shape[2] not in (1, 2, 3, 4))
     several = list(pictures) if batch else [pictures]
     for first in several[:1]:
         check(first)

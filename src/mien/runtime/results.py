@@ -87,14 +87,15 @@ def document(result: Result) -> dict[str, Any]:
     return values | {"faces": [_face(face) for face in result.faces]}
 
 
-def rows(result: Result, labels: Sequence[str], model: str) -> Iterator[dict[str, Any]]:
-    """A result of `model` as flat rows, one a face; a picture without a face gives one row whose `face` is empty."""
+def rows(result: Result, labels: Sequence[str], model: str, detector: str | None) -> Iterator[dict[str, Any]]:
+    """A result of `model` and `detector` as flat rows, one a face; without a face, one row whose `face` is empty."""
     head = {
         "source": printable(result.source),
         "frame": result.frame if isinstance(result, FrameResult) else None,
         "time": round(result.time, 4) if isinstance(result, FrameResult) else None,
         "error": result.error and printable(result.error),
         "model": model,
+        "detector": detector,
     }
     for number, face in enumerate(result.faces):
         x, y, width, height = (round(value, 1) for value in face.box)
@@ -111,8 +112,8 @@ def rows(result: Result, labels: Sequence[str], model: str) -> Iterator[dict[str
 def columns(labels: Sequence[str]) -> tuple[str, ...]:
     """The columns of `rows`, in order."""
     return (
-        "source", "frame", "time", "error", "model", "face", "identity", "x", "y", "width", "height", "score",
-        "expression", "confidence", "uncertain", *(f"p_{label}" for label in labels),
+        "source", "frame", "time", "error", "model", "detector", "face", "identity", "x", "y", "width", "height",
+        "score", "expression", "confidence", "uncertain", *(f"p_{label}" for label in labels),
     )  # fmt: skip
 
 

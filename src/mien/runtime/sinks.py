@@ -3,31 +3,49 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from mien.errors import DataError, MissingExtra, UsageError, unknown
 from mien.files import replacing, told
-from mien.runtime.results import Result, columns, document, json_line, rows
+from mien.runtime.results import FrameResult, Result, columns, document, json_line, rows
+from mien.runtime.video import VideoOptions
 
 Write = Callable[[Result], None]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What results come from: the model, the detector (None: each picture is a face), and how videos are read."""
+
+    model: str
+    detector: str | None
+    video: VideoOptions = VideoOptions()
+
+    def of(self, result: Result) -> dict[str, Any]:
+        """What a line of JSON says of it: the first of a video says how the video is read."""
+        first = isinstance(result, FrameResult) and result.frame == 0
+        return {"model": self.model, "detector": self.detector} | ({"video": asdict(self.video)} if first else {})
+
+
 _BEGIN = b'{"source":'
 _GROUP = 8192  # rows held before a Parquet row group is written
 
 
 def open_sink(
-    path: Path | None, labels: Sequence[str], model: str, resume: bool = False
+    path: Path | None, labels: Sequence[str], origin: Origin, resume: bool = False
 ) -> AbstractContextManager[Write]:
     """A function that writes one result, to the format that the suffix of `path` names (None: JSON lines to stdout).
 
-    Each line and row names the `model` that answered.
+    Each line and row names the model and the detector that answered.
     CSV and Parquet files appear when the block ends; JSON lines are there as they are written, so that `resume`
     can go on with them. Raises UsageError when the file is already there and `resume` is not set.
     """
     if path is None:
-        return _lines(sys.stdout, model)
+        return _lines(sys.stdout, origin)
     opened = _SINKS.get(path.suffix.lower())
     if opened is None:
         raise unknown("output format", path.suffix or str(path), _SINKS)
@@ -36,53 +54,73 @@ def open_sink(
     if path.exists() and not resume:
         then = "add --resume to continue it, or choose another name" if opened is _jsonl else "choose another name"
         raise UsageError("the output already exists", got=path, then=then)
-    return opened(path, labels, model)
+    return opened(path, labels, origin)
 
 
-def finished(path: Path, model: str, again: Callable[[str], bool]) -> dict[str, bool]:
+def finished(path: Path, origin: Origin, again: Callable[[str], bool]) -> dict[str, bool]:
     """The sources whose results are complete in a JSON lines file, and whether they ended in an error.
 
-    Results stand in order, so only the last video may have been left half done: it is where its last line does not say
-    that it is the last. Its lines are cut off the file where `again(source)` says that it is to be read now; nothing
-    else is ever cut but a line that is not whole.
-    Raises DataError when the file holds something else, answers of another `model`, or cannot be written.
+    A video that broke off is one whose last line does not say that it is the last. Its lines are taken out of the file
+    where `again(source)` says that it is to be read now; nothing else ever is but a last line that is not whole.
+    Raises DataError when the file holds something else, answers of another `origin`, or cannot be written.
     """
     if not path.exists():
         return {}
     done: dict[str, bool] = {}
-    last, half, start, end = "", False, 0, 0
+    half: set[str] = set()
+    end = 0
     with told(path), path.open("r+b") as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
                 if not (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
                     raise _foreign(path, number)
                 break
-            source, half, broken = _read_line(line, model, path, number)
-            if source != last:
-                last, start = source, end
+            source, more, broken = _read_line(line, origin, path, number)
+            (half.add if more else half.discard)(source)
             done[source] = broken
             end += len(line)
-        if redone := half and again(last):
-            del done[last]
-        stream.truncate(start if redone else end)
-    return done
+        stream.truncate(end)
+    redone = {source for source in half if again(source)}
+    if redone:
+        _take_out(path, redone)
+    return {source: broken for source, broken in done.items() if source not in redone}
 
 
-def _read_line(line: bytes, model: str, path: Path, number: int) -> tuple[str, bool, bool]:
+def _take_out(path: Path, sources: Collection[str]) -> None:
+    """Remove the lines of some sources from a file of JSON lines."""
+    with told(path), replacing(path) as beside, path.open("rb") as old, beside.open("wb") as new:
+        new.writelines(line for line in old if json.loads(line)["source"] not in sources)
+
+
+def _read_line(line: bytes, origin: Origin, path: Path, number: int) -> tuple[str, bool, bool]:
     """What a line says: its source, whether more of it was to come, whether it ended in an error."""
     try:
         result = json.loads(line)
-        theirs = str(result["model"])
+        video = VideoOptions(**result.get("video", asdict(origin.video)))
+        theirs = Origin(str(result["model"]), result["detector"], video)
         more = "frame" in result and not result.get("last", False)
         said = str(result["source"]), more, result["error"] is not None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
         raise _foreign(path, number) from error
-    if theirs != model:
-        raise DataError(
-            f"{path} line {number} was written by another model", got=theirs, allowed=model,
-            then="continue with that model, or choose another name",
-        )  # fmt: skip
+    for name in ("model", "detector", "video"):
+        got, ours = getattr(theirs, name), getattr(origin, name)
+        if got != ours:
+            raise DataError(
+                f"{path} line {number} was written with another {_SETTINGS[name]}",
+                got=_shown(got), allowed=_shown(ours), then="continue with that one, or choose another name",
+            )  # fmt: skip
     return said
+
+
+_SETTINGS = {"model": "model", "detector": "detector or crop", "video": "way to read videos"}
+
+
+def _shown(setting: str | VideoOptions | None) -> str:
+    """A setting of an origin as the command line has it."""
+    if isinstance(setting, VideoOptions):
+        given = {name.replace("_", "-"): value for name, value in asdict(setting).items() if value is not None}
+        return " ".join(f"--{name} {value:g}" for name, value in given.items())
+    return setting or "--crop whole"
 
 
 def _foreign(path: Path, number: int) -> DataError:
@@ -90,39 +128,39 @@ def _foreign(path: Path, number: int) -> DataError:
 
 
 @contextmanager
-def _lines(stream: TextIO, model: str) -> Iterator[Write]:
+def _lines(stream: TextIO, origin: Origin) -> Iterator[Write]:
     def write(result: Result) -> None:
-        stream.write(json_line(document(result) | {"model": model}) + "\n")
+        stream.write(json_line(document(result) | origin.of(result)) + "\n")
         stream.flush()
 
     yield write
 
 
 @contextmanager
-def _jsonl(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
+def _jsonl(path: Path, labels: Sequence[str], origin: Origin) -> Iterator[Write]:
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as stream, _lines(stream, model) as write:
+        with path.open("a", encoding="utf-8") as stream, _lines(stream, origin) as write:
             yield write
 
 
 @contextmanager
-def _csv(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
+def _csv(path: Path, labels: Sequence[str], origin: Origin) -> Iterator[Write]:
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns(labels))
         writer.writeheader()
-        yield lambda result: writer.writerows(rows(result, labels, model))
+        yield lambda result: writer.writerows(rows(result, labels, origin.model, origin.detector))
 
 
 @contextmanager
-def _parquet(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
+def _parquet(path: Path, labels: Sequence[str], origin: Origin) -> Iterator[Write]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise MissingExtra("writing Parquet", "parquet") from error
-    kinds = {"source": pa.string(), "frame": pa.int64(), "error": pa.string(), "face": pa.int32()}
-    kinds |= {"identity": pa.int64(), "expression": pa.string(), "uncertain": pa.bool_(), "model": pa.string()}
+    kinds = dict.fromkeys(("source", "error", "model", "detector", "expression"), pa.string())
+    kinds |= {"frame": pa.int64(), "face": pa.int32(), "identity": pa.int64(), "uncertain": pa.bool_()}
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
     held: list[dict[str, Any]] = []
     with replacing(path) as beside, parquet.ParquetWriter(beside, schema) as writer:
@@ -132,7 +170,7 @@ def _parquet(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
             held.clear()
 
         def write(result: Result) -> None:
-            held.extend(rows(result, labels, model))
+            held.extend(rows(result, labels, origin.model, origin.detector))
             if len(held) >= _GROUP:
                 flush()
 
@@ -140,7 +178,7 @@ def _parquet(path: Path, labels: Sequence[str], model: str) -> Iterator[Write]:
         flush()
 
 
-_SINKS: dict[str, Callable[[Path, Sequence[str], str], AbstractContextManager[Write]]] = {
+_SINKS: dict[str, Callable[[Path, Sequence[str], Origin], AbstractContextManager[Write]]] = {
     ".jsonl": _jsonl,
     ".csv": _csv,
     ".parquet": _parquet,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-from anyio import CapacityLimiter, to_thread
+from anyio import Semaphore, to_thread
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -37,7 +37,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int = 50_000_000) -> Guard:
     """The API and the page over a recogniser that finds faces, and one of the same model for pictures that are faces.
 
-    A picture has at most `limit` bytes and `max_pixels` pixels, which may take 30 bytes of memory each while it is
+    A picture has at most `limit` bytes and `max_pixels` pixels, which take up to 18 bytes of memory each while it is
     decoded. One picture a core, eight at most, is worked on at a time; others wait.
     """
     app = FastAPI(
@@ -45,7 +45,7 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
         redoc_url=None,
     )  # fmt: skip
     recognizers = {"face": recognizer, "whole": _whole(recognizer)}
-    free = CapacityLimiter(min(MOST_WORKERS, cores()))
+    free = Semaphore(min(MOST_WORKERS, cores()))
     known = recognizer.bundle.info.model_dump(include=set(About.model_fields))
 
     @app.post("/faces", responses=_REFUSALS, openapi_extra={"requestBody": _PICTURE})
@@ -60,15 +60,19 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
         if isinstance(asked, MienError):
             raise HTTPException(422, f"this server takes no whole faces: {asked}")
         sent = await body(request, limit)
-        return await to_thread.run_sync(_answered, asked, sent, max_pixels, limiter=free)
+        async with free:
+            if await request.is_disconnected():
+                raise HTTPException(400, "the client has gone")
+            return await to_thread.run_sync(_answered, asked, sent, max_pixels)
 
     @app.get("/model")
     def model() -> About:
         """The model that answers: labels, licence, training data, figures."""
-        return About(model=recognizer.model, limit=limit, max_pixels=max_pixels, **known)
+        return About(model=recognizer.model, detector=recognizer.detector, limit=limit, max_pixels=max_pixels, **known)
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         """That the server is up."""
         return {"status": "ok"}
 

@@ -24,7 +24,7 @@ _HEADERS = [(name.encode(), value.encode()) for name, value in {
 
 class Guard:
     """An application whose every answer tells browsers to trust this server alone, and that takes `most` requests at
-    once; more get 503.
+    once; more get 503, but for `/health`.
     """
 
     def __init__(self, app: ASGIApp, most: int = MOST_REQUESTS) -> None:
@@ -40,8 +40,10 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
-        if self.open >= self.most:
-            refused = JSONResponse({"error": "too many requests are open; try again later"}, 503)
+        # A server that has much to do is well, and whoever watches it must hear so.
+        if self.open >= self.most and scope["path"] != "/health":
+            said = {"error": "too many requests are open; try again later"}
+            refused = JSONResponse(said, 503, {"retry-after": "1"})
             await refused(scope, receive, headed)
             return
         self.open += 1

@@ -32,6 +32,7 @@ class About(BaseModel):
     """The model that answers."""
 
     model: str
+    detector: str | None = Field(description="what finds faces")
     labels: tuple[str, ...]
     licence: str
     training_data: str
