@@ -22,7 +22,8 @@ from mien.files import alone, cache_folder
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.models import present
 from mien.runtime.bundle import load
-from mien.runtime.sinks import Origin, finished
+from mien.runtime.origin import Origin
+from mien.runtime.sinks import finished
 from mien.runtime.video import VideoOptions
 
 DRAW = np.random.default_rng(3)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -97,23 +98,36 @@ def _not_of_a_grid(content: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def compare(wanted: Sequence[Cell], folder: Path, stages: Stages = silent) -> Compared:
-    """Run the cells that are missing below `folder`, one after the other, and write `comparison.html` over all.
-
-    A cell that fails is reported at the end and the others go on; what fails by a fault of the program is logged with
-    its traceback. A dataset that cells share is read once.
-    """
-    read_once = remembering(read)
+def begin(wanted: Sequence[Cell], folder: Path) -> None:
+    """Let the runs of a comparison share one ledger. Raises UsageError where two cells have one name."""
     names = [cell.recipe.name for cell in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError("the recipes of one comparison need different names", got=sorted(twice))
     ledger.begin(folder)
+
+
+def compare(
+    wanted: Sequence[Cell],
+    folder: Path,
+    stages: Stages = silent,
+    failed: Mapping[str, Exception] = MappingProxyType({}),
+) -> Compared:
+    """Run the cells that are missing below `folder`, one after the other, and write `comparison.html` over all.
+
+    A cell that fails is reported at the end and the others go on; what fails by a fault of the program is logged with
+    its traceback. Cells that have `failed` elsewhere, by name, are not run again. A dataset that cells share is read
+    once.
+    """
+    read_once = remembering(read)
+    begin(wanted, folder)
     runs: dict[str, Path] = {}
     failures: dict[str, str] = {}
     blocked = False
     for number, cell in enumerate(wanted, 1):
         name = cell.recipe.name
         try:
+            if name in failed:
+                raise failed[name]
             place = f"{number}/{len(wanted)} {name}"
             runs[name] = train(
                 cell.recipe, folder / name, resume=True, stages=partial(_at, stages, place), read=read_once

@@ -1,7 +1,9 @@
 """One family of errors: what was wrong, what was given, what is allowed, what to run next."""
 
+import copyreg
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class MienError(Exception):
@@ -16,6 +18,10 @@ class MienError(Exception):
     def __init__(self, what: str, *, got: object = None, allowed: object = None, then: str | None = None) -> None:
         self.what, self.got, self.allowed, self.then = what, got, allowed, then
         super().__init__(what)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross from one process to another whatever their `__init__` takes.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         lines = [self.what]

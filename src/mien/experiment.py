@@ -121,10 +121,15 @@ def train(
         return (_trained_often if recipe.repetitions else _trained)(recipe, folder, resume, strict, stages, read)
 
 
-def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
+def begin_repetitions(recipe: Recipe, folder: Path, resume: bool) -> None:
+    """Make the folder of a recipe's seeds or folds, whose runs share one ledger. Raises RunError as `train` does."""
     run_folder.check_free(folder, recipe, resume)
     recipe.save(folder / "recipe.yaml")
     ledger.begin(folder.parent)
+
+
+def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
+    begin_repetitions(recipe, folder, resume)
     read = remembering(read)
     for name, single in recipe.repetitions.items():
         train(single, folder / name, resume, strict, stages, read)

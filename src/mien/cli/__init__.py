@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mien import __version__
-from mien.cli import audit, cross, data, models, predict, replay, report, runs, serve
+from mien.cli import audit, cross, data, models, predict, replay, report, runs, scale, serve
 from mien.errors import DataError, MienError, MissingExtra
 
 INTERRUPTED = 130
@@ -56,6 +56,11 @@ app.command("audit")(audit.audit)
 app.command("export")(runs.export)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
+
+clusters = typer.Typer(help="The same on all machines of a Ray cluster, or all cores here.", no_args_is_help=True)
+clusters.command("compare")(scale.compare)
+clusters.command("predict")(scale.predict)
+app.add_typer(clusters, name="scale")
 
 bundles = typer.Typer(invoke_without_command=True)
 bundles.callback()(models.models)

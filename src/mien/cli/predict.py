@@ -18,8 +18,8 @@ from mien.weights import DEFAULT
 
 if TYPE_CHECKING:
     from mien.runtime.collect import Item
+    from mien.runtime.origin import Origin
     from mien.runtime.results import Result
-    from mien.runtime.sinks import Origin
 
 
 def predict(
@@ -57,10 +57,11 @@ def predict(
     from mien.files import alone, printable
     from mien.imaging.decode import SUFFIXES
     from mien.runtime.collect import VIDEOS, plain, set_apart
+    from mien.runtime.origin import Origin
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
     from mien.runtime.results import json_line
-    from mien.runtime.sinks import Origin, finished
+    from mien.runtime.sinks import finished
     from mien.runtime.video import VideoOptions
 
     _check(out, annotate, as_json, resume)
@@ -132,7 +133,7 @@ def _sink(
         return open_sink(None if str(out) == "-" else out, labels, origin, resume)
     if kept is None:
         return nullcontext(_print)
-    return nullcontext(lambda result: kept.append(document(result) | origin.of(result)))
+    return nullcontext(lambda result: kept.append(document(result) | origin.beside(result)))
 
 
 def _open(item: "Item", done: dict[str, bool]) -> bool:

@@ -2,8 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,11 @@ from mien.cli.options import pairs, source_options
 from mien.cli.progress import stages as shown
 from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line, unknown
 from mien.places import check_finished, recipe_file
+
+if TYPE_CHECKING:
+    from mien.compare import Cell
+
+    Elsewhere = Callable[[list[Cell]], Mapping[str, Exception]]
 
 RUNS = Path("runs")
 _SPLITS = ("train", "validation", "test", "all")
@@ -36,7 +42,7 @@ def demo(
 
     Example: mien demo
     """
-    _compare([Path("demo")], [], out, as_json)
+    carried_out([Path("demo")], [], out, as_json)
 
 
 def train(
@@ -139,7 +145,7 @@ def compare(
 
     Example: mien compare recipes/with-clahe.yaml recipes/without.yaml --set data.root=data/fer2013
     """
-    _compare(recipes, changes or [], out, as_json)
+    carried_out(recipes, changes or [], out, as_json)
 
 
 def export(
@@ -181,7 +187,10 @@ def export(
     )
 
 
-def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) -> None:
+def carried_out(
+    recipes: list[Path], changes: list[str], out: Path, as_json: bool, before: "Elsewhere | None" = None
+) -> None:
+    """Run a comparison and print what came out; `before` may train runs of it elsewhere first, and says what failed."""
     for recipe in recipes:
         recipe_file(recipe)
     from mien.compare import cells, notes, spreads, table, verdict
@@ -190,8 +199,9 @@ def _compare(recipes: list[Path], changes: list[str], out: Path, as_json: bool) 
 
     begun = time.perf_counter()
     wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
+    failed = before(wanted) if before else {}
     with shown() as stages:
-        compared = run(wanted, out, stages)
+        compared = run(wanted, out, stages, failed)
     rows, noted, repeated = table(compared), notes(compared), spreads(compared)
     best, warnings = verdict(compared)
     if as_json:

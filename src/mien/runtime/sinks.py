@@ -5,32 +5,17 @@ import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from mien.errors import DataError, MissingExtra, UsageError, unknown
 from mien.files import replacing, told
-from mien.runtime.results import FrameResult, Result, columns, document, json_line, rows
-from mien.runtime.video import VideoOptions
+from mien.runtime.origin import Origin
+from mien.runtime.results import Result, columns, document, json_line, rows
 
 Write = Callable[[Result], None]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What results come from: the model, the detector (None: each picture is a face), and how videos are read."""
-
-    model: str
-    detector: str | None
-    video: VideoOptions = VideoOptions()
-
-    def of(self, result: Result) -> dict[str, Any]:
-        """What a line of JSON says of it: the first of a video says how the video is read."""
-        first = isinstance(result, FrameResult) and result.frame == 0
-        return {"model": self.model, "detector": self.detector} | ({"video": asdict(self.video)} if first else {})
-
-
+ORIGIN = "mien.origin"  # the key of a Parquet file's metadata under which its origin stands
 _BEGIN = b'{"source":'
 _GROUP = 8192  # rows held before a Parquet row group is written
 
@@ -96,31 +81,13 @@ def _read_line(line: bytes, origin: Origin, path: Path, number: int) -> tuple[st
     """What a line says: its source, whether more of it was to come, whether it ended in an error."""
     try:
         result = json.loads(line)
-        video = VideoOptions(**result.get("video", asdict(origin.video)))
-        theirs = Origin(str(result["model"]), result["detector"], video)
+        theirs = Origin.of(result, origin.video)
         more = "frame" in result and not result.get("last", False)
         said = str(result["source"]), more, result["error"] is not None
     except (ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
         raise _foreign(path, number) from error
-    for name in ("model", "detector", "video"):
-        got, ours = getattr(theirs, name), getattr(origin, name)
-        if got != ours:
-            raise DataError(
-                f"{path} line {number} was written with another {_SETTINGS[name]}",
-                got=_shown(got), allowed=_shown(ours), then="continue with that one, or choose another name",
-            )  # fmt: skip
+    origin.check(theirs, f"{path} line {number}")
     return said
-
-
-_SETTINGS = {"model": "model", "detector": "detector or crop", "video": "way to read videos"}
-
-
-def _shown(setting: str | VideoOptions | None) -> str:
-    """A setting of an origin as the command line has it."""
-    if isinstance(setting, VideoOptions):
-        given = {name.replace("_", "-"): value for name, value in asdict(setting).items() if value is not None}
-        return " ".join(f"--{name} {value:g}" for name, value in given.items())
-    return setting or "--crop whole"
 
 
 def _foreign(path: Path, number: int) -> DataError:
@@ -130,7 +97,7 @@ def _foreign(path: Path, number: int) -> DataError:
 @contextmanager
 def _lines(stream: TextIO, origin: Origin) -> Iterator[Write]:
     def write(result: Result) -> None:
-        stream.write(json_line(document(result) | origin.of(result)) + "\n")
+        stream.write(json_line(document(result) | origin.beside(result)) + "\n")
         stream.flush()
 
     yield write
@@ -161,7 +128,9 @@ def _parquet(path: Path, labels: Sequence[str], origin: Origin) -> Iterator[Writ
         raise MissingExtra("writing Parquet", "parquet") from error
     kinds = dict.fromkeys(("source", "error", "model", "detector", "expression"), pa.string())
     kinds |= {"frame": pa.int64(), "face": pa.int32(), "identity": pa.int64(), "uncertain": pa.bool_()}
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
+    schema = pa.schema(
+        [(name, kinds.get(name, pa.float64())) for name in columns(labels)], {ORIGIN: json.dumps(asdict(origin))}
+    )
     held: list[dict[str, Any]] = []
     with replacing(path) as beside, parquet.ParquetWriter(beside, schema) as writer:
 

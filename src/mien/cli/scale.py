@@ -1,0 +1,126 @@
+"""mien scale: the same work on all machines of a Ray cluster, or on all cores of this one."""
+
+import json
+import math
+import sys
+from collections import Counter
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.progress import progress
+from mien.cli.runs import RUNS, carried_out
+from mien.errors import DataError, UsageError, counted
+from mien.weights import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mien.compare import Cell
+
+_Address = Annotated[
+    str | None,
+    typer.Option(help="A running cluster: auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, else here."),
+]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def compare(
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")],
+    changes: _Set = None,
+    out: Annotated[Path, typer.Option(help="The folder of the runs, on storage that all machines share.")] = RUNS
+    / "comparison",
+    address: _Address = None,
+    cpus: Annotated[float, typer.Option(min=0.1, help="Cores of each run.")] = 1,
+    gpus: Annotated[
+        float | None, typer.Option(min=0, help="Accelerators of each run, 0.25 for four on one; default: one if any.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Train the runs of `mien compare`, each seed and fold of its own, at once on a Ray cluster or this machine.
+
+    Finished runs are kept. Machines find the data, the recipes' earlier runs and --out where this one does.
+
+    Example: mien scale compare grid.yaml --out runs/grid --address auto --gpus 0.25
+    """
+    from mien.scale.cluster import connected
+
+    def elsewhere(wanted: "list[Cell]") -> "Mapping[str, Exception]":
+        from mien.compare import begin
+        from mien.scale.compare import train_pieces
+
+        begin(wanted, out)
+        with connected(address) as has, progress("training") as moved:
+            share = gpus if gpus is not None else min(1.0, has.get("GPU", 0))
+            at_once = int(min(has.get("CPU", 1) / cpus, has.get("GPU", 0) / share if share else math.inf))
+            if at_once < 1:
+                raise UsageError(
+                    "no run fits into this cluster", got={"--cpus": cpus, "--gpus": share},
+                    allowed={name: has.get(name, 0) for name in ("CPU", "GPU")},
+                )  # fmt: skip
+            return train_pieces(wanted, out.absolute(), at_once, cpus, share, moved)
+
+    carried_out(recipes, changes or [], out, as_json, elsewhere)
+
+
+def predict(
+    paths: Annotated[list[str], typer.Argument(help="Pictures, folders, videos, or - for paths on stdin.")],
+    out: Annotated[Path, typer.Option(help="The folder of the Parquet files, on storage that all machines share.")],
+    address: _Address = None,
+    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = DEFAULT,
+    crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
+    detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Faces that go through the network at once.")] = 64,
+    lot: Annotated[int, typer.Option(min=1, help="Pictures of one task, and of one file.")] = 500,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core of the cluster.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a folder of the same model and settings.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Name expressions like `mien predict`, on a Ray cluster or on all cores of this machine, into Parquet files.
+
+    Each lot of pictures and each video is a task and a file of its own, so that a job that was stopped goes on with
+    --resume. A picture whose process dies is reported as broken. Machines read the paths as this one does.
+
+    Example: mien scale predict data/faces --out answers --address auto
+    """
+    from mien.imaging.decode import SUFFIXES
+    from mien.runtime.collect import VIDEOS
+    from mien.runtime.origin import Origin
+    from mien.runtime.recognizer import load
+    from mien.runtime.video import VideoOptions
+    from mien.scale.cluster import connected
+    from mien.scale.predict import Job, answered, spread, unanswered
+
+    began = monotonic()
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise UsageError(
+            "the output already exists", got=out, then="add --resume to continue it, or choose another name"
+        )
+    recognizer = load(model, crop=crop, detector=detector, batch=batch)  # type: ignore[arg-type]
+    place = str(Path(model).absolute()) if recognizer.bundle.path == Path(model) else model
+    job = Job(place, batch, Origin(recognizer.model, recognizer.detector, VideoOptions(every)), out.absolute())
+    done = answered(out, job.origin)
+    items, known = unanswered(sys.stdin.read().splitlines() if paths == ["-"] else paths, done)
+    if not items and not known:
+        raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+    tally: Counter[str] = Counter()
+    if items:
+        with connected(address) as has, progress("predicting") as moved:
+            tally = spread(job, items, lot, workers or max(1, int(has.get("CPU", 1))), moved)
+    broken = tally["broken"] + sum(done[source] for source in known)
+    summary = {"sources": tally["sources"], "faces": tally["faces"], "broken": broken, "skipped": len(known)}
+    typer.echo(
+        f"{counted(tally['sources'], 'source')}, {counted(tally['faces'], 'face')}, {broken:,} broken, "
+        f"{len(known):,} already done; {monotonic() - began:.1f} s: {out}",
+        err=True,
+    )
+    if as_json:
+        typer.echo(json.dumps(summary | {"out": str(out)}))
+    if broken:
+        raise typer.Exit(1)

@@ -1,0 +1,197 @@
+"""The cluster, in the shape of one machine: what its processes answer, what happens when they die, and resumption."""
+
+import json
+import os
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+pytest.importorskip("ray", reason="a cluster needs the cluster extra")
+
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from mien.cli import app
+from mien.errors import DataError, MienError, RunError, UnreadableImage, UsageError
+from mien.imaging.decode import encode_png
+from mien.recipe import parse
+from mien.runtime.collect import Item
+from mien.runtime.origin import Origin
+from mien.runtime.recognizer import Recognizer
+from mien.scale import predict as scaled
+from mien.scale.cluster import Died, connected, shared_out
+from mien.scale.compare import pieces
+from mien.scale.predict import Job, answered, lots, spread
+
+# Ray warns of its own future here and there.
+pytestmark = pytest.mark.filterwarnings("default")
+
+DRAW = np.random.default_rng(8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    with connected() as has:
+        yield has
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return str(tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Seven pictures and a file that is none."""
+    (tmp_path / "in").mkdir()
+    for number in range(7):
+        (tmp_path / "in" / f"{number}.png").write_bytes(encode_png(DRAW.integers(0, 256, (50, 60), np.uint8)))
+    (tmp_path / "in" / "zero.png").touch()
+    return tmp_path / "in"
+
+
+def mien(*words, code=0):
+    done = CliRunner().invoke(app, [*map(str, words)])
+    if isinstance(done.exception, MienError):
+        raise done.exception
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done
+
+
+def rows(out):
+    found = [row for path in out.glob("*.parquet") for row in parquet.read_table(path).to_pylist()]
+    return sorted(found, key=lambda row: row["source"])
+
+
+def test_the_cluster_answers_as_one_process_does_and_goes_on_where_it_stopped(bundle, folder, tmp_path):
+    words = ["scale", "predict", folder, "--out", tmp_path / "out", "--model", bundle, "--crop", "whole", "--lot", "3"]
+    told = json.loads(mien(*words, "--json", code=1).stdout)
+    assert {key: told[key] for key in ("sources", "faces", "broken", "skipped")} == {
+        "sources": 8, "faces": 7, "broken": 1, "skipped": 0,
+    }  # fmt: skip
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    mien("predict", folder, "--out", tmp_path / "one.parquet", "--model", bundle, "--crop", "whole", code=1)
+    assert rows(tmp_path / "out") == parquet.read_table(tmp_path / "one.parquet").to_pylist()
+    with pytest.raises(UsageError, match="add --resume"):
+        mien(*words)
+    (folder / "new.png").write_bytes((folder / "0.png").read_bytes())
+    again = json.loads(mien(*words, "--resume", "--json", code=1).stdout)
+    assert (again["sources"], again["skipped"], again["broken"]) == (1, 8, 1)
+    assert len(rows(tmp_path / "out")) == 9
+    with pytest.raises(DataError, match="another detector or crop"):
+        mien(*words, "--resume", "--crop", "face", "--detector", "haar")
+
+
+@pytest.mark.parametrize("wrong", [["0"], ["-"]])
+def test_what_a_cluster_cannot_look_at_is_refused(bundle, tmp_path, wrong):
+    with pytest.raises((UsageError, DataError)):
+        mien("scale", "predict", *wrong, "--out", tmp_path / "out", "--model", bundle)
+
+
+def test_a_foreign_file_among_the_answers_is_told(tmp_path):
+    (tmp_path / "other.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match="not a file of answers"):
+        answered(tmp_path, Origin("tiny@1", None))
+
+
+def test_a_worker_that_dies_is_replaced_and_an_error_is_an_answer():
+    def odd():
+        def work(task):
+            if task == "die":
+                os._exit(1)
+            if task == "fail":
+                raise UnreadableImage("broken", name="a.png")
+            return task.upper()
+
+        return work
+
+    answers = dict(shared_out(deque(["a", "die", "b", "fail", "c"]), odd, workers=2))
+    assert [answers[task] for task in "abc"] == ["A", "B", "C"]
+    assert isinstance(answers["die"], Died)
+    assert isinstance(answers["fail"], UnreadableImage) and answers["fail"].reason == "broken"
+
+
+def elsewhere():
+    """No process of the cluster can import this file of tests."""
+
+
+def test_a_worker_that_cannot_begin_ends_the_work():
+    with pytest.raises(RunError, match="a machine of the cluster cannot work"):
+        list(shared_out(deque(["a", "b"]), elsewhere, workers=1))
+
+
+def test_a_picture_that_kills_its_process_is_told_and_the_rest_is_answered(bundle, folder, tmp_path, monkeypatch):
+    def fatal(job):
+        recognizer = Recognizer(bundle, crop="whole")
+
+        def work(lot):
+            if any(item.source.endswith("4.png") for item in lot):
+                os._exit(1)
+            return scaled.answer(job, recognizer, lot)
+
+        return work
+
+    monkeypatch.setattr(scaled, "worker", fatal)
+    job = Job(bundle, 8, Origin(Recognizer(bundle, crop="whole").model, None), tmp_path / "out")
+    items = [Item(str(folder / f"{number}.png"), "picture") for number in range(7)]
+    heard = []
+    tally = spread(job, items, 4, 2, lambda done, count: heard.append((done, count)))
+    assert (tally["sources"], tally["faces"], tally["broken"]) == (7, 6, 1) and heard[-1] == (7, 7)
+    found = {Path(row["source"]).name: row["error"] for row in rows(tmp_path / "out")}
+    assert "process that looked at it died" in found.pop("4.png") and set(found.values()) == {None}
+
+
+def test_a_machine_with_another_model_stops_the_job(bundle, folder, tmp_path):
+    job = Job(bundle, 8, Origin("tiny@0123", None), tmp_path / "out")
+    with pytest.raises(DataError, match="a machine of the cluster has another model"):
+        spread(job, [Item(str(folder / "0.png"), "picture")], 4, 1, lambda done, count: None)
+
+
+def test_a_video_is_a_task_of_its_own_and_no_item_is_lost():
+    items = [Item("a.mp4", "video"), *(Item(f"{n}.png", "picture") for n in range(5)), Item("b.mp4", "video")]
+    found = list(lots(items, 3))
+    assert sorted(item.source for lot in found for item in lot) == sorted(item.source for item in items)
+    assert [len(lot) for lot in found] == [1, 1, 3, 2]
+
+
+RECIPE = {
+    "data": {"source": "synthetic", "options": {"count": 160, "size": 24, "seed": 3}},
+    "chain": ["grey", {"resize": 24}, {"normalise": "half"}],
+    "model": {"backbone": "mien-tiny"},
+    "fit": {"epochs": 1, "batch": 32},
+    "evaluate": {"bootstrap": 100},
+}
+
+
+def test_a_comparison_on_the_cluster_is_the_comparison(tmp_path):
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(json.dumps({"name": "plain", "seeds": [0, 1]} | RECIPE))
+    broken = {"name": "broken"} | RECIPE | {"data": {"source": "folders", "root": str(tmp_path / "nowhere")}}
+    (tmp_path / "broken.yaml").write_text(json.dumps(broken))
+    out = tmp_path / "runs"
+    with pytest.raises(MienError, match="1 of 2 cells failed") as caught:
+        mien("scale", "compare", plain, tmp_path / "broken.yaml", "--out", out)
+    assert "no such folder" in str(caught.value)
+    told = {path.parent.name: json.loads(path.read_text()) for path in out.glob("plain/*/metrics.json")}
+    assert set(told) == {"seed-0", "seed-1"}
+    again = json.loads(mien("scale", "compare", plain, "--out", out, "--json").stdout)
+    assert [run["value"] for run in again["runs"]] == [
+        told[seed]["test"]["metrics"]["accuracy"]["value"] for seed in ("seed-0", "seed-1")
+    ]
+    with pytest.raises(UsageError, match="no run fits"):
+        mien("scale", "compare", plain, "--out", out, "--cpus", "1000")
+
+
+def test_every_seed_and_fold_is_a_run_of_its_own(tmp_path):
+    from mien.compare import Cell
+
+    one, several = parse({"name": "one"} | RECIPE), parse({"name": "several", "seeds": [3, 4]} | RECIPE)
+    found = pieces([Cell(one, {}), Cell(several, {})], tmp_path)
+    assert [(name, place.relative_to(tmp_path).as_posix()) for name, _, place in found] == [
+        ("one", "one"), ("several", "several/seed-3"), ("several", "several/seed-4"),
+    ]  # fmt: skip
