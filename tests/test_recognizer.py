@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -137,7 +138,7 @@ def test_what_is_no_picture_is_told_before_faces_are_searched(path, wrong):
     assert second.error is None and len(second.faces) == 1
 
 
-@pytest.mark.parametrize("wrong", [None, 5, b"bytes of a file", bytearray(9), io.BytesIO(b"a file")])
+@pytest.mark.parametrize("wrong", [None, 5, bytearray(9), io.BytesIO(b"a file")])
 def test_what_is_neither_a_picture_nor_several_is_refused(whole, wrong):
     with pytest.raises(UsageError, match="not a picture"):
         whole.analyze(wrong)
@@ -275,6 +276,35 @@ def test_wrong_options_are_refused(path, wrong):
 def test_a_recogniser_says_what_finds_faces(path, detector, name):
     assert Recognizer(path, detector=detector).detector == name
     assert Recognizer(path, crop="whole").detector is None
+
+
+def test_the_bytes_of_a_file_and_whatever_names_one_are_pictures(whole, tmp_path):
+    sent, place = encode_png(picture(50, 60)), tmp_path / "a.png"
+    place.write_bytes(sent)
+    (entry,) = os.scandir(tmp_path)
+    (alone,) = whole.analyze(sent)
+    assert alone.source == "picture 0" and alone.width == 60
+    found = whole.analyze([sent, b"no picture", entry, str(place)])
+    assert found[1].error and [result.source for result in found[2:]] == [str(place)] * 2
+    assert found[0].faces == alone.faces == found[2].faces == found[3].faces
+
+
+@pytest.mark.parametrize("options", [{"crop": "whole", "batch": 5}, {"detector": "haar", "threads": 2, "workers": 3}])
+def test_a_recogniser_goes_to_another_process(path, options):
+    image = picture(90, 80, 3)
+    first = Recognizer(path, **options)
+    there = pickle.loads(pickle.dumps(first))
+    assert there.analyze(image) == first.analyze(image)
+    assert (there.batch, there.workers, there.detector) == (first.batch, first.workers, first.detector)
+    assert there.bundle.threads == first.bundle.threads == options.get("threads", 1)
+
+
+def test_a_bundle_that_was_replaced_does_not_go_to_another_process(tmp_path):
+    place = tiny.bundle(tmp_path / "a.onnx")
+    sent = pickle.dumps(Recognizer(place, crop="whole"))
+    tiny.bundle(place, temperature=2.0)
+    with pytest.raises(BundleError, match="not the bundle any more"):
+        pickle.loads(sent)
 
 
 def test_a_network_that_answers_no_numbers_is_told(tmp_path):

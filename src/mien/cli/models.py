@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-def models(context: typer.Context, as_json: _Json = False) -> None:
-    """List the models of this installation and their figures, and which detector finds faces.
+def models(
+    context: typer.Context,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Only this one: a name, or the path of a bundle; repeatable.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """List the models of this installation and their figures, or those of your own bundles, and what finds faces.
 
     Example: mien models --json
     """
@@ -26,7 +32,7 @@ def models(context: typer.Context, as_json: _Json = False) -> None:
     from mien.imaging.models import present
     from mien.runtime.bundle import load, names
 
-    found = [load(name) for name in names()]
+    found = [load(name) for name in model or names()]
     if as_json:
         typer.echo(
             json.dumps([{"size": one.size, **one.info.model_dump(mode="json")} for one in found], ensure_ascii=False)

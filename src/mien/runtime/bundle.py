@@ -76,6 +76,10 @@ class Bundle:
     chain: Chain
     framing: Framing
     session: onnxruntime.InferenceSession
+    threads: int = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.path.absolute(), self.digest, self.threads)
 
 
 def names() -> tuple[str, ...]:
@@ -106,12 +110,27 @@ def load(name_or_path: str | Path = weights.DEFAULT, threads: int = 1) -> Bundle
     try:
         info = BundleInfo.from_json(text)
         bundle = Bundle(
-            info, path, len(data), sha256(data).hexdigest(), Chain.parse(info.chain), Framing(**info.framing), session
+            info,
+            path,
+            len(data),
+            sha256(data).hexdigest(),
+            Chain.parse(info.chain),
+            Framing(**info.framing),
+            session,
+            threads,
         )
     except (MienError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"{path} cannot be used: {error}") from error
     _check(bundle)
     return bundle
+
+
+def _again(path: Path, digest: str, threads: int) -> Bundle:
+    """A bundle that was loaded in another process. Raises BundleError where its file is another by now."""
+    found = load(path, threads)
+    if found.digest != digest:
+        raise BundleError(f"{path} is not the bundle any more that it was", got=found.digest, allowed=digest)
+    return found
 
 
 def _shipped(name: str) -> Path:

@@ -5,9 +5,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -26,7 +26,9 @@ from mien.runtime.ahead import cores, in_order
 from mien.runtime.bundle import OUTPUT, Bundle
 from mien.runtime.results import FaceResult, PictureResult, reason
 
-Picture = str | Path | Image
+Picture = str | os.PathLike[str] | bytes | Image
+_PATHS = (str, os.PathLike)
+_FILES = (*_PATHS, bytes)
 MOST_WORKERS = 8  # each holds a whole picture while it works on it
 MOST_THREADS = 64  # a machine that is asked for a hundred thousand starts no process any more
 MOST_FACES = 4096  # in one batch, whose maps are all in memory
@@ -68,6 +70,7 @@ class Recognizer:
                 "crop whole does not search for faces", got=f"detector {detector}", then="leave the detector out"
             )
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
+        self._asked: dict[str, Any] = {"detector": detector, "crop": crop, "batch": batch, "workers": workers}
         self.crop = crop
         self.batch = batch
         self.workers = workers or min(MOST_WORKERS, cores())
@@ -76,6 +79,10 @@ class Recognizer:
         self.bundle.chain.check(found=crop == "face" and detector != "auto")
         self.detector = None if crop == "whole" else _named(detector, self._finder)
         self._detector = None if crop == "whole" else _detector(detector, self._finder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For another process: neither a network nor a detector can go there, but both can be loaded anew.
+        return partial(Recognizer, self.bundle, **self._asked), ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -88,8 +95,8 @@ class Recognizer:
         return f"{self.bundle.info.name}@{self.bundle.digest[:12]}"
 
     def analyze(self, pictures: Picture | Iterable[Picture]) -> list[PictureResult]:
-        """One result a picture, in order: a path, an array (H, W) grey or (H, W, 3) RGB, several of them, or a batch
-        (N, H, W[, 3]); uint8.
+        """One result a picture, in order: a path, the bytes of a picture's file, an array (H, W) grey or (H, W, 3) RGB,
+        several of them, or a batch (N, H, W[, 3]); uint8.
 
         A file that cannot be read, and one of several that is no picture, has its reason in `error`, and the rest goes
         on. Raises UsageError where what is given is itself neither a picture nor several, as an RGBA or float array.
@@ -179,7 +186,7 @@ class Recognizer:
         return in_order((self._begun(picture, place) for place, picture in enumerate(pictures)), 2 * self.workers)
 
     def _begun(self, picture: Picture, place: int) -> "Future[_Found]":
-        if isinstance(picture, str | Path):
+        if isinstance(picture, _FILES):
             return self._pool.submit(self._find, picture, place)
         # The caller may fill an array anew before a worker comes to it.
         done: Future[_Found] = Future()
@@ -194,7 +201,7 @@ class Recognizer:
         return self._workers[1]
 
     def _find(self, picture: Picture, place: int) -> "_Found":
-        source = str(picture) if isinstance(picture, str | Path) else f"picture {place}"
+        source = os.fspath(picture) if isinstance(picture, _PATHS) else f"picture {place}"
         try:
             image = _pixels(picture)
             found = self.detect(image)
@@ -267,9 +274,9 @@ def analyze(
 ) -> list[PictureResult]:
     """The faces of pictures and their expressions: `Recognizer.analyze` with a model that stays loaded.
 
-    Takes a path, an array (H, W) grey or (H, W, 3) RGB, uint8, several of them, or a batch (N, H, W[, 3]). A file that
-    cannot be read, and one of several that is no picture, has its reason in `error`. Raises UsageError where what is
-    given is itself neither a picture nor several, as an RGBA or float array.
+    Takes a path, the bytes of a picture's file, an array (H, W) grey or (H, W, 3) RGB, uint8, several of them, or a
+    batch (N, H, W[, 3]). A file that cannot be read, and one of several that is no picture, has its reason in `error`.
+    Raises UsageError where what is given is itself neither a picture nor several, as an RGBA or float array.
     """
     return _loaded(model, crop).analyze(pictures)
 
@@ -281,11 +288,11 @@ def _loaded(model: str | Path, crop: Literal["face", "whole"]) -> Recognizer:
 
 def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     """Pictures as an iterable of single ones. Raises UsageError on what is neither a picture nor several."""
-    if isinstance(pictures, str | Path):
+    if isinstance(pictures, _FILES):
         return [pictures]
     if not isinstance(pictures, np.ndarray):
-        # Bytes and open files are iterable, and their numbers and lines are no pictures.
-        no_list = isinstance(pictures, bytes | bytearray | memoryview) or hasattr(pictures, "read")
+        # Buffers and open files are iterable, and their numbers and lines are no pictures.
+        no_list = isinstance(pictures, bytearray | memoryview) or hasattr(pictures, "read")
         if no_list or not isinstance(pictures, Iterable):
             raise _no_picture(pictures)
         return pictures
@@ -298,8 +305,10 @@ def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
 
 
 def _pixels(picture: Picture) -> Image:
-    """The pixels of a path or an array. Raises UnreadableImage for a file, UsageError for what is neither."""
-    if isinstance(picture, str | Path):
+    """The pixels of a file or an array. Raises UnreadableImage for a file, UsageError for what is neither."""
+    if isinstance(picture, bytes):
+        return decode(picture)
+    if isinstance(picture, _PATHS):
         return decode(Path(picture))
     if not isinstance(picture, np.ndarray):
         raise _no_picture(picture)
@@ -311,6 +320,6 @@ def _no_picture(given: object) -> UsageError:
     return UsageError(
         "not a picture",
         got=type(given).__name__,
-        allowed="a path, or an array (H, W) grey or (H, W, 3) RGB, uint8",
+        allowed="a path, the bytes of a file, or an array (H, W) grey or (H, W, 3) RGB, uint8",
         then="for a Pillow picture: numpy.asarray(picture.convert('RGB'))",
     )
