@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from mien.cli.audit import audit
-from mien.errors import AuditBlocked
+from mien.errors import AuditBlocked, UsageError
 
 command = typer.Typer()
 command.command()(audit)
@@ -54,6 +54,20 @@ def test_strict_prints_the_document_and_then_leaves_with_3(leaking: Path) -> Non
     assert result.exception.exit_code == 3
     severities = {each["code"]: each["severity"] for each in json.loads(result.stdout)["findings"]}
     assert severities["exact-twins-across-splits"] == severities["near-twins-across-splits"] == "block"
+
+
+def test_a_new_split_is_audited_as_a_run_would_make_it(leaking: Path) -> None:
+    whole = json.loads(run("folders", leaking, "--split", "stratified", "--json").stdout)
+    assert whole["images"] == 24 and whole["exact"]["groups"] == 1
+    assert isinstance(run("folders", leaking, "--split", "random").exception, UsageError)
+    assert "subject" in str(run("folders", leaking, "--split", "grouped").exception)
+
+
+def test_no_leak_is_promised_away_where_there_are_no_parts(leaking: Path) -> None:
+    flat = leaking / "train"
+    refused = run("folders", flat, "--strict").exception
+    assert isinstance(refused, UsageError) and "--split stratified" in str(refused)
+    assert "leaks between parts were not looked for" in run("folders", flat).stdout.replace("\n", "")
 
 
 def test_the_table_and_the_files(leaking: Path, tmp_path: Path) -> None:

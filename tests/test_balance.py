@@ -225,6 +225,11 @@ def test_class_weights_are_the_balanced_ones_and_zero_for_absent_classes():
     assert class_weights(np.array([0, 0, 0, 2]), 3).tolist() == pytest.approx([4 / 6, 0, 2])
 
 
+def test_a_step_names_its_classes_once():
+    with pytest.raises(UsageError, match="names its classes twice"):
+        parse([{"smote": {"target": {"happiness": 200}, "classes": ["anger"]}}])
+
+
 @pytest.mark.parametrize(
     ("counts", "step", "message"),
     [

@@ -22,9 +22,11 @@ from typer.testing import CliRunner
 
 from mien import experiment, leaks
 from mien.cli import app
+from mien.data.audit import fitted_on
 from mien.elsewhere import crossed
 from mien.errors import MienError
 from mien.evaluation import ledger
+from mien.evaluation.robustness import corrupt
 from mien.experiment import read
 from mien.files import alone
 from mien.finished import finished, rows_of
@@ -636,6 +638,76 @@ def test_that_an_earlier_run_keeps_no_list_of_its_pictures_is_told(home: Path, r
     assert "earlier-run-without-list" in said and str(bare) in said
 
 
+def test_pictures_that_made_rows_come_from_are_known_as_fitted_on(home: Path, tmp_path: Path) -> None:
+    steps = ["--set", "balance.steps=[{oversample: {target: 200}}, {undersample: {target: 12}}]"]
+    split = ["--set", "split.method=stratified", "--set", "fit.epochs=1"]
+    mien("train", home / "small.yaml", *split, *steps, "--out", tmp_path / "made")
+    kept = pd.read_parquet(tmp_path / "made" / "samples.parquet")
+    kept = kept[kept["split"] == "train"]
+    made = kept[kept["source"] == "made"]
+    parents = {digest for each in made["made_from"] for digest in each}
+    gone = parents - set(kept[kept["source"] != "made"]["digest"])
+    assert gone, "some parents were balanced away"
+    seen = fitted_on(tmp_path / "made")
+    assert seen is not None and gone < seen
+    again = ["--set", "model.transfer=full", "--set", f"model.weights={tmp_path / 'made'}", "--set", "split.seed=4"]
+    said = mien("train", home / "small.yaml", *split, *again, "--out", tmp_path / "on", check=3).stderr
+    assert "held-out-seen-by-earlier-run" in said
+
+
+def test_a_file_of_weights_that_was_carried_off_keeps_no_list(home: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copy(run / "checkpoints" / "best.pt", tmp_path / "loose.pt")
+    words = ["train", home / "small.yaml", "--set", "model.transfer=full", "--set", "fit.epochs=1"]
+    words += ["--set", f"model.weights={tmp_path / 'loose.pt'}", "--set", "audit=strict", "--out", tmp_path / "on"]
+    said = mien(*words, check=3).stderr
+    assert "earlier-run-without-list" in said and "name the folder of its run" in said
+
+
+def test_figures_on_pictures_that_the_run_learned_from_say_so(run: Path) -> None:
+    notes = {
+        split: " ".join(json.loads(mien("evaluate", run, "--split", split, "--json").stdout)["notes"])
+        for split in ("train", "validation", "all")
+    }
+    assert "it was fitted on" in notes["train"] and "were chosen on" not in notes["train"]
+    assert "were chosen on" in notes["validation"] and "fitted on" not in notes["validation"]
+    assert "it was fitted on" in notes["all"] and "were chosen on" in notes["all"]
+
+
+def test_corruptions_meet_the_chain(home: Path, tmp_path: Path) -> None:
+    chain = "[grey, equalise, {resize: 24}, {normalise: half}]"
+    mien("train", home / "small.yaml", "--set", f"chain={chain}", "--out", tmp_path / "equal")
+    mien("evaluate", tmp_path / "equal", "--robustness")
+    found = json.loads((tmp_path / "equal" / "robustness.json").read_text())
+    assert found["clean"]["accuracy"]["value"] == metrics(tmp_path / "equal")["test"]["metrics"]["accuracy"]["value"]
+    opened = finished(tmp_path / "equal")
+    material, rows = rows_of(opened, "test")
+    faded = [
+        opened.chain.run(corrupt(material.samples.reader.read(image)[None], "contrast", 3)[0]).pixels
+        for image in material.samples.table["image"].iloc[rows]
+    ]
+    right = opened.probabilities(np.stack(faded)).argmax(axis=1) == material.samples.targets[rows]
+    assert found["corruptions"]["contrast"][2]["accuracy"]["value"] == pytest.approx(right.mean())
+
+
+def test_folds_that_are_missing_are_told(home: Path, tmp_path: Path) -> None:
+    words = ["--set", "split={method: kfold, folds: 3, fold: all}", "--set", "fit.epochs=1"]
+    mien("train", home / "small.yaml", *words, "--out", tmp_path / "folds")
+    page = mien("report", tmp_path / "folds")
+    assert "are finished" not in page.stdout
+    shutil.rmtree(tmp_path / "folds" / "fold-1")
+    assert "2 of its 3 runs are finished" in mien("report", tmp_path / "folds").stdout
+    assert "2 of its 3 runs are finished" in (tmp_path / "folds" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_of_runs_is_no_run_to_start_from(home: Path, tmp_path: Path) -> None:
+    several = ["--set", "seeds=[0, 1]", "--set", "fit.epochs=1", "--out", tmp_path / "often"]
+    mien("train", home / "small.yaml", *several)
+    for key in ("model.weights={}", "fit.teachers=[{}]"):
+        words = ["--set", "model.transfer=full"] * key.startswith("model") + ["--set", key.format(tmp_path / "often")]
+        said = mien("train", home / "small.yaml", *words, "--out", tmp_path / "on", check=1).stderr
+        assert "a folder of runs" in said and str(tmp_path / "often" / "seed-1") in said
+
+
 def test_the_name_of_a_protocol_is_not_lent_to_another_split(home: Path) -> None:
     lab = home / "lab.yaml"
     lab.write_text("source: synthetic\noptions: {count: 240, size: 24, seed: 3}\nsplit: {method: grouped-kfold}\n")
@@ -684,6 +756,7 @@ def test_the_published_order_is_let_through_and_says_so_everywhere(
     assert "balanced before the split" in done.stdout
     assert "balanced before the split" in (home / "before" / "report.html").read_text()
     judged, kept = json.loads(mien("evaluate", home / "before", "--json").stdout), metrics(home / "before")
+    assert "balanced before the split" in " ".join(judged["notes"])
     assert "made rows of" in caplog.text and judged["figures"]["rows"] < kept["test"]["rows"]
     assert kept["protocol"]["digest"][:12] not in judged["protocol"], "other rows are another protocol"
     codes = {finding["code"] for finding in json.loads((home / "before" / "audit.json").read_text())["findings"]}

@@ -99,7 +99,12 @@ def test_cold_leaves_the_picture_and_hot_changes_it(colour: bool) -> None:
 def test_both_figures_are_drawn(trained: nn.Module, tmp_path) -> None:
     pixels, targets = blobs(30, seed=3)
     targets[:4] = 2 - targets[:4]
-    paths = explain(trained, trained[3], pixels, tensor, targets, LABELS, tmp_path / "figures", per_class=8)
+
+    def answers(shown: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return trained(torch.from_numpy(tensor(shown))).softmax(1).numpy()
+
+    paths = explain(trained, trained[3], pixels, tensor, answers, targets, LABELS, tmp_path / "figures", per_class=8)
     assert [path.name for path in paths] == ["explain-samples.png", "explain-classes.png"]
     for path in paths:
         drawn = cv2.imread(str(path))
@@ -111,4 +116,13 @@ def test_both_figures_are_drawn(trained: nn.Module, tmp_path) -> None:
 
 def test_nothing_to_explain_is_an_error(trained: nn.Module, tmp_path) -> None:
     with pytest.raises(DataError, match="no pictures"):
-        explain(trained, trained[3], np.zeros((0, 32, 32), np.uint8), tensor, np.zeros(0, np.int64), LABELS, tmp_path)
+        explain(
+            trained,
+            trained[3],
+            np.zeros((0, 32, 32), np.uint8),
+            tensor,
+            tensor,
+            np.zeros(0, np.int64),
+            LABELS,
+            tmp_path,
+        )

@@ -23,7 +23,9 @@ from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import changed_rows, select_gallery, write_comparison_report, write_run_report
 from mien.evaluation.report.comparison import read_arms, repeats
 from mien.evaluation.report.figures import curves
+from mien.evaluation.report.folder import read_run
 from mien.evaluation.report.gallery import stored
+from mien.evaluation.report.run import chosen
 from mien.labels import LABEL_SETS
 
 LABELS = LABEL_SETS["fer2013"]
@@ -367,6 +369,15 @@ def test_one_digest_under_two_names_is_one_protocol(tmp_path: Path) -> None:
     app.command()(report)
     said = CliRunner().invoke(app, [*map(str, runs), "--out", str(tmp_path / "page.html")]).stdout
     assert "warning: Different protocols" in said and "@0123456789ab" in said
+
+
+def test_what_is_answered_at_the_threshold_is_counted_there(tmp_path: Path) -> None:
+    run = read_run(fake_run(tmp_path / "run"))
+    assert run.predictions is not None
+    sure = run.predictions[[f"p_{label}" for label in LABELS]].max(axis=1) >= 0.62
+    right = (run.predictions["predicted"] == run.predictions["label"])[sure].mean()
+    found = chosen(run)
+    assert found == {"threshold": 0.62, "coverage": pytest.approx(sure.mean()), "accuracy": pytest.approx(right)}
 
 
 def test_runs_in_different_arithmetic_are_told_apart(tmp_path: Path) -> None:

@@ -92,6 +92,20 @@ def test_a_model_that_ignores_the_picture_loses_nothing() -> None:
     assert found["mean_accuracy"]["value"] == pytest.approx(1 / 3)
 
 
+def test_pictures_of_many_sizes_and_lost_faces_are_judged() -> None:
+    pixels, targets = blobs(30)
+    pictures = [np.pad(image, ((0, 0), (0, place % 3))) for place, image in enumerate(pixels)]
+
+    def predict(batch):
+        answers = where_bright(np.stack([image[:, :32] for image in batch]))
+        answers[0] = np.nan
+        return answers
+
+    found = robustness(predict, pictures, targets, LABELS, bootstrap=50)
+    assert found["clean"]["accuracy"]["value"] == pytest.approx(29 / 30)
+    assert found["corruptions"]["rotation"][0]["accuracy"]["value"] < 1
+
+
 def test_no_pictures_is_an_error() -> None:
     with pytest.raises(DataError, match="at least one picture"):
         robustness(where_bright, np.zeros((0, 8, 8), np.uint8), np.zeros(0, np.int64), LABELS)

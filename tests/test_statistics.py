@@ -74,6 +74,16 @@ def test_one_seed_has_no_interval() -> None:
     assert math.isnan(spread.mean.low)
 
 
+def test_seeds_of_one_fold_bring_no_new_pictures() -> None:
+    folds, seeds = [0.75, 0.78, 0.81], [0.76, 0.78, 0.81]
+    both = statistics.over_seeds([*folds, *seeds], 0.5, folds=[0, 1, 2, 0, 1, 2])
+    alone = statistics.over_seeds([(a + b) / 2 for a, b in zip(folds, seeds, strict=True)], 0.5)
+    assert (both.mean.low, both.mean.high) == pytest.approx((alone.mean.low, alone.mean.high))
+    assert both.runs == 6 and both.deviation == pytest.approx(np.std([*folds, *seeds], ddof=1))
+    seed_alone = statistics.over_seeds(folds, folds=[0, 0, 0])
+    assert seed_alone == statistics.over_seeds(folds)
+
+
 def test_the_interval_over_seeds_ends_where_the_quantity_does() -> None:
     values = [0.99, 0.95, 1.0]
     share, free = statistics.over_seeds(values, within=(0, 1)).mean, statistics.over_seeds(values).mean

@@ -11,6 +11,7 @@ from mien.data.sources.catalog import load
 from mien.errors import MienError, RunError
 from mien.files import read_json
 from mien.imaging.chain import Chain
+from mien.places import check_finished
 from mien.recipe import Recipe
 from mien.recipe import load as load_recipe
 from mien.runtime import bundle
@@ -76,8 +77,8 @@ def check(recipe: Recipe) -> None:
     for run in recipe.fit.teachers:
         if bundle.means_bundle(run):
             bundle.load(run)
-        elif not (Path(run) / "metrics.json").is_file():
-            raise RunError(f"the teacher {run} is not a finished run", then="name the folder of one in fit.teachers")
+        else:
+            check_finished(Path(run), "the teacher ")
 
 
 def teacher(run: str, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:

@@ -152,7 +152,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
     fitted = (_embedding if recipe.triplet else _classifier)(recipe, material, folder, stages)
     recipe.save(folder / "recipe.yaml")
     write_json(folder / "environment.json", environment.describe())
-    run_folder.save_table(folder / "samples.parquet", material.samples.table.assign(listing=gathered.listing))
+    run_folder.save_table(folder / "samples.parquet", _listed(gathered))
     write_json(folder / "audit.json", gathered.audit.as_dict() if gathered.audit else {"audit": "off"})
     if len(gathered.problems):
         write_text(folder / "problems.csv", gathered.problems.to_csv(index=False))
@@ -242,6 +242,13 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     # The pixels of made rows lie behind those of the data, or are a row's own.
     listing = np.append(samples.table.groupby("image").cumcount(), 0)[np.minimum(material.place, len(samples))]
     return Gathered(material, listing, protocol, found, twins, prepared.problems, tuple(remarks))
+
+
+def _listed(gathered: Gathered) -> pd.DataFrame:
+    """The rows of a run as they are kept: where each stands in its data, and what it was made from."""
+    table = gathered.material.samples.table.assign(listing=gathered.listing)
+    table["made_from"] = pd.Series([list(each) for each in gathered.material.made_from], table.index, object)
+    return table
 
 
 def _without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any]:

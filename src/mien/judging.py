@@ -1,7 +1,8 @@
 """A finished run on its own data: figures on its splits, under corruption, and where it looks."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from numpy.typing import NDArray
 
 from mien.data.material import Material
 from mien.data.protocols import describe
-from mien.data.samples import SPLITS, Samples
+from mien.data.samples import SPLITS, Reader, Samples
 from mien.data.split import clusters
-from mien.errors import UsageError
+from mien.errors import DataError, UsageError
 from mien.evaluation import ledger, statistics
 from mien.evaluation.cross import Answers, cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
-from mien.experiment import Stages, silent
+from mien.experiment import BEFORE_SPLIT, Stages, silent
 from mien.files import write_json
 from mien.finished import Finished, rows_of
 
@@ -35,23 +36,69 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
         there = [name for name in SPLITS if name in kept]
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = _without_made(run, material.samples)
-    return judged(run, material, rows, run.recipe.data.source, split, protocol, {})[0]
+    cell = judged(run, material, rows, run.recipe.data.source, split, protocol, {})[0]
+    return cell | {"notes": [*_used(run, split, len(rows), stages), *cell["notes"]]}
+
+
+def _used(run: Finished, split: str, count: int, stages: Stages) -> list[str]:
+    """What must be said of figures on rows that the run was fitted on, or that chose its epoch."""
+    parts = {"train": "it was fitted on", "validation": "its epoch and its temperature were chosen on"}
+    said = []
+    for part, why in parts.items():
+        rows = len(rows_of(run, part, stages)[1]) if split == "all" else count * (split == part)
+        if rows:
+            said.append(f"{rows:,} of these {count:,} pictures are ones {why}: new pictures are recognised less well")
+    return said
 
 
 def corrupted(run: Finished, stages: Stages = silent) -> dict[str, Any]:
     """Accuracy and calibration of the run under every corruption, on its test rows; kept as `robustness.json`.
 
-    Noted in the ledger beside the run as an opening of its test split.
+    The pictures are made worse as the source has them, and then go through the run's chain. Noted in the ledger beside
+    the run as an opening of its test split.
     """
     material, rows = rows_of(run, "test", stages)
     ledger.record(run.folder.parent, run.protocol, f"{run.folder.name} robustness")
-    pixels = np.asarray(material.pixels[material.place[rows]])
+    pictures = _Originals(material.samples.reader, material.samples.table["image"].iloc[rows].tolist())
     found = robustness(
-        run.probabilities, pixels, material.samples.targets[rows], run.labels, progress=stages("robustness"),
+        partial(_answered, run), pictures, material.samples.targets[rows], run.labels, progress=stages("robustness"),
         bootstrap=run.recipe.evaluate.bootstrap, groups=clusters(material.samples.table.iloc[rows]),
     )  # fmt: skip
     write_json(run.folder / "robustness.json", found)
     return found
+
+
+@dataclass(frozen=True)
+class _Originals(Sequence[NDArray[np.uint8]]):
+    """Pictures as their source has them, read when they are asked for."""
+
+    reader: Reader
+    images: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self.reader.read(image) for image in self.images[at]]
+        return self.reader.read(self.images[at])
+
+
+def _answered(run: Finished, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The run's probabilities (n, classes) for original pictures; NaN for one in which its chain finds nothing."""
+    prepared = [_prepared(run, picture) for picture in pictures]
+    seen = [place for place, pixels in enumerate(prepared) if pixels is not None]
+    found = np.full((len(prepared), len(run.labels)), np.nan, np.float32)
+    if seen:
+        found[seen] = run.probabilities(np.stack([pixels for pixels in prepared if pixels is not None]))
+    return found
+
+
+def _prepared(run: Finished, picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    try:
+        return run.chain.run(picture).pixels
+    except DataError:
+        return None
 
 
 def explained(run: Finished, stages: Stages = silent) -> list[Path]:
@@ -64,8 +111,9 @@ def explained(run: Finished, stages: Stages = silent) -> list[Path]:
     pixels = np.asarray(material.pixels[material.place[rows]])
     layer = deepest_map(run.network, run.chain.tensor(pixels[:1]))
     return explain(
-        run.network, layer, pixels, run.chain.tensor, material.samples.targets[rows], run.labels, run.folder / "figures"
-    )
+        run.network, layer, pixels, run.chain.tensor, run.probabilities, material.samples.targets[rows], run.labels,
+        run.folder / "figures",
+    )  # fmt: skip
 
 
 def judged(
@@ -91,6 +139,8 @@ def judged(
     drawn = None if groups is None else list(compress(groups, seen.kept))
     answers = Answers(material.place[kept], seen.labels, seen.probabilities, seen.targets, drawn)
     notes = statistics.few(len(kept), drawn)
+    if run.recipe.balance.order == "balance-before-split":
+        notes = [*notes, BEFORE_SPLIT]
     return cell | {"protocol": protocol, "opened": opened, "notes": notes}, answers
 
 

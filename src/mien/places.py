@@ -29,12 +29,14 @@ def recipe_file(name: Path) -> Path:
     raise unknown("recipe", str(name), ["FILE.yaml", *known])
 
 
-def check_finished(run: Path) -> None:
-    """Raise RunError for the folder of anything but a finished run, saying how to finish it."""
+def check_finished(run: Path, role: str = "") -> None:
+    """Raise RunError for the folder of anything but a finished run, saying how to finish it; `role` is what it is."""
     if (run / "metrics.json").is_file():
         return
     if several := sorted(str(path.parent) for path in run.glob("*/metrics.json")):
-        raise RunError(f"{run} is not a finished run but a folder of runs", allowed=several, then="name one of them")
+        raise RunError(
+            f"{role}{run} is not a finished run but a folder of runs", allowed=several, then="name one of them"
+        )
     begun = (run / "recipe.yaml").is_file()
     then = f"mien train {run} --resume" if begun else "name a run folder written by mien train"
-    raise RunError(f"{run} is not a finished run", then=then)
+    raise RunError(f"{role}{run} is not a finished run", then=then)

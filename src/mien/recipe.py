@@ -183,7 +183,7 @@ class Recipe(_Part):
 
     @property
     def builds_on(self) -> tuple[Path, ...]:
-        """What it takes weights from or is taught by: folders of earlier runs, and bundles."""
+        """What it takes weights from or is taught by: folders of earlier runs, bundles, and files of weights."""
         weights = _run_of(Path(self.model.weights)) if self.model.weights else None
         return (*([weights] if weights else []), *map(Path, self.fit.teachers))
 
@@ -299,15 +299,16 @@ def _set(content: dict[str, Any], change: str) -> None:
 
 
 def _run_of(weights: Path) -> Path | None:
-    """The run folder that weights are in: the folder itself, or that whose `checkpoints` hold the file; else None.
+    """The run folder that weights are in: the folder itself, or that whose `checkpoints` hold the file; else the file.
 
-    It need not be there any more: a finished run built on it nonetheless.
+    It need not be there any more: a finished run built on it nonetheless. None for a hub's weights, which saw no data
+    of ours.
     """
     if str(weights) == "hub":
         return None
     if weights.suffix not in WEIGHTS:
         return weights
-    return next((folder.parent for folder in weights.resolve().parents if folder.name == "checkpoints"), None)
+    return next((folder.parent for folder in weights.resolve().parents if folder.name == "checkpoints"), weights)
 
 
 def _explained(error: Any) -> str:

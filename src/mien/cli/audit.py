@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import source_options
+from mien.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit
 
+_SPLITS = ("official", "stratified", "grouped")
 _STYLE = {"block": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -20,6 +22,9 @@ def audit(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
     ] = None,
+    split: Annotated[
+        str, typer.Option(help="official, or a new one: stratified, or grouped by people; as split.method of a recipe.")
+    ] = "official",
     out: Annotated[Path | None, typer.Option(help="The folder for audit.json and audit.html.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Block on every leak, also on those in the data.")] = False,
     near_threshold: Annotated[
@@ -30,22 +35,33 @@ def audit(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Audit a dataset under its official split. Exits with 3 when a finding blocks.
+    """Audit a dataset under its official split or a new one. Exits with 3 when a finding blocks.
 
     Example: mien audit fer2013 data/fer2013 --out audit
     """
+    if split not in _SPLITS:
+        raise unknown("way to split", split, _SPLITS)
     from mien.cli.progress import progress
     from mien.data.audit import audit as check
     from mien.data.audit import look, refuse
     from mien.data.audit.near import NEAR
     from mien.data.audit.page import write_page
     from mien.data.sources import catalog
+    from mien.data.split import SplitSpec, assign
     from mien.files import write_json
 
     samples = catalog.load(source, root, **source_options(option))
+    if split != "official":
+        samples = assign(samples, SplitSpec("grouped" if split == "grouped" else "stratified"))
+    parted = bool(samples.table["split"].notna().any())
+    if strict and not parted:
+        raise UsageError(
+            f"{source} publishes no split: no leak can be looked for", got="--strict", then="add --split stratified"
+        )
     with progress("checking pictures") as step:
         looks = look(samples, progress=step)
-    found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise)
+    promised = ("subject",) if split == "grouped" else ()
+    found = check(samples, looks, threshold=near_threshold or NEAR, promised=promised, noise=noise)
     if strict:
         found = found.strict()
     if out is not None:
@@ -54,11 +70,11 @@ def audit(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
-        _print(source, found, out, split=bool(samples.table["split"].notna().any()))
+        _print(source, found, out, parted)
     refuse(found.blocking)
 
 
-def _print(source: str, found: "Audit", out: Path | None, split: bool) -> None:
+def _print(source: str, found: "Audit", out: Path | None, parted: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -74,7 +90,7 @@ def _print(source: str, found: "Audit", out: Path | None, split: bool) -> None:
         meaning = f"{escape(finding.message)}\n[dim]{escape(finding.advice)}[/dim]"
         table.add_row(f"[{style}]{finding.severity}[/{style}]", finding.code, meaning, f"{finding.count:,}")
     console.print(table if found.findings else f"{source}: {found.images:,} pictures, nothing found")
-    if not split:
-        console.print("no split is published, so leaks between parts were not looked for: a run audits its own split")
+    if not parted:
+        console.print("no split is published, so leaks between parts were not looked for: add --split stratified")
     if out is not None:
         console.print(f"{out / 'audit.html'}", soft_wrap=True, highlight=False)

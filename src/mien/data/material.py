@@ -20,14 +20,16 @@ class Material:
     """Rows and their pixels: row i of `samples` is `pixels[place[i]]`.
 
     `pixels` (M, H, W[, 3]) uint8 are memory-mapped, made ones aside, and never copied; `place` (N,) int64. A made row's
-    `parent` is the row it comes from; `parents` (N, k) int64 has all of them, -1 where there are fewer. `looks` is what
-    an audit looks at, one look a row, where one is to come.
+    `parent` is the row it comes from; `parents` (N, k) int64 has all of them, -1 where there are fewer, or one was left
+    out since: `made_from` (N,) has the digests of all, of rows that are gone too, and none for a row of the data.
+    `looks` is what an audit looks at, one look a row, where one is to come.
     """
 
     samples: Samples
     pixels: Pictures
     place: NDArray[np.int64]
     parents: NDArray[np.int64]
+    made_from: NDArray[np.object_]
     looks: Looks | None
 
     def targets(self, positions: NDArray[np.int64], soft: bool = False) -> NDArray[np.float32]:
@@ -43,7 +45,8 @@ class Material:
         renumbered[positions] = np.arange(len(positions))
         return replace(
             self, samples=self.samples.take(positions), place=self.place[positions],
-            parents=renumbered[self.parents[positions]], looks=self.looks and self.looks.take(positions),
+            parents=renumbered[self.parents[positions]], made_from=self.made_from[positions],
+            looks=self.looks and self.looks.take(positions),
         )  # fmt: skip
 
 
@@ -52,7 +55,8 @@ def readable(samples: Samples, prepared: Prepared, looks: Looks | None = None) -
     digests = pd.array(prepared.digests, dtype="string")
     kept = np.flatnonzero(prepared.ok)
     whole = replace(samples, table=samples.table.assign(digest=digests))
-    return Material(whole.take(kept), prepared.pixels, kept, np.full((len(kept), 1), -1), looks and looks.take(kept))
+    nobody, none = np.full((len(kept), 1), -1), _none(len(kept))
+    return Material(whole.take(kept), prepared.pixels, kept, nobody, none, looks and looks.take(kept))
 
 
 def balanced(material: Material, steps: Sequence[Step], seed: int, split: str | None = "train") -> Material:
@@ -110,8 +114,22 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
         pixels,
         np.append(material.place, made.place),
         padded(material.parents, parents),
+        np.append(material.made_from, _digests(samples, parents)),
         looks,
     )
+
+
+def _none(rows: int) -> NDArray[np.object_]:
+    found = np.empty(rows, object)
+    found[:] = [()] * rows
+    return found
+
+
+def _digests(samples: Samples, parents: NDArray[np.int64]) -> NDArray[np.object_]:
+    """The digests of the parents (n, k) of made rows, -1 where there are fewer."""
+    digests, found = samples.table["digest"].to_numpy(object), _none(len(parents))
+    found[:] = [tuple(digests[row] for row in each if row >= 0) for each in parents.tolist()]
+    return found
 
 
 def _of_parents(votes: NDArray[np.float32], parents: NDArray[np.int64]) -> NDArray[np.float32]:

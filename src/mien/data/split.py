@@ -75,7 +75,9 @@ def assign(samples: Samples, spec: SplitSpec) -> Samples:
 def notes(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
     """What a reader of results must know about `assign(samples, spec)`; `samples` as they were before it."""
     if spec.method != "official":
-        return ()
+        published = [part for part in SPLITS if len(samples.rows(part))]
+        said = f"the dataset publishes {', '.join(published)} parts, and split.method: {spec.method} mixes them anew"
+        return (said,) if len(published) > 1 else ()
     if without := int(samples.table["split"].isna().sum()):
         left = f"{without:,} rows that the dataset puts into no part are left out"
         return (left, *_about_parts(samples, spec))

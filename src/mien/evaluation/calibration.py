@@ -84,8 +84,7 @@ def remarks(temperature: float) -> list[str]:
     low, high = _TEMPERATURES
     if 1.01 * low < temperature < high / 1.01:
         return []
-    bound, why = (low, "all of them right") if temperature < 1 else (high, "no better than chance")
-    return [f"the temperature ends at its bound {bound:g}, validation answers being {why}: probabilities are rough"]
+    return [f"the temperature ends at its bound {low if temperature < 1 else high:g}: probabilities are rough"]
 
 
 def bin_of(confidence: Floats) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from mien.imaging import operations
 
 Pixels = NDArray[np.uint8]
 ToTensor = Callable[[Pixels], NDArray[np.float32]]
+Answers = Callable[[Pixels], NDArray[np.float32]]
 
 BATCH = 64
 COLUMNS = 4
@@ -37,6 +38,7 @@ def explain(
     target_layer: nn.Module,
     pixels: Pixels,
     tensor: ToTensor,
+    answers: Answers,
     targets: NDArray[np.int64],
     labels: Sequence[str],
     out: Path,
@@ -45,8 +47,9 @@ def explain(
 ) -> list[Path]:
     """Draw where the network looks: `explain-samples.png` and `explain-classes.png` in the folder `out`.
 
-    `pixels` uint8 (N, H, W[, C]) are prepared pictures, `tensor` their normalisation (`Chain.tensor`), `targets` (N,)
-    their classes; `target_layer` is a layer of `network` whose output is a map, such as `deepest_map` finds. A seeded
+    `pixels` uint8 (N, H, W[, C]) are prepared pictures, `tensor` their normalisation (`Chain.tensor`), `answers` gives
+    the probabilities (n, classes) that the run answers such pictures with, `targets` (N,) are their classes;
+    `target_layer` is a layer of `network` whose output is a map, such as `deepest_map` finds. A seeded
     sample of `per_class` pictures a class is looked at. The samples are a line for each class, its two surest right
     answers and its two surest wrong ones, with the heat for the class that was answered; the classes show the mean
     face and the mean heat for the true class. Raises DataError when there are no pictures.
@@ -56,7 +59,7 @@ def explain(
     rows = _sample(targets, len(labels), per_class, np.random.default_rng(seed))
     shown, true = np.asarray(pixels[rows]), targets[rows]
     faces = tensor(shown)
-    probabilities = _probabilities(network, faces)
+    probabilities = answers(shown)
     answered = probabilities.argmax(axis=1)
     picked = _surest(probabilities, true, len(labels))
     drawn = [row for line in picked for row in line if row is not None]
@@ -106,7 +109,7 @@ def deepest_map(network: nn.Module, face: NDArray[np.float32], side: int = 6) ->
 
     hooks = [layer.register_forward_hook(note) for layer in network.modules()]
     try:
-        _probabilities(network, face)
+        _seen(network, face)
     finally:
         for hook in hooks:
             hook.remove()
@@ -126,16 +129,13 @@ def overlay(image: Pixels, heat: NDArray[np.float32]) -> Pixels:
     return np.rint((1 - weight) * grey + weight * colours).astype(np.uint8)
 
 
-def _probabilities(network: nn.Module, faces: NDArray[np.float32]) -> NDArray[np.float32]:
+def _seen(network: nn.Module, face: NDArray[np.float32]) -> None:
+    """Let a network look at a face, in the mode for answers."""
     training, device = network.training, next(network.parameters()).device
     network.eval()
     with torch.no_grad():
-        parts = [
-            network(torch.as_tensor(faces[start : start + BATCH], device=device)).float().softmax(dim=1).cpu()
-            for start in range(0, len(faces), BATCH)
-        ]
+        network(torch.as_tensor(face, device=device))
     network.train(training)
-    return torch.cat(parts).numpy()
 
 
 def _sample(targets: NDArray[np.int64], classes: int, per_class: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -14,7 +14,8 @@ from mien.imaging.decode import decode, encode_jpeg
 
 Pixels = NDArray[np.uint8]
 Corrupt = Callable[[Pixels, float, np.random.Generator], Pixels]
-Predict = Callable[[Pixels], NDArray[np.float32]]
+Pictures = Sequence[Pixels] | Pixels
+Predict = Callable[[Pictures], NDArray[np.float32]]
 
 BATCH = 256
 
@@ -112,9 +113,16 @@ def corrupt(pixels: Pixels, name: str, strength: int, seed: int = 0) -> Pixels:
     return kind.apply(np.asarray(pixels), kind.strengths[strength - 1], rng)
 
 
+def each_corrupted(pictures: Pictures, name: str, strength: int, seed: int = 0) -> Pictures:
+    """As `corrupt`, for pictures that may have a size each."""
+    if len({picture.shape for picture in pictures}) == 1:
+        return corrupt(np.stack(list(pictures)), name, strength, seed)
+    return [corrupt(picture[None], name, strength, seed + place)[0] for place, picture in enumerate(pictures)]
+
+
 def robustness(
     predict: Predict,
-    pixels: Pixels,
+    pictures: Pictures,
     targets: NDArray[np.int64],
     labels: Sequence[str],
     seed: int = 0,
@@ -124,30 +132,33 @@ def robustness(
 ) -> dict[str, Any]:
     """Accuracy and calibration error on clean pictures and under every corruption at every strength, for JSON.
 
-    `predict` maps pictures uint8 (n, H, W[, C]) to probabilities (n, classes); `pixels` are what it is used on, before
-    normalisation. Every figure is {value, low, high}. Keys: `rows`; `clean` {accuracy, ece}; `corruptions`
-    {name: a list of {strength, parameter, at, accuracy, ece}}; `mean_accuracy` over corruptions and strengths and
-    `mean_drop`, clean minus that: the unnormalised mean corruption error and its relative form (Hendrycks & Dietterich
-    2019, section 4.2) as accuracies, with a paired bootstrap over the pictures, or over whole `groups` (N names, e.g.
-    subjects). Raises DataError for no pictures.
+    `pictures` are N as a camera delivers them, uint8 (H, W[, C]), of one size or of many, read a batch at a time.
+    `predict` maps some of them to probabilities (n, classes) after the preprocessing, which meets the damage as it
+    would in use; a row of NaN, for a picture in which that finds no face any more, counts as wrong.
+
+    Every figure is {value, low, high}. Keys: `rows`; `clean` {accuracy, ece}; `corruptions` {name: a list of {strength,
+    parameter, at, accuracy, ece}}; `mean_accuracy` over corruptions and strengths and `mean_drop`, clean minus it: the
+    unnormalised mean corruption error and its relative form (Hendrycks & Dietterich 2019, section 4.2) as accuracies,
+    with a paired bootstrap over the pictures, or over whole `groups` (N names, e.g. subjects). Raises DataError for no
+    pictures.
     """
-    if not len(pixels):
+    if not len(pictures):
         raise DataError("robustness needs at least one picture", got=0)
     total = len(CORRUPTIONS) * 5 + 1
-    clean, clean_right = _measure(predict, pixels, targets, labels, None, seed, bootstrap, groups)
+    clean, clean_right = _measure(predict, pictures, targets, labels, None, seed, bootstrap, groups)
     found: dict[str, list[dict[str, Any]]] = {}
     right = []
     for name, kind in CORRUPTIONS.items():
         found[name] = []
         for strength, at in enumerate(kind.strengths, start=1):
-            figures, correct = _measure(predict, pixels, targets, labels, (name, strength), seed, bootstrap, groups)
+            figures, correct = _measure(predict, pictures, targets, labels, (name, strength), seed, bootstrap, groups)
             found[name].append({"strength": strength, "parameter": kind.parameter, "at": at} | figures)
             right.append(correct)
             if progress:
                 progress(1 + len(right), total)
     each = np.mean(right, axis=0)
     return {
-        "rows": len(pixels),
+        "rows": len(pictures),
         "clean": clean,
         "corruptions": found,
         "mean_accuracy": _mean(each, (0, 1), bootstrap, seed, groups),
@@ -157,7 +168,7 @@ def robustness(
 
 def _measure(
     predict: Predict,
-    pixels: Pixels,
+    pictures: Pictures,
     targets: NDArray[np.int64],
     labels: Sequence[str],
     damage: tuple[str, int] | None,
@@ -166,10 +177,13 @@ def _measure(
     groups: Sequence[Hashable | None] | None,
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     parts = []
-    for start in range(0, len(pixels), BATCH):
-        batch = np.asarray(pixels[start : start + BATCH])
-        parts.append(predict(corrupt(batch, *damage, seed=seed + start) if damage else batch))
+    for start in range(0, len(pictures), BATCH):
+        batch = pictures[start : start + BATCH]
+        parts.append(predict(each_corrupted(batch, *damage, seed=seed + start) if damage else batch))
     probabilities = np.concatenate(parts)
+    if len(lost := np.flatnonzero(np.isnan(probabilities).any(axis=1))):
+        probabilities[lost] = 1 / (len(labels) - 1)
+        probabilities[lost, targets[lost]] = 0
     metrics = evaluate(probabilities, targets, labels, bootstrap=bootstrap, seed=seed, groups=groups)["metrics"]
     correct = (probabilities.argmax(axis=1) == targets).astype(np.float64)
     return {name: metrics[name] for name in ("accuracy", "ece")}, correct

@@ -161,7 +161,10 @@ def wilson(successes: int, trials: int) -> Estimate:
 
 
 def over_seeds(
-    values: Sequence[float], test_to_train: float = 0.0, within: tuple[float, float] = (-math.inf, math.inf)
+    values: Sequence[float],
+    test_to_train: float = 0.0,
+    within: tuple[float, float] = (-math.inf, math.inf),
+    folds: Sequence[Hashable] | None = None,
 ) -> Spread:
     """Mean, sample standard deviation and t interval of repeated runs; one run has neither spread nor interval.
 
@@ -169,15 +172,25 @@ def over_seeds(
 
     Folds train on rows that they share and vary less than independent runs would: `test_to_train`, the size of their
     test part against that of the rest, widens the interval for it (Nadeau & Bengio 2003). Runs that differ by their
-    seed alone leave it 0; their interval is about training, and the test pictures stay as they are.
+    seed alone leave it 0; their interval is about training, and the test pictures stay as they are. Where `folds` names
+    the fold of each run, several seeds of one fold count as one run, their mean: they bring no new test picture.
     """
     mean = float(np.mean(values))
     if len(values) < 2:
         return Spread(Estimate(mean, math.nan, math.nan), math.nan, len(values))
     deviation = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf(1 - ALPHA / 2, len(values) - 1)) * deviation * math.sqrt(1 / len(values) + test_to_train)
+    alone = _means_of(values, folds) if folds and len(set(folds)) > 1 else np.asarray(values)
+    spread, count = float(np.std(alone, ddof=1)), len(alone)
+    half = float(stats.t.ppf(1 - ALPHA / 2, count - 1)) * spread * math.sqrt(1 / count + test_to_train)
     low, high = max(within[0], mean - half), min(within[1], mean + half)
     return Spread(Estimate(mean, low, high), deviation, len(values))
+
+
+def _means_of(values: Sequence[float], folds: Sequence[Hashable]) -> NDArray[np.float64]:
+    found: dict[Hashable, list[float]] = {}
+    for value, fold in zip(values, folds, strict=True):
+        found.setdefault(fold, []).append(value)
+    return np.array([np.mean(each) for each in found.values()])
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -173,6 +173,8 @@ def trained_state(run: Path) -> dict[str, Tensor]:
     """The state dict of a run's best network on validation. Raises RunError when the run has none yet."""
     file = run / "checkpoints" / "best.pt"
     if not file.is_file():
+        if several := sorted(str(path.parent.parent) for path in run.glob("*/checkpoints/best.pt")):
+            raise RunError(f"{run} is no run but a folder of runs", allowed=several, then="name one of them")
         raise RunError(f"{run} holds no trained network", then=f"mien train {run / 'recipe.yaml'} --out {run} --resume")
     return torch.load(file, map_location="cpu", weights_only=True)
 

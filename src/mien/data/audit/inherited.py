@@ -78,6 +78,8 @@ def _unlisted(run: Path) -> Finding:
     if means_bundle(str(run)):
         data = load(str(run)).info.training_data.partition(",")[0] or "unknown data"
         advice = f"it was fitted on {data}: hold out pictures that it cannot have seen"
+    elif run.is_file():
+        advice = "name the folder of its run instead, or hold out pictures that it cannot have seen"
     return Finding(
         "earlier-run-without-list", "warning", 1,
         f"{run}, which this run builds on, keeps no list of its training pictures: whether validation or test pictures "
@@ -126,12 +128,17 @@ def like_held_out(samples: Samples, looks: Looks, other: Samples) -> NDArray[np.
 
 
 def fitted_on(run: Path) -> set[str] | None:
-    """The digests of the pictures that a run was fitted on, made ones aside; None without a list, as for a bundle."""
+    """The digests of the pictures that a run was fitted on, and of those that rows it was fitted on were made from.
+
+    None without a list, as for a bundle or a file of weights.
+    """
     if means_bundle(str(run)):
         return None
     kept = run / "samples.parquet"
     if not kept.is_file():
         return None
-    table = pd.read_parquet(kept, columns=["digest", "split", "source"])
-    chosen = (table["split"] == "train").to_numpy(bool, na_value=False) & (table["source"] != "made").to_numpy(bool)
-    return set(table["digest"][chosen].dropna())
+    table = pd.read_parquet(kept)
+    table = table[(table["split"] == "train").to_numpy(bool, na_value=False)]
+    real = (table["source"] != "made").to_numpy(bool)
+    parents = table.get("made_from", pd.Series(dtype=object))
+    return {*table["digest"][real].dropna(), *(digest for each in parents.dropna() for digest in each)}

@@ -165,8 +165,7 @@ def _wished(step: Step, counts: Positions, names: list[str]) -> dict[int, int]:
     }
     chosen = words[step.classes] if isinstance(step.classes, str) else [position(name) for name in step.classes]
     if isinstance(step.target, Mapping):
-        asked = {position(name): count for name, count in step.target.items()}
-        return {target: count for target, count in asked.items() if step.classes == "all" or target in chosen}
+        return {position(name): count for name, count in step.target.items()}
     ordered = np.sort(counts[present])
     measured = {"max": ordered[-1], "min": ordered[0], "median": int(np.median(ordered))}
     count = int(measured[step.target]) if isinstance(step.target, str) else step.target

@@ -19,7 +19,8 @@ class Step:
     """One step towards `target` rows in each of `classes`.
 
     `target` is a count, the largest, smallest or median class count before the step, or a count for each named class.
-    `classes` are names or, in imbalanced-learn's words, all, the smallest (minority), the largest, or all but one.
+    `classes` are names or, in imbalanced-learn's words, all, the smallest (minority), the largest, or all but one; a
+    target that names classes leaves none to choose.
     """
 
     target: Target = "max"
@@ -33,6 +34,11 @@ class Step:
                 got=self.target,
                 allowed=["a whole number above 0", *get_args(TargetWord), "class: number"],
             )
+        if isinstance(self.target, Mapping) and self.classes != "all":
+            raise UsageError(
+                "a balancing step names its classes twice", got={"target": dict(self.target), "classes": self.classes},
+                then="leave out classes: a target of counts is about the classes that it names",
+            )  # fmt: skip
         if isinstance(self.classes, str) and self.classes not in get_args(ClassesWord):
             object.__setattr__(self, "classes", (self.classes,))
 

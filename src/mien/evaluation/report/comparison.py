@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from numpy.typing import NDArray
 
 from mien.data.protocols import same_protocol
@@ -46,6 +47,7 @@ def write_comparison_report(run_folders: Sequence[Path], out: Path, thumbnails: 
         out,
         "comparison.html.j2",
         runs=runs,
+        pictures=_pictures(next(iter(arms(runs).values()))),
         spreads=repeats(runs),
         ranking=ranking,
         pair=pair,
@@ -132,7 +134,10 @@ def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
     return {
         arm: {
             name: over_seeds(
-                [run.metrics["test"]["metrics"][name]["value"] for run in family], _test_to_train(family), limits(name)
+                [run.metrics["test"]["metrics"][name]["value"] for run in family],
+                _test_to_train(family),
+                limits(name),
+                [_fold(run) for run in family],
             )
             for name in METRICS
         }
@@ -143,7 +148,8 @@ def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
 
 def ranked(runs: dict[str, Run]) -> tuple[Ranking | None, list[str]]:
     """The tests between all arms, None where they cannot or need not be made; and what a reader must be told."""
-    compared, unlike = arms(runs), _arithmetic(runs)
+    compared = arms(runs)
+    unlike = [*_arithmetic(runs), *_unfinished(compared)]
     if len(compared) == 1:
         return None, unlike
     protocols = {name: {run.protocol or "no protocol" for run in family} for name, family in compared.items()}
@@ -168,6 +174,19 @@ def _alone(compared: Mapping[str, Sequence[Run]]) -> list[str]:
     return [said] if 0 < len(single) < len(compared) else []
 
 
+def _unfinished(compared: Mapping[str, Sequence[Run]]) -> list[str]:
+    """A warning for each recipe that was to be run more often, as the folder of its runs says."""
+    said = []
+    for name, family in compared.items():
+        kept = family[0].folder.resolve().parent / "recipe.yaml"
+        recipe = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+        split = recipe.get("split", {})
+        planned = len(recipe.get("seeds", ())) * (split.get("folds", 1) if split.get("fold") == "all" else 1)
+        if len(family) < planned:
+            said.append(f"{name}: {len(family)} of its {planned} runs are finished; mien train {kept.parent} --resume")
+    return said
+
+
 def _arithmetic(runs: dict[str, Run]) -> list[str]:
     """A warning where runs were fitted in different arithmetic, which changes figures like another seed."""
     found = sorted({run.arithmetic for run in runs.values() if run.arithmetic})
@@ -175,10 +194,20 @@ def _arithmetic(runs: dict[str, Run]) -> list[str]:
     return [said] if len(found) > 1 else []
 
 
+def _pictures(family: Sequence[Run]) -> int:
+    """How many test pictures the figures of an arm stand on, those of all its folds."""
+    images = [set(run.predictions["image"]) for run in family if run.predictions is not None]
+    return len(set().union(*images)) if len(images) == len(family) > 1 else family[0].metrics["test"]["rows"]
+
+
+def _fold(run: Run) -> tuple[Any, Any]:
+    split = run.recipe.get("split") or {}
+    return split.get("fold"), split.get("seed")
+
+
 def _test_to_train(family: Sequence[Run]) -> float:
     """Test rows a training row, for runs that were split each in its own way, as folds are; else 0."""
-    splits = {(split.get("fold"), split.get("seed")) for run in family if (split := run.recipe.get("split"))}
-    if len(splits) < 2:
+    if len({_fold(run) for run in family}) < 2:
         return 0.0
     tables = [run.samples for run in family if run.samples is not None]
     real = [table[table["source"] != "made"]["split"].value_counts() for table in tables]

@@ -98,14 +98,13 @@ def reliability(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return plot.svg("reliability diagram: accuracy against confidence")
 
 
-def selective(curve: Sequence[Mapping[str, Any]], threshold: float | None = None) -> str:
-    """Accuracy among the answered rows against the share answered; the `uncertain` threshold is ringed."""
+def selective(curve: Sequence[Mapping[str, Any]], chosen: Mapping[str, float] | None = None) -> str:
+    """Accuracy among the answered rows against the share answered; the point `chosen` is ringed."""
     floor = min(each["accuracy"] for each in curve)
     plot = Plot((0, 1), (max(0.0, math.floor(20 * (floor - 0.02)) / 20), 1), width=380, height=340)
     plot.axes("share of pictures answered", "accuracy among the answered", percent, percent)
     plot.line([(each["coverage"], each["accuracy"]) for each in curve], "stroke1")
-    chosen = [each for each in curve if threshold is not None and each["threshold"] >= threshold][-1:]
-    for each in chosen:
+    for each in [chosen] if chosen else []:
         point = each["coverage"], each["accuracy"]
         plot.dot(point, "fill2")
         plot.dot(point, "ring", 7)

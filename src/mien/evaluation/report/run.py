@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mien.evaluation.comparison import probabilities_of
 from mien.evaluation.report import figures, gallery
 from mien.evaluation.report.folder import Run, flat, read_run
 from mien.evaluation.report.page import duration, write_page
@@ -68,7 +69,7 @@ def draw(run: Run) -> dict[str, str]:
     if after:
         earlier = {"before": before["calibration"]["bins"]} if before else {}
         drawn["reliability"] = figures.reliability(earlier | {"after": after["bins"]})
-        drawn["selective"] = figures.selective(after["selective"], run.metrics.get("uncertain_below"))
+        drawn["selective"] = figures.selective(after["selective"], chosen(run))
     if run.history is not None and len(run.history):
         drawn |= _curves(run.history, run.recipe.get("fit", {}).get("monitor", "accuracy"))
     if run.robustness:
@@ -146,12 +147,16 @@ def confusions(test: dict[str, Any], limit: int = 8) -> list[dict[str, Any]]:
     return sorted(cells, key=lambda cell: -cell["count"])[:limit]
 
 
-def chosen(run: Run) -> dict[str, Any] | None:
-    """The point of the selective curve at the run's `uncertain` threshold."""
-    threshold = run.metrics.get("uncertain_below")
-    curve = run.metrics["test"].get("calibration", {}).get("selective", [])
-    answered = [] if threshold is None else [point for point in curve if point["threshold"] >= threshold]
-    return answered[-1] | {"threshold": threshold} if answered else None
+def chosen(run: Run) -> dict[str, float] | None:
+    """The share of test pictures answered at the run's `uncertain` threshold, and the accuracy among them."""
+    threshold, predictions = run.metrics.get("uncertain_below"), run.predictions
+    if threshold is None or predictions is None:
+        return None
+    answered = predictions[probabilities_of(predictions).max(axis=1) >= threshold]
+    if not len(answered):
+        return None
+    right = (answered["predicted"] == answered["label"]).mean()
+    return {"threshold": threshold, "coverage": len(answered) / len(predictions), "accuracy": float(right)}
 
 
 def _curves(history: pd.DataFrame, monitor: str) -> dict[str, str]:
