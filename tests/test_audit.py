@@ -1,6 +1,7 @@
 """The audit: twins counted independently, planted near twins found, and every planted leak caught by its name."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -174,6 +175,28 @@ def test_what_is_held_out_is_compared_with_what_an_earlier_run_was_fitted_on(tmp
     absent = {finding.code: finding for finding in inherited(samples, looks, none, run, lambda _: None)}
     assert set(absent) == {"held-out-seen-by-earlier-run", "earlier-run-without-pictures"}
     assert absent["earlier-run-without-pictures"].count == 59 and absent["earlier-run-without-pictures"].leak
+
+
+def test_people_and_choices_of_an_earlier_run_are_told(tmp_path: Path) -> None:
+    pixels, theirs = pictures(40), pictures(60, seed=1)
+    pixels[3], pixels[7] = theirs[7], theirs[8]
+    kept = samples_of(theirs).table.assign(digest=looks_of(theirs).digests)
+    kept["split"] = ["validation" if row in (7, 8) else "train" for row in range(60)]
+    kept["subject"] = [f"person {row}" for row in range(60)]
+    kept.to_parquet(tmp_path / "samples.parquet")
+    samples = samples_of(pixels, in_three_parts(40))
+    people = ["person 20" if row in (3, 4) else f"other {row}" for row in range(40)]
+    samples = replace(samples, table=samples.table.assign(subject=pd.array(people, dtype="string")))
+    looks, none = looks_of(pixels), np.empty(0, np.int64)
+    found = {one.code: one for one in inherited(samples, looks, none, tmp_path, lambda _: looks_of(theirs))}
+    held_out = {row for split in ("validation", "test") for row in samples.rows(split).tolist()}
+    assert set(found["held-out-people-of-earlier-run"].rows) == {3, 4} & held_out != set()
+    assert set(found["test-chose-earlier-run"].rows) == {3, 7} & set(samples.rows("test").tolist()) != set()
+    assert all(one.leak and one.severity == "warning" for one in found.values())
+    elsewhere = replace(samples, table=samples.table.assign(source="another"))
+    assert "held-out-people-of-earlier-run" not in {
+        one.code for one in inherited(elsewhere, looks, none, tmp_path, lambda _: looks_of(theirs))
+    }
 
 
 def test_a_training_picture_dropped_here_is_no_excuse_for_an_earlier_run_that_kept_it(tmp_path: Path) -> None:

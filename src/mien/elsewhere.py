@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.audit import Looks, fitted_on, look, seen_before
+from mien.data.audit import Looks, fitted_on, look, people_before, seen_before
 from mien.data.material import Material, readable
 from mien.data.prepare import prepare
 from mien.data.protocols import describe
@@ -137,7 +137,7 @@ def _told_on(
     cell, material, answers = _on(run, elsewhere, looks, merge, stages)
     assert material.looks is not None
     rows = np.searchsorted(material.place, answers.rows)
-    return cell | {"notes": [*_seen(run, material.looks, rows), *cell["notes"]]}, answers
+    return cell | {"notes": [*_seen(run, material.samples, material.looks, rows), *cell["notes"]]}, answers
 
 
 def _on(
@@ -151,8 +151,8 @@ def _on(
     return cell | {"notes": [*elsewhere.notes, *prepared.remarks, *cell["notes"]]}, material, answers
 
 
-def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
-    """What must be said of pictures on which the run, or one that it builds on, was fitted, and of near twins."""
+def _seen(run: Finished, samples: Samples, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
+    """What must be said of pictures that the run, or one that it builds on, was fitted on, their near twins and people."""
     runs = (run.folder, *all_below(run.recipe))
     fitted = {each: fitted_on(each) for each in runs}
     seen = seen_before(looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs))
@@ -170,6 +170,8 @@ def _seen(run: Finished, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
         )
     if seen.alike.any():
         said.append(f"{seen.alike.sum():,} of these {len(rows):,} pictures are near twins of ones {whose}")
+    if known := int((people_before(samples, rows, runs) & ~seen.same).sum()):
+        said.append(f"{known:,} of these {len(rows):,} pictures show people {whose}")
     if seen.untold:
         said.append(
             f"{seen.untold:,} pictures {whose} are missing: whether these are near twins of them cannot be checked"

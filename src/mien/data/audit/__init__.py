@@ -3,7 +3,7 @@
 from mien.data.audit.check import Audit, audit, clean_train
 from mien.data.audit.findings import Finding
 from mien.data.audit.gate import Policy, check_before_training, refuse
-from mien.data.audit.inherited import fitted_on, inherited, like_held_out, seen_before
+from mien.data.audit.inherited import fitted_on, inherited, like_held_out, people_before, seen_before
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
 
@@ -21,6 +21,7 @@ __all__ = [
     "like_held_out",
     "look",
     "looks_of",
+    "people_before",
     "refuse",
     "seen_before",
 ]

@@ -62,6 +62,24 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
             "train both runs under the same split and the same split.clean",
             tuple(held_out[seen.alike].tolist()), leak=True,
         ))  # fmt: skip
+    known_people = people_before(samples, held_out, [run]) & ~seen.same
+    if known_people.any():
+        found.append(Finding(
+            "held-out-people-of-earlier-run", "warning", int(known_people.sum()),
+            f"{counted(int(known_people.sum()), 'validation or test picture')} of people that {run}, which this run "
+            "builds on, was fitted on",
+            "split both runs by people in the same way: split.method: grouped, and one split.seed",
+            tuple(held_out[known_people].tolist()), leak=True,
+        ))  # fmt: skip
+    test = samples.rows("test")
+    chosen = test[np.isin(looks.digests[test], list(chosen_on(run) - known))]
+    if len(chosen):
+        found.append(Finding(
+            "test-chose-earlier-run", "warning", len(chosen),
+            f"{counted(len(chosen), 'test picture')} among the validation pictures of {run}, which this run builds on: "
+            "its epoch was chosen on them",
+            "train both runs under the same split", tuple(chosen.tolist()), leak=True,
+        ))  # fmt: skip
     if seen.untold:
         found.append(Finding(
             "earlier-run-without-pictures", "warning", seen.untold,
@@ -132,13 +150,38 @@ def fitted_on(run: Path) -> set[str] | None:
 
     None without a list, as for a bundle or a file of weights.
     """
-    if means_bundle(str(run)):
+    table = _listed(run, "train")
+    if table is None:
         return None
-    kept = run / "samples.parquet"
-    if not kept.is_file():
-        return None
-    table = pd.read_parquet(kept)
-    table = table[(table["split"] == "train").to_numpy(bool, na_value=False)]
     real = (table["source"] != "made").to_numpy(bool)
     parents = table.get("made_from", pd.Series(dtype=object))
     return {*table["digest"][real].dropna(), *(digest for each in parents.dropna() for digest in each)}
+
+
+def chosen_on(run: Path) -> set[str]:
+    """The digests of the pictures that the epoch of a run was chosen on, as far as it keeps a list."""
+    table = _listed(run, "validation")
+    return set() if table is None else set(table["digest"][(table["source"] != "made").to_numpy(bool)].dropna())
+
+
+def people_before(samples: Samples, rows: NDArray[np.int64], runs: Iterable[Path]) -> NDArray[np.bool_]:
+    """Which of the rows (N,) show people that one of the runs was fitted on: of one name, in a dataset of one name."""
+    fitted: set[tuple[str, str]] = set()
+    for run in runs:
+        table = _listed(run, "train")
+        if table is not None:
+            people = table[["source", "subject"]].dropna().drop_duplicates()
+            # A made row shows whom its parent shows.
+            sources = set(people["source"]) - {"made"}
+            fitted |= {(source, person) for source in sources for person in people["subject"]}
+    ours = samples.table[["source", "subject"]].iloc[rows].astype(object)
+    return np.array([pair in fitted for pair in ours.itertuples(index=False, name=None)], bool)
+
+
+def _listed(run: Path, split: str) -> pd.DataFrame | None:
+    """The rows of one split as a run keeps them; None without a list."""
+    kept = run / "samples.parquet"
+    if means_bundle(str(run)) or not kept.is_file():
+        return None
+    table = pd.read_parquet(kept)
+    return table[(table["split"] == split).to_numpy(bool, na_value=False)]
