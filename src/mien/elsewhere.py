@@ -152,7 +152,7 @@ def _on(
 
 
 def _seen(run: Finished, samples: Samples, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
-    """What must be said of pictures that the run, or one that it builds on, was fitted on, their near twins and people."""
+    """What must be said of pictures that the run, or one that it builds on, was fitted on, and of their likes."""
     runs = (run.folder, *all_below(run.recipe))
     fitted = {each: fitted_on(each) for each in runs}
     seen = seen_before(looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs))
