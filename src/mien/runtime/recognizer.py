@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 from mien import weights
 from mien.errors import BundleError, DataError, MienError, UnreadableImage, UsageError
 from mien.imaging.chain import Finder
-from mien.imaging.decode import decode
 from mien.imaging.faces import DETECTORS, Detector, Face, detector_named, settled
 from mien.imaging.framing import frame
-from mien.imaging.operations import Image, check
+from mien.imaging.operations import Image
 from mien.imaging.steps import Outcome
 from mien.runtime import bundle as bundles
 from mien.runtime.ahead import cores, in_order
 from mien.runtime.bundle import OUTPUT, Bundle
+from mien.runtime.pictures import Picture, is_file, name_of, pixels_of, several
 from mien.runtime.results import FaceResult, PictureResult, reason
 
-Picture = str | os.PathLike[str] | bytes | Image
-_PATHS = (str, os.PathLike)
-_FILES = (*_PATHS, bytes)
 MOST_WORKERS = 8  # each holds a whole picture while it works on it
 MOST_THREADS = 64  # a machine that is asked for a hundred thousand starts no process any more
 MOST_FACES = 4096  # in one batch, whose maps are all in memory
@@ -106,7 +103,7 @@ class Recognizer:
     def stream(self, pictures: Picture | Iterable[Picture]) -> Iterator[PictureResult]:
         """Like `analyze` for any number of pictures: holds a batch of faces and a few pictures at a time."""
         waiting: list[_Found] = []
-        with closing(self._searched(_several(pictures))) as searched:
+        with closing(self._searched(several(pictures))) as searched:
             for found in searched:
                 waiting.append(found)
                 if sum(len(one.crops) for one in waiting) >= self.batch or len(waiting) >= self.batch:
@@ -186,7 +183,7 @@ class Recognizer:
         return in_order((self._begun(picture, place) for place, picture in enumerate(pictures)), 2 * self.workers)
 
     def _begun(self, picture: Picture, place: int) -> "Future[_Found]":
-        if isinstance(picture, _FILES):
+        if is_file(picture):
             return self._pool.submit(self._find, picture, place)
         # The caller may fill an array anew before a worker comes to it.
         done: Future[_Found] = Future()
@@ -201,9 +198,9 @@ class Recognizer:
         return self._workers[1]
 
     def _find(self, picture: Picture, place: int) -> "_Found":
-        source = os.fspath(picture) if isinstance(picture, _PATHS) else f"picture {place}"
+        source = name_of(picture) or f"picture {place}"
         try:
-            image = _pixels(picture)
+            image = pixels_of(picture)
             found = self.detect(image)
             usable = [
                 (face, crop) for face, crop in zip(found, self.crops(image, found), strict=True) if crop is not None
@@ -284,42 +281,3 @@ def analyze(
 @lru_cache(maxsize=4)
 def _loaded(model: str | Path, crop: Literal["face", "whole"]) -> Recognizer:
     return Recognizer(model, crop=crop)
-
-
-def _several(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
-    """Pictures as an iterable of single ones. Raises UsageError on what is neither a picture nor several."""
-    if isinstance(pictures, _FILES):
-        return [pictures]
-    if not isinstance(pictures, np.ndarray):
-        # Buffers and open files are iterable, and their numbers and lines are no pictures.
-        no_list = isinstance(pictures, bytearray | memoryview) or hasattr(pictures, "read")
-        if no_list or not isinstance(pictures, Iterable):
-            raise _no_picture(pictures)
-        return pictures
-    # (H, W, 4), (H, W, 2) and (H, W, 1) are pictures with alpha or an idle axis, and no batch of slivers.
-    batch = pictures.ndim == 4 or (pictures.ndim == 3 and pictures.shape[2] not in (1, 2, 3, 4))
-    several = list(pictures) if batch else [pictures]
-    for first in several[:1]:
-        check(first)
-    return several
-
-
-def _pixels(picture: Picture) -> Image:
-    """The pixels of a file or an array. Raises UnreadableImage for a file, UsageError for what is neither."""
-    if isinstance(picture, bytes):
-        return decode(picture)
-    if isinstance(picture, _PATHS):
-        return decode(Path(picture))
-    if not isinstance(picture, np.ndarray):
-        raise _no_picture(picture)
-    check(picture)
-    return picture
-
-
-def _no_picture(given: object) -> UsageError:
-    return UsageError(
-        "not a picture",
-        got=type(given).__name__,
-        allowed="a path, the bytes of a file, or an array (H, W) grey or (H, W, 3) RGB, uint8",
-        then="for a Pillow picture: numpy.asarray(picture.convert('RGB'))",
-    )
