@@ -178,7 +178,7 @@ def _unfinished(compared: Mapping[str, Sequence[Run]]) -> list[str]:
     """A warning for each recipe that was to be run more often, as the folder of its runs says."""
     said = []
     for name, family in compared.items():
-        kept = family[0].folder.resolve().parent / "recipe.yaml"
+        kept = family[0].folder.parent / "recipe.yaml"
         recipe = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
         split = recipe.get("split", {})
         planned = len(recipe.get("seeds", ())) * (split.get("folds", 1) if split.get("fold") == "all" else 1)
