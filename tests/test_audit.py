@@ -157,6 +157,7 @@ def test_a_near_twin_across_the_split_is_named_and_blocks_only_when_strict() -> 
 def earlier_run(folder: Path, pixels: np.ndarray) -> Path:
     """A run folder as far as the audit reads it: the list of the pictures that it was fitted on."""
     kept = samples_of(pixels).table.assign(digest=looks_of(pixels).digests)
+    kept["made_from"] = [[] for _ in pixels]
     kept.to_parquet(folder / "samples.parquet")
     return folder
 
@@ -183,6 +184,7 @@ def test_people_and_choices_of_an_earlier_run_are_told(tmp_path: Path) -> None:
     kept = samples_of(theirs).table.assign(digest=looks_of(theirs).digests)
     kept["split"] = ["validation" if row in (7, 8) else "train" for row in range(60)]
     kept["subject"] = [f"person {row}" for row in range(60)]
+    kept["made_from"] = [[] for _ in theirs]
     kept.to_parquet(tmp_path / "samples.parquet")
     samples = samples_of(pixels, in_three_parts(40))
     people = ["person 20" if row in (3, 4) else f"other {row}" for row in range(40)]

@@ -689,13 +689,18 @@ def test_corruptions_meet_the_chain(home: Path, tmp_path: Path) -> None:
     assert found["corruptions"]["contrast"][2]["accuracy"]["value"] == pytest.approx(right.mean())
 
 
-def test_folds_that_are_missing_are_told(home: Path, tmp_path: Path) -> None:
+def test_folds_that_are_missing_are_told(home: Path, run: Path, tmp_path: Path) -> None:
     words = ["--set", "split={method: kfold, folds: 3, fold: all}", "--set", "fit.epochs=1"]
     mien("train", home / "small.yaml", *words, "--out", tmp_path / "folds")
     page = mien("report", tmp_path / "folds")
     assert "are finished" not in page.stdout
     shutil.rmtree(tmp_path / "folds" / "fold-1")
     assert "2 of its 3 runs are finished" in mien("report", tmp_path / "folds").stdout
+    single = [tmp_path / "folds" / "fold-0", home / "run"]
+    (tmp_path / "folds" / "fold-1").mkdir()
+    shutil.copy(tmp_path / "folds" / "fold-0" / "metrics.json", tmp_path / "folds" / "fold-1")
+    assert "are finished" not in mien("report", *single, "--out", tmp_path / "two.html").stdout
+    shutil.rmtree(tmp_path / "folds" / "fold-1")
     assert "2 of its 3 runs are finished" in (tmp_path / "folds" / "report.html").read_text(encoding="utf-8")
 
 

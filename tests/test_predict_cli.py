@@ -191,11 +191,27 @@ def test_drawings_do_not_become_input(run, folder):
     assert "3 sources" in run(folder / "drawn", "--out", folder / "q.jsonl").stderr
 
 
+def test_drawings_never_mix_with_pictures_of_ones_own(run, folder, tmp_path):
+    with pytest.raises(UsageError, match="holds other files"):
+        run(folder, "--annotate", folder / "deeper 顔", "--out", tmp_path / "o.jsonl")
+    with pytest.raises(DataError, match="no picture or video"):
+        (tmp_path / "empty").mkdir()
+        run(tmp_path / "empty", "--annotate", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_behind_a_link_two_dots_lead_elsewhere(run, folder, tmp_path):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "far" / "a.png").write_bytes((folder / "b.png").read_bytes())
+    (folder / "link").symlink_to(tmp_path / "far" / "away", target_is_directory=True)
+    assert "2 sources" in run(folder / "a.png", f"{folder}/link/../a.png", "--out", tmp_path / "o.jsonl").stderr
+
+
 def test_a_path_written_in_two_ways_is_answered_once(run, folder, tmp_path):
     out = tmp_path / "o.jsonl"
     run(f"{folder}/./a.png", folder, f"{folder}//b.png", "--out", out, code=1)
     assert len(lines(out)) == 4
-    assert "4 already done" in run(f"{folder}/../{folder.name}", "--out", out, "--resume", code=1).stderr
+    assert "4 already done" in run(f"{folder.parent}//{folder.name}/.", "--out", out, "--resume", code=1).stderr
 
 
 def test_what_a_resumed_call_does_not_draw_is_said(run, folder, tmp_path):

@@ -258,6 +258,7 @@ def test_load_and_analyze_are_at_the_top(path):
         {"crop": "half"},
         {"batch": 0},
         {"batch": 2.5},
+        {"batch": True},
         {"threads": "2"},
         {"threads": 100_000},
         {"workers": 100_000},
@@ -297,6 +298,13 @@ def test_a_recogniser_goes_to_another_process(path, options):
     assert there.analyze(image) == first.analyze(image)
     assert (there.batch, there.workers, there.detector) == (first.batch, first.workers, first.detector)
     assert there.bundle.threads == first.bundle.threads == options.get("threads", 1)
+
+
+def test_what_auto_means_here_goes_to_another_process(path, monkeypatch):
+    monkeypatch.setattr("mien.imaging.faces.models.present", lambda name: None)
+    sent = pickle.dumps(Recognizer(path))
+    monkeypatch.setattr("mien.imaging.faces.models.present", lambda name: "there")
+    assert pickle.loads(sent).detector == "haar"
 
 
 def test_a_bundle_that_was_replaced_does_not_go_to_another_process(tmp_path):

@@ -60,7 +60,7 @@ def test_corruptions_do_what_their_parameter_says() -> None:
 
 def where_bright(pixels: np.ndarray) -> np.ndarray:
     """The right answer to `blobs` of three classes, read from the brightest third of the rows."""
-    thirds = np.stack([part.mean(axis=(1, 2)) for part in np.array_split(pixels, 3, axis=1)], axis=1)
+    thirds = np.stack([part.mean(axis=(1, 2)) for part in np.array_split(np.stack(list(pixels)), 3, axis=1)], axis=1)
     odds = np.exp((thirds - thirds.max(axis=1, keepdims=True)) / 10)
     return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections import deque
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.errors import DataError, MienError, RunError, UnreadableImage, UsageError
+from mien.files import alone
 from mien.imaging.decode import encode_png
 from mien.recipe import parse
 from mien.runtime.collect import Item
@@ -70,11 +72,13 @@ def rows(out):
 
 def test_the_cluster_answers_as_one_process_does_and_goes_on_where_it_stopped(bundle, folder, tmp_path):
     words = ["scale", "predict", folder, "--out", tmp_path / "out", "--model", bundle, "--crop", "whole", "--lot", "3"]
-    told = json.loads(mien(*words, "--json", code=1).stdout)
+    told_too = mien(*words, "--json", code=1)
+    told = json.loads(told_too.stdout)
     assert {key: told[key] for key in ("sources", "faces", "broken", "skipped")} == {
         "sources": 8, "faces": 7, "broken": 1, "skipped": 0,
     }  # fmt: skip
     assert len(list((tmp_path / "out").iterdir())) == 3
+    assert "zero.png: the file is empty" in told_too.stderr
     mien("predict", folder, "--out", tmp_path / "one.parquet", "--model", bundle, "--crop", "whole", code=1)
     assert rows(tmp_path / "out") == parquet.read_table(tmp_path / "one.parquet").to_pylist()
     with pytest.raises(UsageError, match="add --resume"):
@@ -99,57 +103,88 @@ def test_a_foreign_file_among_the_answers_is_told(tmp_path):
         answered(tmp_path, Origin("tiny@1", None))
 
 
-def test_a_worker_that_dies_is_replaced_and_an_error_is_an_answer():
-    def odd():
-        def work(task):
-            if task == "die":
-                os._exit(1)
-            if task == "fail":
-                raise UnreadableImage("broken", name="a.png")
-            return task.upper()
+def test_a_task_whose_process_dies_twice_or_that_raises_is_an_answer(tmp_path):
+    def work(task):
+        if task == "die" or (task == "once" and not (tmp_path / "died").exists()):
+            (tmp_path / "died").touch()
+            os._exit(1)
+        if task == "fail":
+            raise UnreadableImage("broken", name="a.png")
+        return task.upper()
 
-        return work
-
-    answers = dict(shared_out(deque(["a", "die", "b", "fail", "c"]), odd, workers=2))
-    assert [answers[task] for task in "abc"] == ["A", "B", "C"]
+    more = []
+    answers = {}
+    for task, answer in shared_out(["a", "die", "once", "fail"], work, more):
+        answers[task] = answer
+        more += ["late"] * (task == "a")
+    assert (answers["a"], answers["once"], answers["late"]) == ("A", "ONCE", "LATE")
     assert isinstance(answers["die"], Died)
     assert isinstance(answers["fail"], UnreadableImage) and answers["fail"].reason == "broken"
 
 
-def elsewhere():
-    """No process of the cluster can import this file of tests."""
+def job_of(bundle, out):
+    return Job(bundle, 8, Origin(Recognizer(bundle, crop="whole").model, None), out)
 
 
-def test_a_worker_that_cannot_begin_ends_the_work():
-    with pytest.raises(RunError, match="a machine of the cluster cannot work"):
-        list(shared_out(deque(["a", "b"]), elsewhere, workers=1))
+def items_of(folder):
+    return [Item(str(folder / f"{number}.png"), "picture") for number in range(7)]
 
 
-def test_a_picture_that_kills_its_process_is_told_and_the_rest_is_answered(bundle, folder, tmp_path, monkeypatch):
-    def fatal(job):
-        recognizer = Recognizer(bundle, crop="whole")
+def test_a_picture_that_kills_its_process_is_told_and_the_rest_is_answered(bundle, folder, tmp_path):
+    def fatal(job, lot):
+        if any(item.source.endswith("4.png") for item in lot):
+            os._exit(1)
+        return scaled.work(job, lot)
 
-        def work(lot):
-            if any(item.source.endswith("4.png") for item in lot):
-                os._exit(1)
-            return scaled.answer(job, recognizer, lot)
-
-        return work
-
-    monkeypatch.setattr(scaled, "worker", fatal)
-    job = Job(bundle, 8, Origin(Recognizer(bundle, crop="whole").model, None), tmp_path / "out")
-    items = [Item(str(folder / f"{number}.png"), "picture") for number in range(7)]
     heard = []
-    tally = spread(job, items, 4, 2, lambda done, count: heard.append((done, count)))
-    assert (tally["sources"], tally["faces"], tally["broken"]) == (7, 6, 1) and heard[-1] == (7, 7)
-    found = {Path(row["source"]).name: row["error"] for row in rows(tmp_path / "out")}
-    assert "process that looked at it died" in found.pop("4.png") and set(found.values()) == {None}
+    job = job_of(bundle, tmp_path / "out")
+    tally = spread(job, items_of(folder), 4, lambda done, count: heard.append((done, count)), fatal)
+    assert (tally.sources, tally.faces) == (7, 6) and heard[-1] == (7, 7)
+    ((source, reason),) = tally.errors
+    assert source.endswith("4.png") and "process that looked at it died" in reason
+    assert [Path(row["source"]).name for row in rows(tmp_path / "out")] == [f"{n}.png" for n in range(7) if n != 4]
+    assert len(answered(tmp_path / "out", job.origin)) == 6, "it is tried again"
+
+
+def test_a_process_that_dies_after_its_file_was_written_leaves_no_answer_twice(bundle, folder, tmp_path):
+    def late(job, lot):
+        tally = scaled.work(job, lot)
+        if not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os._exit(1)
+        return tally
+
+    tally = spread(job_of(bundle, tmp_path / "out"), items_of(folder), 7, lambda done, count: None, late)
+    assert (tally.sources, tally.errors) == (7, ()) and len(rows(tmp_path / "out")) == 7
+
+
+def test_processes_that_die_whatever_they_see_end_the_job(bundle, folder, tmp_path):
+    def hopeless(job, lot):
+        os._exit(1)
+
+    with pytest.raises(RunError, match="die whatever they look at"):
+        spread(job_of(bundle, tmp_path / "out"), items_of(folder)[:3], 1, lambda done, count: None, hopeless)
 
 
 def test_a_machine_with_another_model_stops_the_job(bundle, folder, tmp_path):
     job = Job(bundle, 8, Origin("tiny@0123", None), tmp_path / "out")
     with pytest.raises(DataError, match="a machine of the cluster has another model"):
-        spread(job, [Item(str(folder / "0.png"), "picture")], 4, 1, lambda done, count: None)
+        spread(job, [Item(str(folder / "0.png"), "picture")], 4, lambda done, count: None)
+
+
+def test_two_jobs_do_not_write_one_folder(bundle, folder, tmp_path):
+    (tmp_path / "file").touch()
+    words = ["scale", "predict", folder, "--model", bundle, "--crop", "whole", "--out"]
+    with alone(tmp_path / "out"), pytest.raises(UsageError, match="another process is writing"):
+        mien(*words, tmp_path / "out")
+    with pytest.raises(UsageError, match="takes a folder"):
+        mien(*words, tmp_path / "file")
+
+
+def test_an_address_where_nobody_listens_is_told_at_once(cluster):
+    script = "from mien.scale.cluster import connected\nwith connected('127.0.0.1:9'): pass"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert "no cluster answers" in done.stderr and "ray start --head" in done.stderr
 
 
 def test_a_video_is_a_task_of_its_own_and_no_item_is_lost():
@@ -179,11 +214,11 @@ def test_a_comparison_on_the_cluster_is_the_comparison(tmp_path):
     assert "no such folder" in str(caught.value)
     told = {path.parent.name: json.loads(path.read_text()) for path in out.glob("plain/*/metrics.json")}
     assert set(told) == {"seed-0", "seed-1"}
-    again = json.loads(mien("scale", "compare", plain, "--out", out, "--json").stdout)
+    again = json.loads(mien("compare", plain, "--out", out, "--json").stdout)
     assert [run["value"] for run in again["runs"]] == [
         told[seed]["test"]["metrics"]["accuracy"]["value"] for seed in ("seed-0", "seed-1")
     ]
-    with pytest.raises(UsageError, match="no run fits"):
+    with pytest.raises(UsageError, match="no machine of the cluster has room"):
         mien("scale", "compare", plain, "--out", out, "--cpus", "1000")
 
 

@@ -130,7 +130,7 @@ def test_the_page_is_whole_and_asks_no_other_server(client):
     for name in needed:
         part = client.get(f"/{name}").raise_for_status()
         assert not re.search(r"//[\w-]+\.\w", part.text)
-    assert "--happiness: rgb(" in client.get("/page.css").text
+    assert "--of-happiness: rgb(" in client.get("/page.css").text
 
 
 class Broken(Exception):

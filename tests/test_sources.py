@@ -373,6 +373,7 @@ def test_classes_of_the_users_own_stand_beside_the_expressions(tmp_path: Path) -
         (["grumpy", "bored"], "labels that are not there"),
         (["grumpy", "Angry"], "names of the eight expressions"),
         (["grumpy", "Bored!"], "names that no class can have"),
+        (["grumpy", "minority"], "names that no class can have"),
         (["grumpy", "grumpy"], "a label twice"),
         ("grumpy", "option 'own_labels'"),
     ],

@@ -12,7 +12,7 @@ from mien.errors import MienError, RunError
 from mien.files import read_json
 from mien.imaging.chain import Chain
 from mien.places import check_finished
-from mien.recipe import Recipe
+from mien.recipe import Dataset, Recipe
 from mien.recipe import load as load_recipe
 from mien.runtime import bundle
 from mien.training.backbones import build, trained_state, weights_file
@@ -121,6 +121,19 @@ def looks_of_data(run: Path) -> Looks | None:
         return look(load(data.source, data.root, **data.options))
     except MienError:
         return None
+
+
+def names_same_people(run: Path, data: Dataset) -> bool:
+    """Whether a name means one person in the data of an earlier run and in `data`: each list numbers people anew."""
+    if not _is_run(run):
+        return False
+    theirs = load_recipe(run / "recipe.yaml").data
+    if theirs.source != data.source:
+        return False
+    if data.source not in ("manifest", "synthetic"):
+        return True
+    roots = [each.root and each.root.resolve() for each in (theirs, data)]
+    return roots[0] == roots[1] and theirs.options == data.options
 
 
 def _is_run(place: Path) -> bool:

@@ -16,7 +16,7 @@ from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign
 from mien.data.split import notes as split_notes
-from mien.earlier import all_below, looks_of_data
+from mien.earlier import all_below, looks_of_data, names_same_people
 from mien.errors import UsageError
 from mien.evaluation.cross import Answers, cross_matrix, paired
 from mien.experiment import Stages, silent
@@ -93,6 +93,7 @@ class _Elsewhere:
     """What runs are judged on: the rows of a source, which split of them, what it is called, and what is to be told."""
 
     name: str
+    data: Dataset
     samples: Samples
     split: str
     notes: tuple[str, ...]
@@ -125,7 +126,8 @@ def _elsewhere(
     elif split not in published | {"all"} and len(published) > 1:
         notes += split_notes(samples, SplitSpec())
         samples = assign(samples, SplitSpec())
-    found = _Elsewhere(name or source, samples, split, tuple(notes))
+    data = Dataset(source=source, root=root, options=options or {})
+    found = _Elsewhere(name or source, data, samples, split, tuple(notes))
     found.rows(samples)
     return found
 
@@ -135,9 +137,8 @@ def _told_on(
 ) -> tuple[dict[str, Any], Answers]:
     """The cell of a run and a source with all that must be said of it, and the answers in it."""
     cell, material, answers = _on(run, elsewhere, looks, merge, stages)
-    assert material.looks is not None
     rows = np.searchsorted(material.place, answers.rows)
-    return cell | {"notes": [*_seen(run, material.samples, material.looks, rows), *cell["notes"]]}, answers
+    return cell | {"notes": [*_seen(run, elsewhere.data, material, rows), *cell["notes"]]}, answers
 
 
 def _on(
@@ -151,11 +152,14 @@ def _on(
     return cell | {"notes": [*elsewhere.notes, *prepared.remarks, *cell["notes"]]}, material, answers
 
 
-def _seen(run: Finished, samples: Samples, looks: Looks, rows: NDArray[np.int64]) -> list[str]:
+def _seen(run: Finished, data: Dataset, material: Material, rows: NDArray[np.int64]) -> list[str]:
     """What must be said of pictures that the run, or one that it builds on, was fitted on, and of their likes."""
+    assert material.looks is not None
     runs = (run.folder, *all_below(run.recipe))
     fitted = {each: fitted_on(each) for each in runs}
-    seen = seen_before(looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs))
+    seen = seen_before(
+        material.looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs)
+    )
     said = [
         f"{each}, which the run builds on, keeps no list of its training pictures: whether it was fitted on these is "
         "unknown"
@@ -170,7 +174,8 @@ def _seen(run: Finished, samples: Samples, looks: Looks, rows: NDArray[np.int64]
         )
     if seen.alike.any():
         said.append(f"{seen.alike.sum():,} of these {len(rows):,} pictures are near twins of ones {whose}")
-    if known := int((people_before(samples, rows, runs) & ~seen.same).sum()):
+    alike = [each for each in runs if names_same_people(each, data)]
+    if known := int((people_before(material.samples, rows, alike) & ~seen.same).sum()):
         said.append(f"{known:,} of these {len(rows):,} pictures show people {whose}")
     if seen.untold:
         said.append(

@@ -37,16 +37,16 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = _without_made(run, material.samples)
     cell = judged(run, material, rows, run.recipe.data.source, split, protocol, {})[0]
-    return cell | {"notes": [*_used(run, split, len(rows), stages), *cell["notes"]]}
+    return cell | {"notes": [*_used(run, split, len(rows)), *cell["notes"]]}
 
 
-def _used(run: Finished, split: str, count: int, stages: Stages) -> list[str]:
+def _used(run: Finished, split: str, count: int) -> list[str]:
     """What must be said of figures on rows that the run was fitted on, or that chose its epoch."""
     parts = {"train": "it was fitted on", "validation": "its epoch and its temperature were chosen on"}
-    said = []
+    kept, said = pd.read_parquet(run.folder / "samples.parquet", columns=["split", "source"]), []
     for part, why in parts.items():
-        rows = len(rows_of(run, part, stages)[1]) if split == "all" else count * (split == part)
-        if rows:
+        rows = int(((kept["split"] == part) & (kept["source"] != "made")).sum())
+        if split in (part, "all") and rows:
             said.append(f"{rows:,} of these {count:,} pictures are ones {why}: new pictures are recognised less well")
     return said
 

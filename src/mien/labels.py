@@ -27,6 +27,7 @@ _ALIASES = {
 
 OWN = "lower-case letters a to z and digits, up to 24, words joined by - or _"
 """What a name of one's own is made of: such names are drawn on pictures and stand in columns and style sheets."""
+_WORDS = frozenset({"all", "minority", "majority", "none"})  # what recipes and tables say of classes
 _OWN = re.compile(r"(?=.{1,24}$)[a-z0-9]+([-_][a-z0-9]+)*")
 
 
@@ -79,7 +80,8 @@ def is_label(name: str) -> bool:
     >>> is_label("anger"), is_label("very-bored"), is_label("angry"), is_label("Pain!")
     (True, True, False, False)
     """
-    return name in EXPRESSIONS or (name not in _ALIASES and bool(_OWN.fullmatch(name)))
+    own = name not in _ALIASES and name not in _WORDS and bool(_OWN.fullmatch(name))
+    return name in EXPRESSIONS or own
 
 
 def meant(name: str, labels: Collection[str], what: str = "label") -> str:

@@ -81,7 +81,14 @@ def taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -
     found = [
         finding
         for run in earlier.all_below(recipe)
-        for finding in inherited(material.samples, material.looks, dropped, run, earlier.looks_of_data)
+        for finding in inherited(
+            material.samples,
+            material.looks,
+            dropped,
+            run,
+            earlier.looks_of_data,
+            earlier.names_same_people(run, recipe.data),
+        )
     ]
     refuse([each for each in found if each.severity == "block" or (each.leak and recipe.audit == "strict")])
     return found

@@ -26,8 +26,8 @@ def models(
     Example: mien models --json
     """
     if context.invoked_subcommand:
-        if as_json:
-            raise UsageError("--json comes after the name of the command", then="mien models pull NAME --json")
+        if as_json or model:
+            raise UsageError("--json and --model are not for `mien models pull`", then="mien models pull NAME --json")
         return
     from mien.imaging.models import present
     from mien.runtime.bundle import load, names

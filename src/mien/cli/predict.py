@@ -69,11 +69,11 @@ def predict(
     began = monotonic()
     recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads, workers=workers)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
-    if annotate:
-        set_apart(annotate)
     chunks, known = _items(paths)
     if known == []:
         raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+    if annotate:
+        set_apart(annotate)
     origin = Origin(recognizer.model, recognizer.detector, video)
     sink = _sink(out, recognizer.labels, origin, resume, kept if as_json else None)
     with ExitStack() as opened:

@@ -17,7 +17,7 @@ from mien.places import check_finished, recipe_file
 if TYPE_CHECKING:
     from mien.compare import Cell
 
-    Elsewhere = Callable[[list[Cell]], Mapping[str, Exception]]
+    Before = Callable[[list[Cell]], Mapping[str, Exception]]
 
 RUNS = Path("runs")
 _SPLITS = ("train", "validation", "test", "all")
@@ -188,7 +188,7 @@ def export(
 
 
 def carried_out(
-    recipes: list[Path], changes: list[str], out: Path, as_json: bool, before: "Elsewhere | None" = None
+    recipes: list[Path], changes: list[str], out: Path, as_json: bool, before: "Before | None" = None
 ) -> None:
     """Run a comparison and print what came out; `before` may train runs of it elsewhere first, and says what failed."""
     for recipe in recipes:

@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from collections import Counter
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -19,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mien.compare import Cell
+    from mien.scale.predict import Tally
 
+_TOLD = 20  # broken sources that are named
 _Address = Annotated[
     str | None,
-    typer.Option(help="A running cluster: auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, else here."),
+    typer.Option(help="A running cluster: auto or HOST:PORT; default: RAY_ADDRESS, else here."),
 ]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
@@ -48,24 +49,18 @@ def compare(
 
     Example: mien scale compare grid.yaml --out runs/grid --address auto --gpus 0.25
     """
-    from mien.scale.cluster import connected
+    from mien.scale.cluster import connected, room
 
-    def elsewhere(wanted: "list[Cell]") -> "Mapping[str, Exception]":
+    def at_once(wanted: "list[Cell]") -> "Mapping[str, Exception]":
         from mien.compare import begin
         from mien.scale.compare import train_pieces
 
         begin(wanted, out)
-        with connected(address) as has, progress("training") as moved:
-            share = gpus if gpus is not None else min(1.0, has.get("GPU", 0))
-            at_once = int(min(has.get("CPU", 1) / cpus, has.get("GPU", 0) / share if share else math.inf))
-            if at_once < 1:
-                raise UsageError(
-                    "no run fits into this cluster", got={"--cpus": cpus, "--gpus": share},
-                    allowed={name: has.get(name, 0) for name in ("CPU", "GPU")},
-                )  # fmt: skip
-            return train_pieces(wanted, out.absolute(), at_once, cpus, share, moved)
+        with connected(address), progress("training") as moved:
+            share = gpus if gpus is not None else min(1.0, max(each.get("GPU", 0) for each in room()))
+            return train_pieces(wanted, out.absolute(), cpus, share, moved)
 
-    carried_out(recipes, changes or [], out, as_json, elsewhere)
+    carried_out(recipes, changes or [], out, as_json, at_once)
 
 
 def predict(
@@ -76,8 +71,7 @@ def predict(
     crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
     detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Faces that go through the network at once.")] = 64,
-    lot: Annotated[int, typer.Option(min=1, help="Pictures of one task, and of one file.")] = 500,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core of the cluster.")] = None,
+    lot: Annotated[int, typer.Option(min=1, help="Pictures of one task and file, at most.")] = 500,
     every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a folder of the same model and settings.")] = False,
     as_json: _Json = False,
@@ -85,38 +79,45 @@ def predict(
     """Name expressions like `mien predict`, on a Ray cluster or on all cores of this machine, into Parquet files.
 
     Each lot of pictures and each video is a task and a file of its own, so that a job that was stopped goes on with
-    --resume. A picture whose process dies is reported as broken. Machines read the paths as this one does.
+    --resume. A picture whose process dies is named, and --resume tries it again. Machines find paths as this one does.
 
     Example: mien scale predict data/faces --out answers --address auto
     """
+    from mien.files import alone
     from mien.imaging.decode import SUFFIXES
     from mien.runtime.collect import VIDEOS
     from mien.runtime.origin import Origin
     from mien.runtime.recognizer import load
     from mien.runtime.video import VideoOptions
-    from mien.scale.cluster import connected
-    from mien.scale.predict import Job, answered, spread, unanswered
+    from mien.scale.cluster import connected, room
+    from mien.scale.predict import Job, Tally, answered, spread, unanswered
 
     began = monotonic()
+    if out.exists() and not out.is_dir():
+        raise UsageError("--out takes a folder", got=out, then="choose another name")
     if out.exists() and any(out.iterdir()) and not resume:
-        raise UsageError(
-            "the output already exists", got=out, then="add --resume to continue it, or choose another name"
-        )
+        then = "add --resume to continue it, or choose another name"
+        raise UsageError("the output already exists", got=out, then=then)
     recognizer = load(model, crop=crop, detector=detector, batch=batch)  # type: ignore[arg-type]
     place = str(Path(model).absolute()) if recognizer.bundle.path == Path(model) else model
     job = Job(place, batch, Origin(recognizer.model, recognizer.detector, VideoOptions(every)), out.absolute())
-    done = answered(out, job.origin)
-    items, known = unanswered(sys.stdin.read().splitlines() if paths == ["-"] else paths, done)
-    if not items and not known:
-        raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
-    tally: Counter[str] = Counter()
-    if items:
-        with connected(address) as has, progress("predicting") as moved:
-            tally = spread(job, items, lot, workers or max(1, int(has.get("CPU", 1))), moved)
-    broken = tally["broken"] + sum(done[source] for source in known)
-    summary = {"sources": tally["sources"], "faces": tally["faces"], "broken": broken, "skipped": len(known)}
+    with alone(out) as free:
+        if not free:
+            raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
+        done = answered(out, job.origin)
+        items, known = unanswered(sys.stdin.read().splitlines() if paths == ["-"] else paths, done)
+        if not items and not known:
+            raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+        tally = Tally()
+        if items:
+            with connected(address), progress("predicting") as moved:
+                processes = max(1, int(sum(each.get("CPU", 0) for each in room())))
+                tally = spread(job, items, min(lot, math.ceil(len(items) / processes)), moved)
+    _tell(tally, [source for source in known if done[source]])
+    broken = len(tally.errors) + sum(done[source] for source in known)
+    summary = {"sources": tally.sources, "faces": tally.faces, "broken": broken, "skipped": len(known)}
     typer.echo(
-        f"{counted(tally['sources'], 'source')}, {counted(tally['faces'], 'face')}, {broken:,} broken, "
+        f"{counted(tally.sources, 'source')}, {counted(tally.faces, 'face')}, {broken:,} broken, "
         f"{len(known):,} already done; {monotonic() - began:.1f} s: {out}",
         err=True,
     )
@@ -124,3 +125,15 @@ def predict(
         typer.echo(json.dumps(summary | {"out": str(out)}))
     if broken:
         raise typer.Exit(1)
+
+
+def _tell(tally: "Tally", earlier: list[str]) -> None:
+    """Say what went wrong in which source, of many the first ones."""
+    from mien.files import printable
+
+    said = [f"{printable(source)}: {reason.removeprefix(f'{source}: ')}" for source, reason in tally.errors]
+    said += [f"{source}: an error in an earlier call, kept in the output" for source in earlier]
+    for line in said[:_TOLD]:
+        typer.echo(line, err=True)
+    if len(said) > _TOLD:
+        typer.echo(f"and {len(said) - _TOLD:,} more: see the column error", err=True)

@@ -1,6 +1,6 @@
 """How a model holds up when pictures get worse: eight corruptions at five strengths."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,6 +18,7 @@ Pictures = Sequence[Pixels] | Pixels
 Predict = Callable[[Pictures], NDArray[np.float32]]
 
 BATCH = 256
+_VALUES = 2**22  # of a batch, which take up to 13 bytes each while they are corrupted
 
 
 class Corruption(NamedTuple):
@@ -177,8 +178,7 @@ def _measure(
     groups: Sequence[Hashable | None] | None,
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     parts = []
-    for start in range(0, len(pictures), BATCH):
-        batch = pictures[start : start + BATCH]
+    for start, batch in _batches(pictures):
         parts.append(predict(each_corrupted(batch, *damage, seed=seed + start) if damage else batch))
     probabilities = np.concatenate(parts)
     if len(lost := np.flatnonzero(np.isnan(probabilities).any(axis=1))):
@@ -187,6 +187,16 @@ def _measure(
     metrics = evaluate(probabilities, targets, labels, bootstrap=bootstrap, seed=seed, groups=groups)["metrics"]
     correct = (probabilities.argmax(axis=1) == targets).astype(np.float64)
     return {name: metrics[name] for name in ("accuracy", "ece")}, correct
+
+
+def _batches(pictures: Pictures) -> Iterator[tuple[int, list[Pixels]]]:
+    """The pictures in batches, each with the place of its first: fewer of large ones, as corruption takes memory."""
+    batch: list[Pixels] = []
+    for place in range(len(pictures)):
+        batch.append(pictures[place])
+        if len(batch) == BATCH or sum(picture.size for picture in batch) >= _VALUES or place == len(pictures) - 1:
+            yield place + 1 - len(batch), batch
+            batch = []
 
 
 def _mean(

@@ -57,7 +57,7 @@ def moments(path: Path, start: float) -> Moments:
             for frame in frames:
                 stamp = time + step if frame.pts is None else float((frame.pts - origin) * stream.time_base)
                 # Broken files repeat or turn back their time stamps; an answer's time never goes back.
-                gap, time = max(gap, stamp - time), max(time, stamp)
+                gap, time = gap if time < 0 else max(gap, stamp - time), max(time, stamp)
                 yield time, partial(_upright, frame)
         if not whole:
             raise _broken_off(path, time, "its last packet is damaged")

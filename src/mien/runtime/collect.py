@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mien.errors import UsageError
 from mien.files import told, walk
 from mien.imaging.decode import SUFFIXES
 
@@ -57,16 +58,20 @@ def once(items: Iterable[Item]) -> list[Item]:
 
 
 def plain(source: str) -> str:
-    """The path of a source without what can be left out of it."""
-    return os.path.normpath(source)
+    """The path of a source without what can be left out of it; behind a link, `..` cannot."""
+    return source if ".." in Path(source).parts else os.path.normpath(source)
 
 
 def set_apart(folder: Path) -> None:
     """Make a folder for drawings, which `collect` then passes over inside of others: they are no pictures of faces
-    to look at. Raises DataError where that cannot be.
+    to look at. Raises UsageError for a folder that holds other files, DataError where it cannot be made.
     """
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / _DRAWINGS).exists() and any(folder.iterdir()):
+            raise UsageError(
+                "the folder for drawings holds other files", got=folder, allowed="a new folder, or one of drawings"
+            )
         (folder / _DRAWINGS).touch()
 
 
@@ -79,7 +84,7 @@ def _folder(top: str) -> Iterator[Item]:
     failures: list[OSError] = []
     for folder, folders, files in walk(top, failures.append):
         inner = (name for name in folders if not name.startswith("."))
-        folders[:] = sorted(name for name in inner if not Path(folder, name, _DRAWINGS).exists())
+        folders[:] = sorted(name for name in inner if not os.path.exists(os.path.join(folder, name, _DRAWINGS)))  # noqa: PTH110, PTH118
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES | VIDEOS:
                 yield _file(os.path.join(folder, name))  # noqa: PTH118

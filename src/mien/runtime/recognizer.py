@@ -58,7 +58,7 @@ class Recognizer:
         if workers is not None:
             asked["workers"] = (workers, MOST_THREADS)
         for name, (given, most) in asked.items():
-            if not isinstance(given, int | np.integer) or not 1 <= given <= most:
+            if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 1 <= given <= most:
                 raise UsageError(f"{name} is out of range", got=given, allowed=f"1 to {most}, a whole number")
         if isinstance(bundle, Bundle) and threads != 1:
             raise UsageError("a bundle keeps the threads it was loaded with", got=threads, then="load(name, threads=…)")
@@ -67,7 +67,6 @@ class Recognizer:
                 "crop whole does not search for faces", got=f"detector {detector}", then="leave the detector out"
             )
         self.bundle = bundle if isinstance(bundle, Bundle) else bundles.load(bundle, threads)
-        self._asked: dict[str, Any] = {"detector": detector, "crop": crop, "batch": batch, "workers": workers}
         self.crop = crop
         self.batch = batch
         self.workers = workers or min(MOST_WORKERS, cores())
@@ -76,6 +75,9 @@ class Recognizer:
         self.bundle.chain.check(found=crop == "face" and detector != "auto")
         self.detector = None if crop == "whole" else _named(detector, self._finder)
         self._detector = None if crop == "whole" else _detector(detector, self._finder)
+        # By its name here and now: what `auto` means may be another detector elsewhere.
+        found = self.detector if isinstance(detector, str) and self.detector not in (None, "chain") else detector
+        self._asked: dict[str, Any] = {"detector": found, "crop": crop, "batch": batch, "workers": workers}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # For another process: neither a network nor a detector can go there, but both can be loaded anew.

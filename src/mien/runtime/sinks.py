@@ -21,13 +21,14 @@ _GROUP = 8192  # rows held before a Parquet row group is written
 
 
 def open_sink(
-    path: Path | None, labels: Sequence[str], origin: Origin, resume: bool = False
+    path: Path | None, labels: Sequence[str], origin: Origin, resume: bool = False, again: bool = False
 ) -> AbstractContextManager[Write]:
     """A function that writes one result, to the format that the suffix of `path` names (None: JSON lines to stdout).
 
     Each line and row names the model and the detector that answered.
     CSV and Parquet files appear when the block ends; JSON lines are there as they are written, so that `resume`
-    can go on with them. Raises UsageError when the file is already there and `resume` is not set.
+    can go on with them. Raises UsageError when the file is already there, unless it is to be continued (`resume`) or
+    written `again`.
     """
     if path is None:
         return _lines(sys.stdout, origin)
@@ -36,7 +37,7 @@ def open_sink(
         raise unknown("output format", path.suffix or str(path), _SINKS)
     if resume and opened is not _jsonl:
         raise UsageError("only JSON lines can be resumed", got=path, allowed="--out NAME.jsonl")
-    if path.exists() and not resume:
+    if path.exists() and not (resume or again):
         then = "add --resume to continue it, or choose another name" if opened is _jsonl else "choose another name"
         raise UsageError("the output already exists", got=path, then=then)
     return opened(path, labels, origin)

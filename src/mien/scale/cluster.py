@@ -1,17 +1,21 @@
-"""A Ray cluster: processes on its machines that work on tasks, each replaced when it dies."""
+"""A Ray cluster: tasks that its processes work on, wherever there is room, and what becomes of those that die."""
 
 import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
-from mien.errors import MienError, MissingExtra, RunError, UsageError
+from mien.errors import MienError, MissingExtra, UsageError
 from mien.runtime.ahead import cores
 
 Task = TypeVar("Task")
+
 _STORE = 128 * 2**20  # bytes of shared memory on a machine alone: what is sent around is names and counts
+_WAITING = 2000  # tasks that the cluster knows of at once
+_PATIENCE = 5.0  # seconds for a cluster to answer at all
 
 
 class Died(Exception):
@@ -19,90 +23,79 @@ class Died(Exception):
 
 
 @contextmanager
-def connected(address: str | None = None) -> Iterator[dict[str, float]]:
-    """What a cluster has, such as {"CPU": 64, "GPU": 4}, while connected to it.
+def connected(address: str | None = None) -> Iterator[None]:
+    """Be connected to a cluster: `address` is that of a running one (`auto` or HOST:PORT), None that in RAY_ADDRESS or
+    else this machine alone.
 
-    `address` is that of a running cluster (`auto`, HOST:PORT, ray://HOST:PORT), None that in RAY_ADDRESS or else this
-    machine alone. Nothing is reported to Ray's makers. Raises UsageError where no cluster answers, MissingExtra
-    without Ray.
+    Nothing is reported to Ray's makers. Raises UsageError where no cluster answers, MissingExtra without Ray.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as error:
         raise MissingExtra("a cluster", "cluster") from error
-    joined = ray.is_initialized()
+    joined, asked = ray.is_initialized(), address or os.environ.get("RAY_ADDRESS")
+    alone = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": _STORE}
     if not joined:
-        here = address is None and "RAY_ADDRESS" not in os.environ
-        alone = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": _STORE}
-        settings = alone if here else {"address": address}
         try:
+            _reach(asked)
+            settings = {"address": asked} if asked else alone
             ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
-                f"no cluster answers: {str(error).splitlines()[0]}", got=address or os.environ.get("RAY_ADDRESS"),
+                f"no cluster answers: {str(error).splitlines()[0]}", got=asked, allowed="auto, or HOST:PORT",
                 then="start one with: ray start --head",
             ) from error  # fmt: skip
     try:
-        yield dict(ray.cluster_resources())
+        yield
     finally:
         if not joined:
             ray.shutdown()
 
 
-def shared_out(
-    tasks: "deque[Task]", make: Callable[[], Callable[[Task], Any]], workers: int, cpus: float = 1, gpus: float = 0
-) -> Iterator[tuple[Task, Any]]:
-    """Each task with what a worker answers to it, as they end; needs a connection.
+def room() -> list[dict[str, float]]:
+    """What each machine of the connected cluster has in all, such as {"CPU": 16, "GPU": 1}."""
+    import ray
 
-    `make()` gives a worker its function, in its own process, before its first task; each holds `cpus` cores and `gpus`
-    accelerators. Of a worker that died the answer is `Died`, of one that failed the exception; either way another goes
-    on with the next task. Tasks may be added on the way. Raises RunError where a worker cannot begin at all.
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def shared_out(
+    tasks: Iterable[Task], work: Callable[[Task], Any], more: list[Task], cpus: float = 1, gpus: float = 0
+) -> Iterator[tuple[Task, Any]]:
+    """Each task with what `work(task)` answers in a process of the connected cluster, as they end.
+
+    Each has `cpus` cores and `gpus` accelerators of one machine while it runs. Ray tries a task again whose process
+    dies; the answer is `Died` where it dies twice, and the exception where one is raised. Tasks that are put into
+    `more` on the way are worked on too.
     """
     import ray
-    from ray.exceptions import RayActorError, RayError, RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 
-    start: Any = ray.remote(_Worker).options(num_cpus=cpus, num_gpus=gpus).remote
-    free: list[Any] = [start(make) for _ in range(min(workers, len(tasks)))]
-    at: dict[Any, tuple[Any, Any]] = {}
-    try:
-        # One that cannot even begin would look like one that every task kills.
-        ray.get([worker.ready.remote() for worker in free[:1]])
-    except RayError as error:
-        raise RunError(
-            f"a machine of the cluster cannot work: {str(error).splitlines()[0]}",
-            then="install the same mien there, with the same extras",
-        ) from error  # fmt: skip
-    try:
-        while tasks or at:
-            while tasks and free:
-                worker, task = free.pop(), tasks.popleft()
-                at[worker.work.remote(task)] = worker, task
-            (ended,), _ = ray.wait(list(at), num_returns=1)
-            worker, task = at.pop(ended)
-            try:
-                answer = ray.get(ended)
-            except RayActorError as error:
-                worker, answer = start(make), Died(str(error).splitlines()[0])
-            except RayTaskError as error:
-                answer = error.cause if isinstance(error.cause, MienError) else error
-            free.append(worker)
-            yield task, answer
-    finally:
-        for worker in (*free, *(worker for worker, _ in at.values())):
-            ray.kill(worker)
+    run: Any = ray.remote(_done).options(num_cpus=cpus, num_gpus=gpus, max_retries=1)
+    how, left = ray.put(work), iter(tasks)
+    at: dict[Any, Any] = {run.remote(how, task): task for task in islice(left, _WAITING)}
+    while at:
+        (ended,), _ = ray.wait(list(at), num_returns=1)
+        task = at.pop(ended)
+        try:
+            answer = ray.get(ended)
+        except RayTaskError as error:
+            answer = error.cause if isinstance(error.cause, MienError) else error
+        except RayError as error:
+            answer = Died(str(error).splitlines()[0])
+        yield task, answer
+        for following in (*more, *islice(left, 1)):
+            at[run.remote(how, following)] = following
+        more.clear()
 
 
-class _Worker:
-    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
-        self._make = make
-        self._function: Callable[[Any], Any] | None = None
+def _done(work: Callable[[Any], Any], task: Any) -> Any:
+    return work(task)
 
-    def ready(self) -> None:
-        """Answer, as a process does that could begin."""
 
-    def work(self, task: Any) -> Any:
-        # Made here and not above: what goes wrong in it is then the answer to a task.
-        if self._function is None:
-            self._function = self._make()
-        return self._function(task)
+def _reach(address: str | None) -> None:
+    """Raise OSError where nobody listens at an address: Ray itself would try for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), _PATIENCE).close()

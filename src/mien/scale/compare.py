@@ -1,16 +1,15 @@
 """The runs of a comparison, trained at once on a cluster."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from mien.compare import Cell
-from mien.errors import MienError, RunError
+from mien.errors import MienError, RunError, UsageError
 from mien.experiment import begin_repetitions, train
 from mien.recipe import Recipe
-from mien.scale.cluster import Died, shared_out
+from mien.scale.cluster import Died, room, shared_out
 
 Piece = tuple[str, Recipe, Path]
 
@@ -26,13 +25,20 @@ def pieces(wanted: Sequence[Cell], folder: Path) -> list[Piece]:
 
 
 def train_pieces(
-    wanted: Sequence[Cell], folder: Path, workers: int, cpus: float, gpus: float, moved: Callable[[int, int], None]
+    wanted: Sequence[Cell], folder: Path, cpus: float, gpus: float, moved: Callable[[int, int], None]
 ) -> dict[str, Exception]:
     """Train the runs of the cells on the cluster that is connected, each on `cpus` cores and `gpus` accelerators; why
     cells failed, by name.
 
-    Finished runs are kept, and begun ones go on. `moved(done, all)` hears of every run that ends.
+    Finished runs are kept, and begun ones go on. `moved(done, all)` hears of every run that ends. Raises UsageError
+    where no machine has room for a run.
     """
+    if not any(each.get("CPU", 0) >= cpus and each.get("GPU", 0) >= gpus for each in room()):
+        raise UsageError(
+            "no machine of the cluster has room for a run", got={"CPU": cpus, "GPU": gpus},
+            allowed=[{name: each.get(name, 0) for name in ("CPU", "GPU")} for each in room()],
+            then="--cpus and --gpus say what a run takes",
+        )  # fmt: skip
     failures: dict[str, Exception] = {}
     for cell in wanted:
         if cell.recipe.repetitions:
@@ -40,19 +46,20 @@ def train_pieces(
                 begin_repetitions(cell.recipe, folder / cell.recipe.name, resume=True)
             except MienError as error:
                 failures[cell.recipe.name] = error
-    todo = deque(piece for piece in pieces(wanted, folder) if piece[0] not in failures)
-    count, make = len(todo), partial(_trainer, Path.cwd())
-    moved(0, count)
-    for done, ((name, _, place), found) in enumerate(shared_out(todo, make, workers, cpus, gpus), 1):
+    todo = [piece for piece in pieces(wanted, folder) if piece[0] not in failures]
+    moved(0, len(todo))
+    ended = shared_out(todo, partial(_trained, Path.cwd()), [], cpus, gpus)
+    for done, ((name, _, place), found) in enumerate(ended, 1):
         if isinstance(found, Died):
             found = RunError(f"the process of {place} died: {found}", then="run the same command again: it goes on")
         if isinstance(found, Exception):
             failures[name] = found
-        moved(done, count)
+        moved(done, len(todo))
     return failures
 
 
-def _trainer(folder: Path) -> Callable[[Piece], Path]:
-    """What trains runs in a process of the cluster, which stands where the command was given."""
-    os.chdir(folder)
-    return lambda piece: train(piece[1], piece[2], resume=True)
+def _trained(here: Path, piece: Piece) -> Path:
+    """A run, trained in a process of the cluster, which stands where the command was given."""
+    os.chdir(here)
+    _, recipe, place = piece
+    return train(recipe, place, resume=True)

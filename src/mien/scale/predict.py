@@ -2,15 +2,14 @@
 
 import json
 import os
-from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from mien.errors import DataError, MissingExtra, UsageError
+from mien.errors import DataError, MissingExtra, RunError, UsageError
 from mien.files import digest, printable
 from mien.runtime.collect import Item, collect, once
 from mien.runtime.origin import Origin
@@ -20,6 +19,7 @@ from mien.runtime.sinks import ORIGIN, open_sink
 from mien.scale.cluster import Died, shared_out
 
 Lot = tuple[Item, ...]
+_HOPELESS = 3  # sources that died, each alone, before any was answered: then it is not the sources
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,17 @@ class Job:
     batch: int
     origin: Origin
     out: Path
+
+
+class Tally(NamedTuple):
+    """How many sources were answered and how many faces they show; what went wrong, by source."""
+
+    sources: int = 0
+    faces: int = 0
+    errors: tuple[tuple[str, str], ...] = ()
+
+    def plus(self, other: "Tally") -> "Tally":
+        return Tally(self.sources + other.sources, self.faces + other.faces, self.errors + other.errors)
 
 
 def lots(items: Iterable[Item], size: int) -> Iterator[Lot]:
@@ -60,10 +71,10 @@ def answered(out: Path, origin: Origin) -> dict[str, bool]:
     for path in sorted(out.glob("*.parquet")):
         try:
             table = parquet.read_table(path, columns=["source", "error"])
-            theirs = json.loads((table.schema.metadata or {})[ORIGIN.encode()])
-        except (ArrowInvalid, KeyError, ValueError, OSError) as error:
+            theirs = Origin.of(json.loads((table.schema.metadata or {})[ORIGIN.encode()]))
+        except (ArrowInvalid, KeyError, TypeError, ValueError, OSError, UsageError) as error:
             raise DataError(f"{path} is not a file of answers", then="choose another folder") from error
-        origin.check(Origin.of(theirs), str(path))
+        origin.check(theirs, str(path))
         for source, wrong in zip(table["source"].to_pylist(), table["error"].to_pylist(), strict=True):
             found[source] = found.get(source, False) or wrong is not None
     return found
@@ -78,57 +89,66 @@ def unanswered(paths: Iterable[str], done: Collection[str]) -> tuple[list[Item],
     if cameras := [item.source for item in items if item.kind == "camera"]:
         raise UsageError("a cluster sees no camera", got=cameras, then="mien predict 0")
     known = {item.source: printable(item.source) in done for item in items}
-    return [item for item in items if not known[item.source]], [
-        printable(name) for name, is_in in known.items() if is_in
-    ]
+    left = [item for item in items if not known[item.source]]
+    return left, [printable(source) for source, there in known.items() if there]
 
 
-def answer(job: Job, recognizer: Recognizer, lot: Lot) -> Counter[str]:
-    """Write the answers to a lot as one file, whole or not at all; counts of its sources, faces and broken sources."""
-    tally = Counter(sources=len(lot), faces=0, broken=0)
-    broken: set[str] = set()
-    with open_sink(_place(job.out, lot), recognizer.labels, job.origin) as write:
+def answer(job: Job, recognizer: Recognizer, lot: Lot) -> Tally:
+    """Write the answers to a lot as one file, whole or not at all, in place of one that an earlier try has written."""
+    place = job.out / f"part-{digest(*(item.source for item in lot))[:16]}.parquet"
+    faces, errors = 0, {}
+    with open_sink(place, recognizer.labels, job.origin, again=True) as write:
         for result in predict(lot, recognizer, job.origin.video):
             write(result)
-            tally["faces"] += len(result.faces)
+            faces += len(result.faces)
             if result.error is not None:
-                broken.add(result.source)
-    tally["broken"] = len(broken)
-    return tally
+                errors[result.source] = result.error
+    return Tally(len(lot), faces, tuple(errors.items()))
 
 
-def worker(job: Job) -> Callable[[Lot], Counter[str]]:
-    """What answers lots in a process of the cluster. Raises DataError where this machine has another model."""
-    origin = job.origin
-    named = origin.detector if origin.detector not in (None, "chain") else "auto"
-    crop: Literal["face", "whole"] = "whole" if origin.detector is None else "face"
-    recognizer = load(job.model, detector=named or "auto", crop=crop, batch=job.batch, workers=1)
-    origin.check(Origin(recognizer.model, recognizer.detector, origin.video), "a machine of the cluster")
-    return partial(answer, job, recognizer)
+def work(job: Job, lot: Lot) -> Tally:
+    """`answer` in a process of the cluster. Raises DataError where its machine has another model or detector."""
+    return answer(job, _recognizer(job), lot)
 
 
-def spread(job: Job, items: Sequence[Item], size: int, workers: int, moved: Callable[[int, int], None]) -> Counter[str]:
-    """Answer all items on the cluster that is connected; counts of sources, faces and broken sources.
+def spread(
+    job: Job,
+    items: Sequence[Item],
+    size: int,
+    moved: Callable[[int, int], None],
+    work: Callable[[Job, Lot], Tally] = work,
+) -> Tally:
+    """Answer all items on the cluster that is connected, `size` pictures a lot.
 
-    A lot whose process died is halved until the source that kills it is alone, which is then told as broken.
-    `moved(done, all)` hears of every lot. Raises the error of a machine that cannot answer.
+    A lot whose process died is halved until the source that kills it is alone, which is then told among the errors, and
+    has no answer. `moved(done, all)` hears of every lot. Raises the error of a machine that cannot answer, RunError
+    where processes die whatever they look at.
     """
-    tally: Counter[str] = Counter()
-    todo = deque(lots(items, size))
+    tally, more = Tally(), list[Lot]()
     moved(0, len(items))
-    for lot, found in shared_out(todo, partial(worker, job), workers):
+    for lot, found in shared_out(lots(items, size), partial(work, job), more):
+        if isinstance(found, Died) and len(lot) > 1:
+            more += [lot[: len(lot) // 2], lot[len(lot) // 2 :]]
+            continue
         if isinstance(found, Died):
-            if len(lot) > 1:
-                todo.extend((lot[: len(lot) // 2], lot[len(lot) // 2 :]))
-                continue
-            told = replace(lot[0], kind="broken", error=f"{lot[0].source}: the process that looked at it died")
-            found = answer(job, load(job.model), (told,))
+            found = Tally(1, 0, ((lot[0].source, f"the process that looked at it died: {found}"),))
         elif isinstance(found, Exception):
             raise found
-        tally += found
-        moved(tally["sources"], len(items))
+        tally = tally.plus(found)
+        if len(tally.errors) == tally.sources == _HOPELESS and all("died" in reason for _, reason in tally.errors):
+            raise RunError(
+                "the processes of the cluster die whatever they look at", got=tally.errors[0][1],
+                then="see whether this works there: mien predict PICTURE",
+            )  # fmt: skip
+        moved(tally.sources, len(items))
     return tally
 
 
-def _place(out: Path, lot: Lot) -> Path:
-    return out / f"part-{digest(*(item.source for item in lot))[:16]}.parquet"
+@lru_cache(maxsize=1)
+def _recognizer(job: Job) -> Recognizer:
+    named, origin = job.origin.detector, job.origin
+    crop: Literal["face", "whole"] = "whole" if named is None else "face"
+    detector = "auto" if named in (None, "chain") else str(named)
+    found = load(job.model, detector=detector, crop=crop, batch=job.batch, workers=1)
+    origin.check(Origin(found.model, found.detector, origin.video), "a machine of the cluster")
+    return found

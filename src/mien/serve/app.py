@@ -112,7 +112,7 @@ def _given(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]
 
 def _page(labels: Sequence[str]) -> dict[str, tuple[bytes, str]]:
     """The content and kind of every file of the page, by its place; expressions have the colours of drawings."""
-    inks = "".join(f"--{name}: rgb{ink}; " for name, ink in colours(labels).items())
+    inks = "".join(f"--of-{name}: rgb{ink}; " for name, ink in colours(labels).items())
     kinds = {"index.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
     found = {name: (files("mien.serve") / "page" / name).read_bytes() for name in kinds}
     found["page.css"] += f":root {{ {inks}}}\n".encode()

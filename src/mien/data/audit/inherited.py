@@ -32,12 +32,15 @@ class Seen:
     untold: int
 
 
-def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: Path, bring: Bring) -> list[Finding]:
+def inherited(
+    samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: Path, bring: Bring, same_people: bool = True
+) -> list[Finding]:
     """Validation and test rows on which the run of folder `run` was fitted, or near twins of such pictures.
 
-    `looks` has one look a row; `dropped` are the training rows (k,) that are left out of training. Pictures that stand
-    among the other training rows too are twins of the data, and told as such elsewhere. That a run keeps no list of its
-    pictures, or that they are not at hand any more, is a finding of its own.
+    `looks` has one look a row; `dropped` are the training rows (k,) that are left out of training; `same_people` says
+    whether a name means one person there and here. Pictures that stand among the other training rows too are twins of
+    the data, and told as such elsewhere. That a run keeps no list of its pictures, or that they are not at hand any
+    more, is a finding of its own.
     """
     known = fitted_on(run)
     if known is None:
@@ -62,7 +65,7 @@ def inherited(samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: P
             "train both runs under the same split and the same split.clean",
             tuple(held_out[seen.alike].tolist()), leak=True,
         ))  # fmt: skip
-    known_people = people_before(samples, held_out, [run]) & ~seen.same
+    known_people = people_before(samples, held_out, [run] if same_people else []) & ~seen.same
     if known_people.any():
         found.append(Finding(
             "held-out-people-of-earlier-run", "warning", int(known_people.sum()),
@@ -148,14 +151,16 @@ def like_held_out(samples: Samples, looks: Looks, other: Samples) -> NDArray[np.
 def fitted_on(run: Path) -> set[str] | None:
     """The digests of the pictures that a run was fitted on, and of those that rows it was fitted on were made from.
 
-    None without a list, as for a bundle or a file of weights.
+    None without a list, as for a bundle or a file of weights, and without one of what made rows come from.
     """
     table = _listed(run, "train")
     if table is None:
         return None
-    real = (table["source"] != "made").to_numpy(bool)
-    parents = table.get("made_from", pd.Series(dtype=object))
-    return {*table["digest"][real].dropna(), *(digest for each in parents.dropna() for digest in each)}
+    made = (table["source"] == "made").to_numpy(bool)
+    if made.any() and "made_from" not in table:
+        return None
+    parents = table["made_from"][made] if made.any() else []
+    return {*table["digest"][~made].dropna(), *(digest for each in parents for digest in each)}
 
 
 def chosen_on(run: Path) -> set[str]:

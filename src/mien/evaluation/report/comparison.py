@@ -182,8 +182,9 @@ def _unfinished(compared: Mapping[str, Sequence[Run]]) -> list[str]:
         recipe = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
         split = recipe.get("split", {})
         planned = len(recipe.get("seeds", ())) * (split.get("folds", 1) if split.get("fold") == "all" else 1)
-        if len(family) < planned:
-            said.append(f"{name}: {len(family)} of its {planned} runs are finished; mien train {kept.parent} --resume")
+        finished = len(list(kept.parent.glob("*/metrics.json")))
+        if finished < planned:
+            said.append(f"{name}: {finished} of its {planned} runs are finished; mien train {kept.parent} --resume")
     return said
 
 

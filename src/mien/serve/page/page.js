@@ -7,7 +7,7 @@ let stream = null;
 let limit = Infinity;
 let shown = null; // the last picture that was chosen, to ask again when the option changes
 
-const colour = (expression) => getComputedStyle(document.documentElement).getPropertyValue(`--${expression}`).trim();
+const colour = (expression) => getComputedStyle(document.documentElement).getPropertyValue(`--of-${expression}`).trim();
 const percent = (share) => `${Math.round(100 * share)}%`;
 
 function say(text, wrong = false) {
