@@ -1,6 +1,6 @@
 """What a run must not know: pictures held out here or elsewhere that it, or a run that it builds on, was fitted on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +159,7 @@ def fitted_on(run: Path) -> set[str] | None:
     made = (table["source"] == "made").to_numpy(bool)
     if made.any() and "made_from" not in table:
         return None
-    parents = table["made_from"][made] if made.any() else []
+    parents: Iterable[Sequence[str]] = table["made_from"][made] if made.any() else []
     return {*table["digest"][~made].dropna(), *(digest for each in parents for digest in each)}
 
 
