@@ -44,7 +44,7 @@ def connected(address: str | None = None) -> Iterator[None]:
         except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"no cluster answers: {str(error).splitlines()[0]}", got=asked, allowed="auto, or HOST:PORT",
-                then="start one with: ray start --head",
+                then="start one with: ray start --head; for one that asks for Ray's token, set RAY_AUTH_MODE=token",
             ) from error  # fmt: skip
     try:
         yield
