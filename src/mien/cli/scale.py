@@ -105,7 +105,8 @@ def predict(
         if not free:
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
         done = answered(out, job.origin)
-        items, known = unanswered(sys.stdin.read().splitlines() if paths == ["-"] else paths, done)
+        named = [line for path in paths for line in (sys.stdin.read().splitlines() if path == "-" else [path])]
+        items, known = unanswered(named, done)
         if not items and not known:
             raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
         tally = Tally()

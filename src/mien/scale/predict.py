@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import cv2
+
 from mien.errors import DataError, MissingExtra, RunError, UsageError
 from mien.files import digest, printable
 from mien.runtime.collect import Item, collect, once
@@ -146,6 +148,7 @@ def spread(
 
 @lru_cache(maxsize=1)
 def _recognizer(job: Job) -> Recognizer:
+    cv2.setNumThreads(1)  # a process has one core, and its neighbours the others
     named, origin = job.origin.detector, job.origin
     crop: Literal["face", "whole"] = "whole" if named is None else "face"
     detector = "auto" if named in (None, "chain") else str(named)
