@@ -35,6 +35,7 @@ from mien.training.backbones import build
 from mien.training.bundled import fill_head, settle
 from mien.training.embedding import fit_triplets
 from mien.training.fit import Progress, Rows, fit
+from mien.training.module import remarks as short_fit
 from mien.verdict import judge, judge_embedding
 
 Stages = Callable[[str], Progress | None]
@@ -231,6 +232,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         material = balanced(replace(material, looks=None), steps, seed)
         if found:
             found = found.found(children(material.samples, material.parents))
+    if recipe.model.transfer == "scratch" and not recipe.triplet:
+        remarks += short_fit(recipe.fit, len(material.samples.rows("train")))
     learned = sorted(set(material.samples.table["label"].iloc[material.samples.rows("train")]))
     if len(learned) < 2:
         raise DataError(
