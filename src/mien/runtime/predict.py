@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -17,6 +18,7 @@ from mien.errors import DataError, MienError, MissingExtra
 from mien.files import digest, replacing, write_text
 from mien.imaging.decode import decode, encode_jpeg
 from mien.imaging.operations import resize
+from mien.runtime.ahead import in_order
 from mien.runtime.annotate import annotate
 from mien.runtime.collect import Item
 from mien.runtime.frames import about
@@ -59,13 +61,23 @@ def drawing(item: Item, folder: Path) -> Path:
 
 
 def _pictures(sources: Iterable[str], recognizer: Recognizer, drawings: Path | None) -> Iterator[PictureResult]:
-    for result in recognizer.stream(sources):
-        if drawings and result.error is None:
-            try:
-                _draw(result, recognizer.labels, _place(drawings, result.source, ".jpg"))
-            except (MienError, cv2.error, MemoryError) as error:
-                result = replace(result, error=f"not drawn: {reason(error, result.source)}")
-        yield result
+    if drawings is None:
+        yield from recognizer.stream(sources)
+        return
+    with ThreadPoolExecutor(recognizer.workers, "mien-draws") as pool:
+        drawn = (pool.submit(_drawn, result, recognizer.labels, drawings) for result in recognizer.stream(sources))
+        with closing(in_order(drawn, 2 * recognizer.workers)) as results:
+            yield from results
+
+
+def _drawn(result: PictureResult, labels: tuple[str, ...], drawings: Path) -> PictureResult:
+    """A result whose picture has been drawn, or that says why it has not."""
+    if result.error is None:
+        try:
+            _draw(result, labels, _place(drawings, result.source, ".jpg"))
+        except (MienError, cv2.error, MemoryError) as error:
+            return replace(result, error=f"not drawn: {reason(error, result.source)}")
+    return result
 
 
 def _draw(result: PictureResult, labels: tuple[str, ...], place: Path) -> None:
