@@ -86,7 +86,9 @@ def test_the_table_has_every_cell_with_intervals() -> None:
 
 def test_a_model_that_ignores_the_picture_loses_nothing() -> None:
     pixels, targets = blobs(30)
-    found = robustness(lambda batch: np.tile([0.8, 0.1, 0.1], (len(batch), 1)), pixels, targets, LABELS, bootstrap=50)
+    found = robustness(
+        lambda batch: np.tile([0.8, 0.1, 0.1], (len(list(batch)), 1)), pixels, targets, LABELS, bootstrap=50
+    )
     assert found["mean_drop"]["value"] == 0
     assert found["mean_drop"]["low"] < 0 < found["mean_drop"]["high"], "30 pictures do not prove that none is lost"
     assert found["mean_accuracy"]["value"] == pytest.approx(1 / 3)

@@ -368,40 +368,29 @@ def test_classes_of_the_users_own_stand_beside_the_expressions(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("own", "words"),
+    ("option", "own", "words"),
     [
-        (["grumpy", "bored"], "labels that are not there"),
-        (["grumpy", "Angry"], "names of the eight expressions"),
-        (["grumpy", "Bored!"], "names that no class can have"),
-        (["grumpy", "minority"], "names that no class can have"),
-        (["grumpy", "grumpy"], "a label twice"),
-        ("grumpy", "option 'own_labels'"),
+        ("own_labels", ["grumpy", "bored"], "labels that are not there"),
+        ("own_labels", ["grumpy", "Angry"], "names of the eight expressions"),
+        ("own_labels", ["grumpy", "Bored!"], "names that no class can have"),
+        ("own_labels", ["grumpy", "minority"], "names that no class can have"),
+        ("own_labels", ["grumpy", "grumpy"], "a label twice"),
+        ("own_labels", "grumpy", "option 'own_labels'"),
+        ("rename", {"Grumpy": "anger", "Bored": None}, "names that are not there"),
+        ("rename", {"Grumpy": "angr"}, "did you mean 'ang"),
+        ("rename", {"Grumpy": "anger", "grumpy": "fear"}, "has a label name twice"),
+        ("rename", {False: "anger"}, "put the name in quotes"),
+        ("rename", {"Grumpy": None, "happy": None}, "leaves all pictures out"),
+        ("rename", "anger", "option 'rename'"),
     ],
 )
-def test_a_class_of_the_users_own_that_cannot_be_is_refused(own: object, words: str, tmp_path: Path) -> None:
+def test_a_name_of_the_users_own_that_cannot_be_is_refused(
+    option: str, own: object, words: str, tmp_path: Path
+) -> None:
     for name in ("Grumpy", "happy"):
         Album(tmp_path).write(f"{name}/1.png", 60)
     with pytest.raises(UsageError) as caught:
-        load("folders", tmp_path, own_labels=own)
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("own", "words"),
-    [
-        ({"Grumpy": "anger", "Bored": None}, "names that are not there"),
-        ({"Grumpy": "angr"}, "did you mean 'ang"),
-        ({"Grumpy": "anger", "grumpy": "fear"}, "has a label name twice"),
-        ({False: "anger"}, "put the name in quotes"),
-        ({"Grumpy": None, "happy": None}, "leaves all pictures out"),
-        ("anger", "option 'rename'"),
-    ],
-)
-def test_a_meaning_that_cannot_be_is_refused(own: object, words: str, tmp_path: Path) -> None:
-    for name in ("Grumpy", "happy"):
-        Album(tmp_path).write(f"{name}/1.png", 60)
-    with pytest.raises(UsageError) as caught:
-        load("folders", tmp_path, rename=own)
+        load("folders", tmp_path, **{option: own})
     assert words in str(caught.value)
 
 

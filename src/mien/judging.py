@@ -79,8 +79,6 @@ class _Originals(Sequence[NDArray[np.uint8]]):
         return len(self.images)
 
     def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return [self.reader.read(image) for image in self.images[at]]
         return self.reader.read(self.images[at])
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import source_options
+from mien.cli.options import AsJson, source_options
 from mien.errors import DataError, UnreadableImage, UsageError, counted
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _Root = Annotated[Path | None, typer.Argument(help="The folder (or file) of the 
 _Option = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def stats(
@@ -32,7 +31,7 @@ def stats(
     root: _Root = None,
     option: _Option = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a picture cannot be read.")] = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count pictures per class and split, measure them, and list those that are missing or unreadable.
 
@@ -72,7 +71,7 @@ def preview(
         str | None,
         typer.Option(metavar="STEPS", help="Show the result of a chain: '\\[grey, equalise, canny]'."),
     ] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a contact sheet with one row per class.
 
@@ -110,7 +109,7 @@ def cache(
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove the listed datasets; runs prepare them again.")
     ] = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the prepared datasets in the cache folder, which save runs from preparing pictures twice.
 

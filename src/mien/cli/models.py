@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import printing
+from mien.cli.options import AsJson
 from mien.errors import UsageError
 
 if TYPE_CHECKING:
     from mien.runtime.bundle import Bundle
-
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def models(
@@ -19,7 +18,7 @@ def models(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Only this one: a name, or the path of a bundle; repeatable.")
     ] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the models of this installation and their figures, or those of your own bundles, and what finds faces.
 
@@ -57,7 +56,7 @@ def _row(one: "Bundle") -> tuple[str, ...]:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="yunet, or the name of a restoration model.")], as_json: _Json = False
+    name: Annotated[str, typer.Argument(help="yunet, or the name of a restoration model.")], as_json: AsJson = False
 ) -> None:
     """Download a published model file to the folder MIEN_MODELS, or to the cache, and check its SHA-256.
 

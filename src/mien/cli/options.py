@@ -1,9 +1,16 @@
-"""Options of the form KEY=VALUE."""
+"""Options that several commands have, and those of the form KEY=VALUE."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from mien.errors import UsageError
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
+]
 
 
 def pairs(texts: Sequence[str] | None, what: str) -> dict[str, str]:

@@ -138,9 +138,7 @@ def _sink(
 
 def _open(item: "Item", done: dict[str, bool]) -> bool:
     """Whether an item is still to be answered; a camera never stands still."""
-    from mien.runtime.collect import plain
-
-    return item.kind == "camera" or plain(item.source) not in done
+    return item.kind == "camera" or item.place not in done
 
 
 def _unanswered(
@@ -148,13 +146,12 @@ def _unanswered(
 ) -> "list[Item]":
     """What is left of a lot, after what an earlier call answered has been counted, and its errors told."""
     from mien.files import printable
-    from mien.runtime.collect import plain
     from mien.runtime.predict import drawing
 
     for item in chunk:
         if not _open(item, done):
             tally["skipped"] += 1
-            if done[plain(item.source)]:
+            if done[item.place]:
                 tally["broken"] += 1
                 say(f"{printable(item.source)}: an error in an earlier call, kept in the output")
             elif drawings and not drawing(item, drawings).exists():
@@ -200,7 +197,7 @@ def _among(known: "list[Item] | None") -> Callable[[str], bool]:
 
     if known is None:
         return lambda source: not is_camera(source)
-    videos = {plain(item.source) for item in known if item.kind == "video"}
+    videos = {item.place for item in known if item.kind == "video"}
     return lambda source: plain(source) in videos
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import printing
-from mien.cli.options import pairs, source_options
+from mien.cli.options import AsJson, Changes, pairs, source_options
 from mien.cli.progress import stages as shown
 from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line, unknown
 from mien.places import check_finished, recipe_file
@@ -26,17 +26,13 @@ _Recipe = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A YAML file, a run's folder, or the name of a shipped recipe.")
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
-_Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
-]
 _Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
 _Strict = Annotated[bool, typer.Option("--strict", help="Stop when a picture cannot be read.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="The folder of the runs.")] = RUNS / "demo",
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two models x two data treatments on synthetic faces: no data needed, a few minutes on two cores.
 
@@ -47,11 +43,11 @@ def demo(
 
 def train(
     recipe: _Recipe,
-    changes: _Set = None,
+    changes: Changes = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
     resume: _Resume = False,
     strict: _Strict = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a recipe, evaluate it once on its test split, and write the report.
 
@@ -95,7 +91,7 @@ def evaluate(
     ] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Accuracy under blur, noise, JPEG, ...")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Grad-CAM pictures: where the network looks.")] = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a finished run on another split or dataset or on corrupted pictures, or show where it looks.
 
@@ -137,9 +133,9 @@ def evaluate(
 
 def compare(
     recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")],
-    changes: _Set = None,
+    changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The folder of the runs; finished ones are kept.")] = RUNS / "comparison",
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run recipes or grids side by side, keeping finished runs, and compare them on the same test rows.
 
@@ -158,7 +154,7 @@ def export(
         bool, typer.Option("--int8", help="Use 8-bit integers: smaller; states the accuracy change.")
     ] = False,
     card: Annotated[Path | None, typer.Option(help="A model card to write, in Markdown.")] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a run into a bundle for `mien predict`, checked against the run on every validation picture.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import AsJson, Changes
 from mien.cli.progress import progress
 from mien.cli.runs import RUNS, carried_out
 from mien.errors import DataError, UsageError, counted
@@ -25,15 +26,11 @@ _Address = Annotated[
     str | None,
     typer.Option(help="A running cluster: auto or HOST:PORT; default: RAY_ADDRESS, else here."),
 ]
-_Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
-]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def compare(
     recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")],
-    changes: _Set = None,
+    changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The folder of the runs, on storage that all machines share.")] = RUNS
     / "comparison",
     address: _Address = None,
@@ -41,7 +38,7 @@ def compare(
     gpus: Annotated[
         float | None, typer.Option(min=0, help="Accelerators of each run, 0.25 for four on one; default: one if any.")
     ] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train the runs of `mien compare`, each seed and fold of its own, at once on a Ray cluster or this machine.
 
@@ -74,7 +71,7 @@ def predict(
     lot: Annotated[int, typer.Option(min=1, help="Pictures of one task and file, at most.")] = 500,
     every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a folder of the same model and settings.")] = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Name expressions like `mien predict`, on a Ray cluster or on all cores of this machine, into Parquet files.
 

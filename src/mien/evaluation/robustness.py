@@ -1,6 +1,6 @@
 """How a model holds up when pictures get worse: eight corruptions at five strengths."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -15,10 +15,10 @@ from mien.imaging.decode import decode, encode_jpeg
 Pixels = NDArray[np.uint8]
 Corrupt = Callable[[Pixels, float, np.random.Generator], Pixels]
 Pictures = Sequence[Pixels] | Pixels
-Predict = Callable[[Pictures], NDArray[np.float32]]
+Predict = Callable[[Iterable[Pixels]], NDArray[np.float32]]
 
 BATCH = 256
-_VALUES = 2**22  # of a batch, which take up to 13 bytes each while they are corrupted
+_VALUES = 2**22  # of pictures that are corrupted together, which take up to 13 bytes each meanwhile
 
 
 class Corruption(NamedTuple):
@@ -134,8 +134,8 @@ def robustness(
     """Accuracy and calibration error on clean pictures and under every corruption at every strength, for JSON.
 
     `pictures` are N as a camera delivers them, uint8 (H, W[, C]), of one size or of many, read a batch at a time.
-    `predict` maps some of them to probabilities (n, classes) after the preprocessing, which meets the damage as it
-    would in use; a row of NaN, for a picture in which that finds no face any more, counts as wrong.
+    `predict` maps n of them, which come one after the other, to probabilities (n, classes) after the preprocessing,
+    which meets the damage as it would in use; a row of NaN, for a picture in which that finds no face, counts as wrong.
 
     Every figure is {value, low, high}. Keys: `rows`; `clean` {accuracy, ece}; `corruptions` {name: a list of {strength,
     parameter, at, accuracy, ece}}; `mean_accuracy` over corruptions and strengths and `mean_drop`, clean minus it: the
@@ -177,10 +177,8 @@ def _measure(
     bootstrap: int,
     groups: Sequence[Hashable | None] | None,
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    parts = []
-    for start, batch in _batches(pictures):
-        parts.append(predict(each_corrupted(batch, *damage, seed=seed + start) if damage else batch))
-    probabilities = np.concatenate(parts)
+    starts = range(0, len(pictures), BATCH)
+    probabilities = np.concatenate([predict(_damaged(pictures, start, damage, seed)) for start in starts])
     if len(lost := np.flatnonzero(np.isnan(probabilities).any(axis=1))):
         probabilities[lost] = 1 / (len(labels) - 1)
         probabilities[lost, targets[lost]] = 0
@@ -189,14 +187,17 @@ def _measure(
     return {name: metrics[name] for name in ("accuracy", "ece")}, correct
 
 
-def _batches(pictures: Pictures) -> Iterator[tuple[int, list[Pixels]]]:
-    """The pictures in batches, each with the place of its first: fewer of large ones, as corruption takes memory."""
-    batch: list[Pixels] = []
-    for place in range(len(pictures)):
-        batch.append(pictures[place])
-        if len(batch) == BATCH or sum(picture.size for picture in batch) >= _VALUES or place == len(pictures) - 1:
-            yield place + 1 - len(batch), batch
-            batch = []
+def _damaged(pictures: Pictures, start: int, damage: tuple[str, int] | None, seed: int) -> Iterator[Pixels]:
+    """The pictures of the batch that begins at `start`, corrupted a few at a time where they are large."""
+    held: list[Pixels] = []
+    values, end = 0, min(start + BATCH, len(pictures))
+    for place in range(start, end):
+        held.append(pictures[place])
+        values += held[-1].size
+        if values >= _VALUES or place == end - 1:
+            first = place + 1 - len(held)
+            yield from each_corrupted(held, *damage, seed=seed + first) if damage else held
+            held, values = [], 0
 
 
 def _mean(

@@ -28,6 +28,11 @@ class Item:
     kind: Literal["picture", "video", "camera", "broken"]
     error: str | None = None
 
+    @property
+    def place(self) -> str:
+        """What tells it from others: its source in the `plain` form."""
+        return plain(self.source)
+
 
 def collect(paths: Iterable[str]) -> Iterator[Item]:
     """An item for every path, and for every picture and video in a folder, at any depth and in order of their names;
@@ -53,7 +58,7 @@ def once(items: Iterable[Item]) -> list[Item]:
     """The items without those of a path that came before, however it was written: `a/b.png`, `./a//b.png`."""
     found: dict[str, Item] = {}
     for item in items:
-        found.setdefault(plain(item.source), item)
+        found.setdefault(item.place, item)
     return list(found.values())
 
 

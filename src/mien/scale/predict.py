@@ -126,18 +126,18 @@ def spread(
     has no answer. `moved(done, all)` hears of every lot. Raises the error of a machine that cannot answer, RunError
     where processes die whatever they look at.
     """
-    tally, more = Tally(), list[Lot]()
+    tally, more, died = Tally(), list[Lot](), 0
     moved(0, len(items))
     for lot, found in shared_out(lots(items, size), partial(work, job), more):
         if isinstance(found, Died) and len(lot) > 1:
             more += [lot[: len(lot) // 2], lot[len(lot) // 2 :]]
             continue
         if isinstance(found, Died):
-            found = Tally(1, 0, ((lot[0].source, f"the process that looked at it died: {found}"),))
+            found, died = Tally(1, 0, ((lot[0].source, f"the process that looked at it died: {found}"),)), died + 1
         elif isinstance(found, Exception):
             raise found
         tally = tally.plus(found)
-        if len(tally.errors) == tally.sources == _HOPELESS and all("died" in reason for _, reason in tally.errors):
+        if died == tally.sources == _HOPELESS:
             raise RunError(
                 "the processes of the cluster die whatever they look at", got=tally.errors[0][1],
                 then="see whether this works there: mien predict PICTURE",

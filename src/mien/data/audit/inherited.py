@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow.parquet import read_schema
 
 from mien.data.audit.findings import Finding
 from mien.data.audit.looks import Looks, look
@@ -16,6 +17,7 @@ from mien.data.samples import Samples
 from mien.errors import counted
 from mien.runtime.bundle import load, means_bundle
 
+_KEPT = ("digest", "split", "source", "subject", "made_from")  # columns of a run's rows that are read here
 Bring = Callable[[Path], Looks | None]
 """Gives the looks of the data of an earlier run, None where it is not at hand any more."""
 
@@ -188,5 +190,5 @@ def _listed(run: Path, split: str) -> pd.DataFrame | None:
     kept = run / "samples.parquet"
     if means_bundle(str(run)) or not kept.is_file():
         return None
-    table = pd.read_parquet(kept)
+    table = pd.read_parquet(kept, columns=[name for name in read_schema(kept).names if name in _KEPT])
     return table[(table["split"] == split).to_numpy(bool, na_value=False)]
