@@ -78,7 +78,7 @@ def test_the_cluster_answers_as_one_process_does_and_goes_on_where_it_stopped(bu
         "sources": 8, "faces": 7, "broken": 1, "skipped": 0,
     }  # fmt: skip
     assert len(list((tmp_path / "out").iterdir())) >= 3
-    assert "zero.png: the file is empty" in told_too.stderr
+    assert "zero.png: the file is empty" in told_too.stderr and told_too.stderr.count("zero.png") == 1
     mien("predict", folder, "--out", tmp_path / "one.parquet", "--model", bundle, "--crop", "whole", code=1)
     assert rows(tmp_path / "out") == parquet.read_table(tmp_path / "one.parquet").to_pylist()
     with pytest.raises(UsageError, match="add --resume"):

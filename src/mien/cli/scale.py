@@ -129,7 +129,7 @@ def _tell(tally: "Tally", earlier: list[str]) -> None:
     """Say what went wrong in which source, of many the first ones."""
     from mien.files import printable
 
-    said = [f"{printable(source)}: {reason.removeprefix(f'{source}: ')}" for source, reason in tally.errors]
+    said = [printable(text if source in text else f"{source}: {text}") for source, text in tally.errors]
     said += [f"{source}: an error in an earlier call, kept in the output" for source in earlier]
     for line in said[:_TOLD]:
         typer.echo(line, err=True)
