@@ -147,4 +147,4 @@ def test_runs_without_a_common_row_or_label_and_single_runs_are_not_tested() -> 
 def test_what_holds_for_every_run_is_told_once() -> None:
     notes = {"a": ["all test", "seen"], "b": ["all test"]}
     cells = [cell(run, "x", SEVEN, SEVEN) | {"notes": told} for run, told in notes.items()]
-    assert remarks(cross_matrix(cells)) == ["every run on x: all test", "a on x: seen"]
+    assert remarks(cross_matrix(cells)) == ["every model on x: all test", "a on x: seen"]

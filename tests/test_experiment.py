@@ -199,7 +199,7 @@ def test_a_run_is_judged_on_its_own_split_and_told_of_pictures_it_was_fitted_on(
     assert rows["all"] == sum(rows.values()) - rows["all"] == 240
     other = tuple(f"--option={option}" for option in ("count=240", "size=24", "seed=3"))
     elsewhere = json.loads(mien("evaluate", home / "own-split", "--source", "synthetic", *other, "--json").stdout)
-    assert "pictures are ones that the run, or one that it builds on, was fitted on" in elsewhere["notes"][0]
+    assert "pictures are ones that the model, or one that it builds on, was fitted on" in elsewhere["notes"][0]
 
 
 def test_pictures_of_ones_own_need_no_split_to_be_judged_on(home: Path, run: Path, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_run_is_told_of_near_twins_of_its_training_pictures_elsewhere(home: Pa
         cv2.imwrite(str(tmp_path / label / f"{image.rpartition('#')[2]}.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 80])
     words = ["evaluate", home / "own-pictures", "--source", "folders", "--root", tmp_path, "--split", "all", "--json"]
     (told,) = json.loads(mien(*words).stdout)["notes"]
-    assert told.startswith("20 of these 20 pictures are near twins of ones that the run")
+    assert told.startswith("20 of these 20 pictures are near twins of ones that the model")
 
 
 def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:
@@ -578,6 +578,70 @@ def test_runs_whose_chains_drop_other_pictures_are_paired_picture_by_picture(
     assert pair["only_a"] == pair["only_b"] == 0
 
 
+def test_a_bundle_is_judged_on_the_faces_that_it_finds_as_predict_does(home: Path, run: Path, shared: Path) -> None:
+    people, faces = home / "people", home / "people.jsonl"
+    for number, path in enumerate(sorted((shared / "data" / "portraits" / "images").glob("*.jpg"))[:12]):
+        (place := people / ("surprise" if number % 2 else "sad")).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place / f"{number}.png"), cv2.imread(str(path)))
+    cv2.imwrite(str(people / "sad" / "nobody.png"), np.full((80, 80), 90, np.uint8))
+    bundle = home / "judged.onnx"
+    mien("export", run, "--out", bundle)
+    words = ["--source", "folders", "--root", people, "--json"]
+    found = json.loads(mien("evaluate", bundle, *words).stdout)
+    mien("predict", people, "--model", bundle, "--out", faces, "--detector", "haar")
+    largest: dict[str, dict[str, Any]] = {}
+    for row in map(json.loads, faces.read_text().splitlines()):
+        # Rows of a picture come largest first.
+        for face in row["faces"][:1]:
+            largest[row["source"]] = face["probabilities"]
+    known = ("sadness", "surprise")
+    right = [
+        max(known, key=lambda label: answer[label]) == ("sadness" if "/sad/" in path else "surprise")
+        for path, answer in largest.items()
+    ]
+    assert found["figures"]["rows"] == len(right) >= 8
+    assert found["figures"]["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert found["opened"] is None and any("the largest one is judged" in note for note in found["notes"])
+    assert any(note.startswith("no-face") for note in found["notes"])
+    whole = json.loads(mien("evaluate", bundle, *words, "--crop", "whole").stdout)
+    assert whole["figures"]["rows"] == 13
+
+
+def test_a_run_is_tested_against_bundles_on_the_rows_that_it_held_out(home: Path, run: Path) -> None:
+    bundle, page = home / "itself.onnx", home / "itself.html"
+    mien("export", run, "--out", bundle)
+    words = ["cross", run, bundle, "--whole", "synthetic", "--out", page, "--json"]
+    matrix = json.loads(mien(*words).stdout)
+    held_out = metrics(run)["test"]
+    assert [cell["figures"]["rows"] for cell in matrix["cells"]] == [held_out["rows"]] * 2
+    assert matrix["cells"][0]["figures"]["metrics"]["accuracy"] == held_out["metrics"]["accuracy"]
+    assert matrix["cells"][0]["protocol"].endswith(metrics(run)["protocol"]["digest"])
+    ((pair,),) = matrix["pairs"].values()
+    assert pair["only_a"] == pair["only_b"] == 0, "a bundle answers as the run that it was made of"
+    everything = json.loads(mien(*words, "--split", "all").stdout)
+    assert everything["cells"][0]["figures"]["rows"] == len(pd.read_parquet(run / "samples.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "{bundle}"], "add --source NAME"),
+        (["evaluate", "{bundle}", "--robustness"], "add --source NAME"),
+        (["evaluate", "{bundle}", "--source", "synthetic", "--crop", "round"], "unknown crop"),
+        (["evaluate", "{run}", "--source", "synthetic", "--crop", "whole"], "leave out --crop"),
+        (["cross", "{bundle}"], "add --on"),
+        (["cross", "{run}", "--whole", "synthetic"], "leave out --whole"),
+        (["cross", "{run}", "{bundle}", "--whole", "elsewhere"], "is the name of a source"),
+    ],
+)
+def test_what_makes_no_sense_of_a_bundle_or_a_run_is_refused(
+    home: Path, run: Path, words: list[str], said: str
+) -> None:
+    places = {"bundle": home / "any.onnx", "run": run}
+    mien("export", run, "--out", places["bundle"])
+    assert said in mien(*(word.format(**places) for word in words), check=2).stderr
+
+
 def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: Path) -> None:
     words = ["train", home / "small.yaml", "--set", "model.transfer=full", "--set", f"model.weights={run}"]
     mien(*words, "--set", f"fit.teachers=[{run}]", "--out", home / "taught")
@@ -624,7 +688,7 @@ def test_an_earlier_run_that_is_gone_is_told_when_judged_elsewhere(home: Path, r
     shutil.rmtree(tmp_path / "start")
     other = ["--source", "synthetic", "--option", "count=30", "--option", "size=24", "--option", "seed=8"]
     notes = json.loads(mien("evaluate", tmp_path / "after", *other, "--split", "all", "--json").stdout)["notes"]
-    assert f"{tmp_path / 'start'}, which the run builds on, keeps no list of its training pictures" in notes[0]
+    assert f"{tmp_path / 'start'}, which the model builds on, keeps no list of its training pictures" in notes[0]
 
 
 def test_that_an_earlier_run_keeps_no_list_of_its_pictures_is_told(home: Path, run: Path) -> None:

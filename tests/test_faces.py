@@ -229,6 +229,8 @@ def test_the_framing_of_a_few_or_faceless_pictures_is_not_guessed(portraits, yun
     [
         ["grey", "equalise", {"detect-face": {"detector": "viola-jones", "margin": 0.2}}],
         ["colour", {"resize": [300, 200]}, {"detect-face": "yunet"}],
+        [{"frame-face": "yunet"}],
+        ["grey", "frame-face"],
         [{"align": 64}],
     ],
 )

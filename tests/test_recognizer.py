@@ -367,6 +367,22 @@ def test_a_chain_that_finds_the_face_sees_what_it_saw_in_training(tmp_path, shar
     assert compared >= 15
 
 
+@pytest.mark.parametrize("detector", ["haar", "yunet"])
+def test_the_step_that_frames_a_face_crops_as_the_recogniser_does(tmp_path, shared, monkeypatch, detector):
+    monkeypatch.setenv("MIEN_MODELS", str(shared / "models"))
+    recognizer = Recognizer(tiny.bundle(tmp_path / "plain.onnx"), detector=detector)
+    chain = Chain.parse([{"frame-face": {"detector": detector, "missing": "drop"}}, *recognizer.bundle.info.chain])
+    framed = 0
+    for path in sorted((shared / "data" / "portraits" / "images").iterdir())[:12]:
+        image = decode(path)
+        found, made = recognizer.detect(image), chain.run(image).pixels
+        assert (made is None) == (not found)
+        if found:
+            framed += 1
+            np.testing.assert_array_equal(made, recognizer.prepare(image, found[0]))
+    assert framed >= 10
+
+
 @pytest.mark.parametrize("missing", ["keep", "drop"])
 def test_a_face_whose_eyes_are_not_found_is_not_answered_from_the_whole_picture(tmp_path, missing):
     chain = ["grey", {"align": {"size": 48, "detector": "viola-jones", "missing": missing}}]

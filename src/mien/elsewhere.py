@@ -1,13 +1,14 @@
-"""Runs on other data than their own: figures on a source, tables of runs and sources, and what they have seen."""
+"""Runs and bundles on other data than their own: figures on a source, tables of several, and what they have seen."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.candidate import Candidate, Crop, candidate, of_run
 from mien.data.audit import Looks, fitted_on, look, people_before, seen_before
 from mien.data.material import Material, readable
 from mien.data.prepare import prepare
@@ -16,57 +17,70 @@ from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign
 from mien.data.split import notes as split_notes
-from mien.earlier import all_below, looks_of_data, names_same_people
+from mien.earlier import looks_of_data, names_same_people
 from mien.errors import UsageError
 from mien.evaluation.cross import Answers, cross_matrix, paired
-from mien.experiment import Stages, silent
-from mien.finished import Finished
+from mien.experiment import Stages, read, silent
+from mien.finished import Finished, rows_of
 from mien.judging import judged
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
 
 
 def evaluate_on(
-    run: Finished,
+    model: Finished | str,
     source: str,
     root: Path | None,
     split: str,
     options: dict[str, Any] | None = None,
     merge: dict[str, str] | None = None,
     stages: Stages = silent,
-    name: str | None = None,
+    crop: Crop = "face",
 ) -> dict[str, Any]:
-    """The run's figures on one split of a source (or `all` of it), labels brought together by an explicit map.
+    """The figures of a run, or of a bundle, on one split of a source (or `all` of it), labels matched explicitly.
 
-    A source that names no split is all test. `merge` sends labels to others on purpose; `name` is what the source is
-    called in the answer. Opening a test split is noted in the ledger beside the run. Raises UsageError when the source
-    has no such split.
+    A source that names no split is all test. `merge` sends labels to others on purpose; `crop` is how a bundle takes
+    the pictures, as `mien.candidate` has it. Opening a test split is noted in the ledger beside a run. Raises
+    UsageError when the source has no such split.
     """
-    elsewhere = _elsewhere(source, root, split, options, name)
-    merged = _merged(merge, [*run.labels, *elsewhere.samples.labels])
-    return _told_on(run, elsewhere, look(elsewhere.samples, progress=stages("look")), merged, stages)[0]
+    judge = candidate(model, crop)
+    elsewhere = _elsewhere(source, root, split, options)
+    merged = _merged(merge, [*judge.labels, *elsewhere.samples.labels])
+    return _told_on(judge, elsewhere, look(elsewhere.samples, progress=stages("look")), merged, stages)[0]
 
 
 def crossed(
-    runs: Mapping[str, Finished],
-    sources: Mapping[str, Dataset],
+    models: Mapping[str, Finished | str],
+    sources: Mapping[str, Dataset | Finished],
     split: str,
     merge: dict[str, str] | None = None,
     stages: Stages = silent,
+    whole: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Several runs on several sources, each as `evaluate_on` has it, as one table for JSON, with paired tests a source.
+    """Runs and bundles on several sources as `evaluate_on` has them: one table for JSON, with paired tests a source.
 
-    `sources` maps what a source is called in the table to where it is.
+    `models` and `sources` are what each is called in the table; a run among the sources stands for its own data as it
+    split it. Bundles take the pictures of the sources named in `whole` as faces that are cut out.
     """
     cells, pairs = [], {}
-    found = [_elsewhere(data.source, data.root, split, data.options, title) for title, data in sources.items()]
-    known = [*(run.labels for run in runs.values()), *(elsewhere.samples.labels for elsewhere in found)]
+    found = [
+        _own(data, split, title, stages)
+        if isinstance(data, Finished)
+        else _elsewhere(data.source, data.root, split, data.options, title)
+        for title, data in sources.items()
+    ]
+    judges = {
+        title: {name: candidate(model, "whole" if title in whole else "face") for name, model in models.items()}
+        for title in sources
+    }
+    known = [*(judge.labels for each in judges.values() for judge in each.values())]
+    known += [elsewhere.samples.labels for elsewhere in found]
     merged = _merged(merge, [label for labels in known for label in labels])
     for elsewhere in found:
         looks = look(elsewhere.samples, progress=stages("look"))
         answers = {}
-        for name, run in runs.items():
-            cell, answers[name] = _told_on(run, elsewhere, looks, merged, stages)
+        for name, judge in judges[elsewhere.name].items():
+            cell, answers[name] = _told_on(judge, elsewhere, looks, merged, stages)
             cells.append(cell | {"run": name})
         pairs[cells[-1]["source"]] = paired(answers)
     return cross_matrix(cells, pairs)
@@ -76,7 +90,8 @@ def figures_on(
     run: Finished, source: str, root: Path | None, options: dict[str, Any] | None = None, stages: Stages = silent
 ) -> dict[str, Any]:
     """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
-    figures: dict[str, Any] = _on(run, _elsewhere(source, root, "test", options), None, {}, stages)[0]["figures"]
+    cell = _on(of_run(run), _elsewhere(source, root, "test", options), None, {}, stages)[0]
+    figures: dict[str, Any] = cell["figures"]
     return figures
 
 
@@ -90,13 +105,17 @@ def _merged(merge: Mapping[str, str] | None, labels: Sequence[str]) -> dict[str,
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """What runs are judged on: the rows of a source, which split of them, what it is called, and what is to be told."""
+    """What runs are judged on: the rows of a source, which split of them, what it is called, and what is to be told.
+
+    `protocol` is whose split that is; None: the source's own.
+    """
 
     name: str
     data: Dataset
     samples: Samples
     split: str
     notes: tuple[str, ...]
+    protocol: str | None = None
 
     def rows(self, samples: Samples) -> NDArray[np.int64]:
         """The labelled rows (n,) of the split among `samples`. Raises UsageError where there are none."""
@@ -132,41 +151,51 @@ def _elsewhere(
     return found
 
 
+def _own(run: Finished, split: str, name: str, stages: Stages) -> _Elsewhere:
+    """The rows of one split of a run, as the run split its data."""
+    material, rows = rows_of(run, split, stages)
+    if not len(rows):
+        raise UsageError(f"{run.folder} has no rows in split {split}", got=split, allowed=[*SPLITS, "all"])
+    samples = read(run.recipe.data).take(material.place[rows])
+    if split != "all":
+        samples = replace(samples, table=samples.table.assign(split=split))
+    return _Elsewhere(name, run.recipe.data, samples, split, (), run.protocol)
+
+
 def _told_on(
-    run: Finished, elsewhere: _Elsewhere, looks: Looks, merge: Mapping[str, str], stages: Stages
+    judge: Candidate, elsewhere: _Elsewhere, looks: Looks, merge: Mapping[str, str], stages: Stages
 ) -> tuple[dict[str, Any], Answers]:
-    """The cell of a run and a source with all that must be said of it, and the answers in it."""
-    cell, material, answers = _on(run, elsewhere, looks, merge, stages)
+    """The cell of a model and a source with all that must be said of it, and the answers in it."""
+    cell, material, answers = _on(judge, elsewhere, looks, merge, stages)
     rows = np.searchsorted(material.place, answers.rows)
-    return cell | {"notes": [*_seen(run, elsewhere.data, material, rows), *cell["notes"]]}, answers
+    return cell | {"notes": [*_seen(judge.builds_on, elsewhere.data, material, rows), *cell["notes"]]}, answers
 
 
 def _on(
-    run: Finished, elsewhere: _Elsewhere, looks: Looks | None, merge: Mapping[str, str], stages: Stages
+    judge: Candidate, elsewhere: _Elsewhere, looks: Looks | None, merge: Mapping[str, str], stages: Stages
 ) -> tuple[dict[str, Any], Material, Answers]:
-    """The cell of a run and a source, the rows of the source, and the answers to those that were judged."""
-    prepared = prepare(elsewhere.samples, run.chain, progress=stages("prepare"))
+    """The cell of a model and a source, the rows of the source, and the answers to those that were judged."""
+    prepared = prepare(elsewhere.samples, judge.chain, progress=stages("prepare"))
     material = readable(elsewhere.samples, prepared, looks)
-    rows, protocol = elsewhere.rows(material.samples), describe(material.samples)
-    cell, answers = judged(run, material, rows, elsewhere.name, elsewhere.split, protocol, merge)
-    return cell | {"notes": [*elsewhere.notes, *prepared.remarks, *cell["notes"]]}, material, answers
+    rows, protocol = elsewhere.rows(material.samples), elsewhere.protocol or describe(material.samples)
+    cell, answers = judged(judge, material, rows, elsewhere.name, elsewhere.split, protocol, merge)
+    return cell | {"notes": [*elsewhere.notes, *judge.remarks(prepared), *cell["notes"]]}, material, answers
 
 
-def _seen(run: Finished, data: Dataset, material: Material, rows: NDArray[np.int64]) -> list[str]:
-    """What must be said of pictures that the run, or one that it builds on, was fitted on, and of their likes."""
+def _seen(runs: Sequence[Path], data: Dataset, material: Material, rows: NDArray[np.int64]) -> list[str]:
+    """What must be said of pictures that a model, the first of `runs`, or one that it builds on, was fitted on."""
     assert material.looks is not None
-    runs = (run.folder, *all_below(run.recipe))
     fitted = {each: fitted_on(each) for each in runs}
     seen = seen_before(
         material.looks, rows, set().union(*(known or () for known in fitted.values())), map(looks_of_data, runs)
     )
     said = [
-        f"{each}, which the run builds on, keeps no list of its training pictures: whether it was fitted on these is "
-        "unknown"
+        f"{each}{'' if each == runs[0] else ', which the model builds on,'} keeps no list of its training pictures: "
+        "whether it was fitted on these is unknown"
         for each, known in fitted.items()
         if known is None
     ]
-    whose = "that the run, or one that it builds on, was fitted on"
+    whose = "that the model, or one that it builds on, was fitted on"
     if seen.same.any():
         said.append(
             f"{seen.same.sum():,} of these {len(rows):,} pictures are ones {whose}: "

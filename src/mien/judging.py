@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mien.candidate import Candidate, of_run
 from mien.data.material import Material
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Reader, Samples
@@ -20,7 +21,7 @@ from mien.evaluation import ledger, statistics
 from mien.evaluation.cross import Answers, cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
-from mien.experiment import BEFORE_SPLIT, Stages, silent
+from mien.experiment import Stages, silent
 from mien.files import write_json
 from mien.finished import Finished, rows_of
 
@@ -36,7 +37,7 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
         there = [name for name in SPLITS if name in kept]
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = _without_made(run, material.samples)
-    cell = judged(run, material, rows, run.recipe.data.source, split, protocol, {})[0]
+    cell = judged(of_run(run), material, rows, run.recipe.data.source, split, protocol, {})[0]
     return cell | {"notes": [*_used(run, split, len(rows)), *cell["notes"]]}
 
 
@@ -115,7 +116,7 @@ def explained(run: Finished, stages: Stages = silent) -> list[Path]:
 
 
 def judged(
-    run: Finished,
+    model: Candidate,
     material: Material,
     rows: NDArray[np.int64],
     source: str,
@@ -123,22 +124,22 @@ def judged(
     protocol: str,
     merge: Mapping[str, str],
 ) -> tuple[dict[str, Any], Answers]:
-    """The cell of a table of runs and sources, and the answers to those of the rows whose label the run knows."""
+    """The cell of a table of models and sources, and the answers to those of the rows whose label the model knows."""
     chosen = material.samples.table.iloc[rows]
     seen = restrict(
-        run.probabilities(material.pixels, material.place[rows]), run.labels, list(chosen["label"]),
+        model.answers(material.pixels, material.place[rows]), model.labels, list(chosen["label"]),
         material.samples.labels, merge,
     )  # fmt: skip
     # What cannot be judged has opened nothing.
-    opened = ledger.record(run.folder.parent, protocol, run.folder.name) if split in ("test", "all") else None
+    opened = None
+    if model.folder and split in ("test", "all"):
+        opened = ledger.record(model.folder.parent, protocol, model.folder.name)
     groups = clusters(chosen)
-    cell = cross_cell(run.folder.name, f"{source} {split}", seen, groups, run.recipe.evaluate.bootstrap)
+    cell = cross_cell(model.name, f"{source} {split}", seen, groups, model.bootstrap)
     kept = rows[seen.kept]
     drawn = None if groups is None else list(compress(groups, seen.kept))
     answers = Answers(material.place[kept], seen.labels, seen.probabilities, seen.targets, drawn)
-    notes = statistics.few(len(kept), drawn)
-    if run.recipe.balance.order == "balance-before-split":
-        notes = [*notes, BEFORE_SPLIT]
+    notes = [*statistics.few(len(kept), drawn), *model.notes]
     return cell | {"protocol": protocol, "opened": opened, "notes": notes}, answers
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mien import __version__
-from mien.cli import audit, cross, data, models, predict, replay, report, runs, scale, serve
+from mien.cli import audit, cross, data, evaluate, models, predict, replay, report, runs, scale, serve
 from mien.errors import DataError, MienError, MissingExtra
 
 INTERRUPTED = 130
@@ -47,7 +47,7 @@ looks.command("cache")(data.cache)
 app.add_typer(looks, name="data")
 app.command("demo")(runs.demo)
 app.command("train")(runs.train)
-app.command("evaluate")(runs.evaluate)
+app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(runs.compare)
 app.command("cross")(cross.cross)
 app.command("replay")(replay.replay)

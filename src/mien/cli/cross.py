@@ -1,4 +1,4 @@
-"""mien cross: several runs on several sources, in one table."""
+"""mien cross: several runs and bundles on several sources, in one table."""
 
 import json
 from pathlib import Path
@@ -14,13 +14,18 @@ from mien.places import check_finished
 
 
 def cross(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
-    on: Annotated[
-        list[str],
-        typer.Option(
-            "--on", metavar="[NAME:]SOURCE=ROOT", help="A source, the folder of its data, its name here; repeatable."
-        ),
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN|MODEL...", help="Folders of finished runs, shipped models, .onnx bundles."),
     ],
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="[NAME:]SOURCE=ROOT",
+            help="A source, the folder of its data, its name here; repeatable. The data of the first run by default.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="NAME:KEY=VALUE", help="An option of one of the sources, by its name here."),
@@ -30,38 +35,60 @@ def cross(
         list[str] | None,
         typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
     ] = None,
+    whole: Annotated[
+        list[str] | None,
+        typer.Option("--whole", metavar="NAME", help="A source whose pictures are faces: bundles look for none there."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("cross.html"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Evaluate several runs on several datasets: does what they learnt on one carry over to another?
+    """Evaluate several runs and bundles on several datasets: does what they learnt on one carry over to another?
 
-    Labels are matched by name; rows with a label that a run does not know are left out and counted. On each source,
-    every two runs are tested against each other on the rows and labels that all of them have in common.
+    Labels are matched by name; rows with a label that a model does not know are left out and counted. On each source,
+    every two models are tested against each other on the rows and labels that all of them have in common.
 
-    A source that names no split is judged whole.
+    A source that names no split is judged whole; without --on all are judged on the rows that the first run held out.
+    A run prepares pictures as its chain says, a bundle as mien predict does: it finds the face, except in --whole.
 
-    Example: mien cross runs/fer2013 runs/ferplus --on fer2013=data/fer2013 --on clinic:folders=data/clinic
+    Example: mien cross runs/mine ferplus
+
+    Example: mien cross runs/mine ferplus --on fer2013=data/fer2013 --whole fer2013 --on clinic:folders=data/clinic
     """
     merged = pairs(merge, "a merge of labels")
-    named = {title: (source, root) for title, source, root in map(_named, on)}
-    if len(named) < len(on):
+    named = {title: (source, root) for title, source, root in map(_named, on or ())}
+    if len(named) < len(on or ()):
         raise UsageError("each source of a table needs its own name", got=on, then="--on NAME:SOURCE=ROOT")
     options = _options(option, list(named))
 
-    for run in runs:
+    from mien.runtime.bundle import means_bundle
+
+    judges = dict(zip(_names(models), models, strict=True))
+    bundles = {title: str(model) for title, model in judges.items() if means_bundle(str(model))}
+    runs = {title: model for title, model in judges.items() if title not in bundles}
+    for run in runs.values():
         check_finished(run)
+    if whole and not bundles:
+        raise UsageError("runs take pictures as their own chains do", got=whole, then="leave out --whole")
+    if not on and not runs:
+        raise UsageError("bundles have no pictures of their own", got=list(bundles), then="add --on SOURCE=ROOT")
 
     from mien.elsewhere import crossed
     from mien.evaluation.report import write_cross_report
-    from mien.finished import finished
+    from mien.finished import Finished, finished
     from mien.recipe import Dataset
 
-    sources = {
+    opened = {title: finished(run) for title, run in runs.items()}
+    sources: dict[str, Dataset | Finished] = {
         title: Dataset(source=source, root=root, options=options[title]) for title, (source, root) in named.items()
     }
+    if not on:
+        first = next(iter(opened.values()))
+        sources = {first.recipe.data.source: first}
+    if unheard := sorted(set(whole or ()) - set(sources)):
+        raise UsageError("--whole is the name of a source", got=unheard, allowed=list(sources))
     with shown() as stages:
-        opened = dict(zip(_names(runs), map(finished, runs), strict=True))
-        matrix = crossed(opened, sources, split, merged, stages)
+        judged = {title: bundles.get(title) or opened[title] for title in judges}
+        matrix = crossed(judged, sources, split, merged, stages, whole or ())
     page = write_cross_report(matrix, out)
     if as_json:
         typer.echo(json.dumps(matrix | {"report": str(page)}))
@@ -90,13 +117,13 @@ def _options(texts: list[str] | None, titles: list[str]) -> dict[str, dict[str, 
     return {title: source_options(each) for title, each in given.items()}
 
 
-def _names(runs: list[Path]) -> list[str]:
-    """A name a run: its folder's, with the folder above where two share one. A run given twice is refused."""
-    folders = [run.resolve() for run in runs]
-    names = [folder.name for folder in folders]
-    told = [f"{f.parent.name}/{f.name}" if names.count(f.name) > 1 else f.name for f in folders]
+def _names(models: list[Path]) -> list[str]:
+    """A name a model: its folder's or file's, with the folder above where two share one. A model twice is refused."""
+    places = [model.resolve() for model in models]
+    names = [place.name for place in places]
+    told = [f"{p.parent.name}/{p.name}" if names.count(p.name) > 1 else p.name for p in places]
     if len(set(told)) < len(told):
-        raise UsageError("the runs of one table need different names", got=told)
+        raise UsageError("the models of one table need different names", got=told)
     return told
 
 
@@ -106,7 +133,7 @@ def _print(matrix: dict[str, Any]) -> None:
     cells = {(cell["run"], cell["source"]): cell["figures"] for cell in matrix["cells"]}
     sources = matrix["sources"]
     rows = [(run, *(_cell(cells.get((run, source))) for source in sources)) for run in matrix["runs"]]
-    printing.table(("run", *sources), rows, "accuracy [95% interval], rows and classes")
+    printing.table(("model", *sources), rows, "accuracy [95% interval], rows and classes")
     for source, tests in matrix["pairs"].items():
         for pair in tests:
             typer.echo(f"{source}: {_verdict(pair)}")

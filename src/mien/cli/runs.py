@@ -1,17 +1,17 @@
-"""mien demo, train, evaluate, compare, export: make runs and judge them."""
+"""mien demo, train, compare, export: make runs, and bundles of them."""
 
 import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli import printing
-from mien.cli.options import AsJson, Changes, pairs, source_options
+from mien.cli.options import AsJson, Changes
 from mien.cli.progress import stages as shown
-from mien.errors import AuditBlocked, RunError, UsageError, counted, line_by_line, unknown
+from mien.errors import AuditBlocked, RunError, counted, line_by_line
 from mien.places import check_finished, recipe_file
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     Before = Callable[[list[Cell]], Mapping[str, Exception]]
 
 RUNS = Path("runs")
-_SPLITS = ("train", "validation", "test", "all")
 
 _Recipe = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A YAML file, a run's folder, or the name of a shipped recipe.")
@@ -75,60 +74,6 @@ def train(
         typer.echo(json.dumps({"run": str(folder)} | figures[str(folder)]))
     else:
         printing.figures(folder, figures[str(folder)])
-
-
-def evaluate(
-    run: _Run,
-    source: Annotated[str | None, typer.Option(help="A source by name; the run's own by default.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Where the data is, the source's or the run's own.")] = None,
-    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source.")
-    ] = None,
-    merge: Annotated[
-        list[str] | None,
-        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
-    ] = None,
-    robustness: Annotated[bool, typer.Option("--robustness", help="Accuracy under blur, noise, JPEG, ...")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Grad-CAM pictures: where the network looks.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Evaluate a finished run on another split or dataset or on corrupted pictures, or show where it looks.
-
-    Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
-    """
-    if (option or merge) and not source:
-        raise UsageError("--option and --merge describe a --source, and none is given", then="add --source NAME")
-    if (robustness or explain) and (source or split != "test"):
-        raise UsageError(
-            "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"
-        )
-    if split not in _SPLITS:
-        raise unknown("split", split, _SPLITS)
-    check_finished(run)
-
-    from mien import elsewhere, judging
-    from mien.evaluation.report import write_run_report
-    from mien.finished import finished
-
-    opened = finished(run, None if source else root)
-    document: dict[str, Any] = {}
-    with shown() as stages:
-        if source:
-            options, merged = source_options(option), pairs(merge, "a merge of labels")
-            document |= elsewhere.evaluate_on(opened, source, root, split, options, merged, stages)
-        if robustness:
-            document["robustness"] = judging.corrupted(opened, stages)
-        if explain:
-            document["explain"] = [str(path) for path in judging.explained(opened, stages)]
-        if not document:
-            document = judging.evaluate_own(opened, split, stages)
-    if robustness or explain:
-        document["report"] = str(write_run_report(run))
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        printing.evaluation(document)
 
 
 def compare(

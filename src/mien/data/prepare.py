@@ -58,7 +58,8 @@ class Prepared:
         found = [f"{counted(unreadable, 'unreadable picture')} left out"] if unreadable else []
         for note, count in self.notes.items():
             out = int((dropped & self.problems["reason"].str.contains(note, regex=False)).sum())
-            done = [f"{out} dropped"] * (out > 0) + [f"{count - out} kept whole"] * (out < count)
+            kept = "kept whole" if note == "no-face" else "kept"
+            done = [f"{out} dropped"] * (out > 0) + [f"{count - out} {kept}"] * (out < count)
             found.append(f"{note}: {count} of {len(self.ok)} pictures ({', '.join(done)})")
         return found
 

@@ -176,10 +176,10 @@ def cross_matrix(
 
 
 def remarks(matrix: Mapping[str, Any]) -> list[str]:
-    """What a reader of the table must know: rows left out, pictures the run was fitted on, fewer classes."""
+    """What a reader of the table must know: rows left out, pictures that a model was fitted on, fewer classes."""
     said = [
         f"{cell['run']} on {cell['source']}: {sum(cell['dropped'].values()):,} rows of "
-        f"{', '.join(sorted(cell['dropped']))} left out, since the run does not know the label"
+        f"{', '.join(sorted(cell['dropped']))} left out, since the model does not know the label"
         for cell in matrix["cells"]
         if cell["dropped"]
     ]
@@ -188,8 +188,8 @@ def remarks(matrix: Mapping[str, Any]) -> list[str]:
         for note in cell.get("notes", []):
             told.setdefault((cell["source"], note), []).append(cell["run"])
     for (source, note), runs in told.items():
-        # What holds for every run is told once.
-        whose = "every run" if len(runs) == len(matrix["runs"]) > 1 else ", ".join(runs)
+        # What holds for every model is told once.
+        whose = "every model" if len(runs) == len(matrix["runs"]) > 1 else ", ".join(runs)
         said.append(f"{whose} on {source}: {note}")
     sizes = {len(cell["figures"]["labels"]) for cell in matrix["cells"]}
     if len(sizes) > 1:

@@ -1,18 +1,19 @@
-"""Chain steps that look for the face: crop to it, or turn and scale it until the eyes lie where they should."""
+"""Chain steps that look for the face: crop to it, frame it, or turn and scale it until its eyes lie in their place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from mien.errors import DataError
 from mien.imaging import operations
 from mien.imaging.faces import Face, Points, detector_named, largest, warp
+from mien.imaging.framing import FER2013, Framing, frame
 from mien.imaging.operations import Image
 from mien.imaging.regions import eyes_of
 from mien.imaging.steps import Outcome, Size, Step, one_of, pair, within
 
 # `auto` is not among them: a chain must mean the same on every machine.
-FINDERS = ("viola-jones", "yunet")
+FINDERS = ("haar", "viola-jones", "yunet")
 MISSING = ("keep", "drop", "fail")
 
 WARPED = 32_766
@@ -40,15 +41,51 @@ class DetectFace(Step):
         detector_named(self.detector)
 
     def apply(self, image: Image) -> Outcome:
-        faces = detector_named(self.detector)(image)
-        face = largest(faces)
-        if face is None:
-            return absent(image, "no-face", self.missing)
-        return Outcome(self.around(image, face).pixels, ("several-faces",) if len(faces) > 1 else ())
+        return around_largest(self, image)
 
     def around(self, image: Image, face: Face) -> Outcome:
         """The crop around a face that is known already."""
         return Outcome(square(image, face, self.margin))
+
+    def size_after(self, before: Size | None) -> Size | None:
+        return None
+
+
+@dataclass(frozen=True)
+class FrameFace(Step):
+    """Crop to the largest face as `mien predict` crops for a bundle: so that it lies as in the pictures of FER2013.
+
+    `missing` as in `detect-face`, and so are the notes; the other parameters are those of
+    `mien.imaging.framing.Framing`. A bundle of a chain with this step finds its faces by it.
+    """
+
+    detector: str = "haar"
+    missing: str = "keep"
+    scale: float = FER2013.scale
+    eyes: float = FER2013.eyes
+    haar_scale: float = FER2013.haar_scale
+    haar_shift: float = FER2013.haar_shift
+    upright: float = FER2013.upright
+
+    def __post_init__(self) -> None:
+        one_of("face detector", self.detector, FINDERS)
+        one_of("policy", self.missing, MISSING)
+        _ = self.framing
+
+    @property
+    def framing(self) -> Framing:
+        """Where the crop lies around a face. Raises UsageError where a parameter is out of range."""
+        return Framing(**{each.name: getattr(self, each.name) for each in fields(Framing)})
+
+    def check(self) -> None:
+        detector_named(self.detector)
+
+    def apply(self, image: Image) -> Outcome:
+        return around_largest(self, image)
+
+    def around(self, image: Image, face: Face) -> Outcome:
+        """The crop around a face that is known already."""
+        return Outcome(frame(image, face, self.framing))
 
     def size_after(self, before: Size | None) -> Size | None:
         return None
@@ -126,6 +163,15 @@ def square(image: Image, face: Face, margin: float = 0.0) -> Image:
     side = max(1.0, max(width, height) * (1 + 2 * margin))
     left, top = x + (width - side) / 2, y + (height - side) / 2
     return operations.crop(image, (round(left), round(top), round(side), round(side)))
+
+
+def around_largest(step: DetectFace | FrameFace, image: Image) -> Outcome:
+    """The crop of a step around the largest face; the notes say that there is none, or that there are several."""
+    faces = detector_named(step.detector)(image)
+    face = largest(faces)
+    if face is None:
+        return absent(image, "no-face", step.missing)
+    return Outcome(step.around(image, face).pixels, ("several-faces",) if len(faces) > 1 else ())
 
 
 def absent(image: Image, note: str, missing: str) -> Outcome:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError, UsageError, unknown
 from mien.files import digest
-from mien.imaging.alignment import Align, DetectFace
+from mien.imaging.alignment import Align, DetectFace, FrameFace
 from mien.imaging.faces import Face, detector_named
 from mien.imaging.operations import Image, check
 from mien.imaging.restoration import Restore
@@ -26,6 +26,7 @@ CATALOGUE: dict[str, type[Step]] = {
     "clahe": Clahe,
     "canny": Canny,
     "detect-face": DetectFace,
+    "frame-face": FrameFace,
     "align": Align,
     "restore": Restore,
     "normalise": Normalise,
@@ -101,7 +102,7 @@ class Chain:
     def finder(self) -> "Finder | None":
         """Where the chain looks for the face in the whole picture; None where it does not, or crops before."""
         for at, step in enumerate(self.steps):
-            if isinstance(step, DetectFace | Align):
+            if isinstance(step, DetectFace | FrameFace | Align):
                 return Finder(Chain(self.steps[:at]), step, Chain(self.steps[at + 1 :]))
             if isinstance(step, Crop):
                 return None
@@ -157,7 +158,7 @@ class Finder:
     """
 
     before: Chain
-    step: DetectFace | Align
+    step: DetectFace | FrameFace | Align
     after: Chain
 
     def faces(self, image: Image) -> list[Face]:

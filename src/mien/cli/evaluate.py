@@ -1,0 +1,90 @@
+"""mien evaluate: a run or a bundle on a dataset, a run on its own splits, on corrupted pictures, and where it looks."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien.cli import printing
+from mien.cli.options import AsJson, pairs, source_options
+from mien.cli.progress import stages as shown
+from mien.errors import UsageError, unknown
+from mien.places import check_finished
+
+_SPLITS = ("train", "validation", "test", "all")
+
+
+def evaluate(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|MODEL", help="The folder of a finished run, a shipped model, or an .onnx bundle."),
+    ],
+    source: Annotated[str | None, typer.Option(help="A source by name; the run's own by default.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the data is, the source's or the run's own.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source.")
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(help="Of a bundle: face looks for the face, as mien predict does; whole takes pictures as faces."),
+    ] = None,
+    robustness: Annotated[bool, typer.Option("--robustness", help="Accuracy under blur, noise, JPEG, ...")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Grad-CAM pictures: where the network looks.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a finished run or a bundle on a dataset; a run on its own splits or corrupted pictures too.
+
+    Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
+
+    Example: mien evaluate ferplus --source folders --root data/mine
+    """
+    if (option or merge) and not source:
+        raise UsageError("--option and --merge describe a --source, and none is given", then="add --source NAME")
+    if (robustness or explain) and (source or split != "test"):
+        raise UsageError(
+            "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"
+        )
+    if split not in _SPLITS:
+        raise unknown("split", split, _SPLITS)
+
+    from mien.runtime.bundle import means_bundle
+
+    bundled = means_bundle(str(model))
+    if bundled and not source:
+        raise UsageError(f"{model} is a bundle, and has no pictures of its own", then="add --source NAME --root FOLDER")
+    if crop and not bundled:
+        raise UsageError("a run takes pictures as its own chain does", got=f"--crop {crop}", then="leave out --crop")
+    if not bundled:
+        check_finished(model)
+
+    from mien import elsewhere, judging
+    from mien.evaluation.report import write_run_report
+    from mien.finished import finished
+
+    document: dict[str, Any] = {}
+    with shown() as stages:
+        if source:
+            judge = str(model) if bundled else finished(model)
+            options, merged = source_options(option), pairs(merge, "a merge of labels")
+            taken: Any = crop or "face"
+            document = elsewhere.evaluate_on(judge, source, root, split, options, merged, stages, taken)
+        else:
+            opened = finished(model, root)
+            if robustness:
+                document["robustness"] = judging.corrupted(opened, stages)
+            if explain:
+                document["explain"] = [str(path) for path in judging.explained(opened, stages)]
+            if not document:
+                document = judging.evaluate_own(opened, split, stages)
+    if robustness or explain:
+        document["report"] = str(write_run_report(model))
+    if as_json:
+        typer.echo(json.dumps(document))
+    else:
+        printing.evaluation(document)
