@@ -52,6 +52,14 @@ def test_class_changes_add_up_to_the_whole() -> None:
     assert total == pytest.approx(found.rows * found.difference.value)
 
 
+def test_a_picture_that_is_listed_under_two_labels_is_paired_row_by_row() -> None:
+    a, b = (arm.assign(image=["a", "a", "b", "c", "c", "d"]) for arm in (arm("fnffnn", [0.9] * 6), WITH))
+    b = b.assign(label=a["label"])
+    assert compare(a, b.iloc[[1, 0, 5, 3, 4, 2]]).p == compare(a, b).p
+    with pytest.raises(DataError, match="different true labels"):
+        compare(a, b.assign(label=["neutral", *a["label"][1:]]))
+
+
 def test_two_layouts_of_a_dataset_are_paired_by_pixels() -> None:
     pixels = ["01", "02", "02", "03", "04", "05"]
     a = WITHOUT.assign(digest=pixels)

@@ -20,7 +20,7 @@ import yaml
 from torch import nn
 from typer.testing import CliRunner
 
-from mien import experiment, leaks
+from mien import earlier, experiment, leaks
 from mien.cli import app
 from mien.data.audit import fitted_on
 from mien.elsewhere import crossed
@@ -39,6 +39,7 @@ from mien.imaging.models import find
 from mien.recipe import Data, Dataset, load, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
+from mien.training.backbones import Model, build
 
 RECIPE = """
 name: small
@@ -512,6 +513,23 @@ def test_a_bundle_frames_faces_as_its_training_pictures_show_them(
     assert load_bundle(tmp_path / "roomy.onnx").framing.scale == pytest.approx(known.scale, rel=0.1)
 
 
+def test_that_pictures_were_squeezed_for_the_network_is_told_with_its_bundle(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw = np.random.default_rng(2)
+    for number in range(48):
+        folder = (
+            tmp_path / "wide" / ("train", "train", "validation", "test")[number % 4] / ("happy", "sad")[number // 24]
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{number}.png"), draw.integers(0, 256, (24, 32), np.uint8))
+    recipe = yaml.safe_load(RECIPE) | {"data": {"source": "folders", "root": str(tmp_path / "wide")}}
+    (tmp_path / "wide.yaml").write_text(yaml.safe_dump(recipe))
+    mien("train", tmp_path / "wide.yaml", "--set", "fit.epochs=1", "--out", tmp_path / "run")
+    mien("export", tmp_path / "run", "--out", tmp_path / "wide.onnx")
+    assert "1.33 times as wide as high" in caplog.text and "frame-face" in caplog.text
+
+
 @pytest.mark.parametrize("flip", ["false", "true"])
 def test_the_recogniser_gives_the_probabilities_of_the_run(home: Path, flip: str) -> None:
     folder = home / f"flip-{flip}"
@@ -648,6 +666,25 @@ def test_a_run_goes_on_from_an_earlier_one_and_learns_from_it(home: Path, run: P
     assert metrics(home / "taught")["test"]["labels"] == metrics(run)["test"]["labels"]
     mien("export", home / "taught", "--out", home / "taught.onnx", "--card", home / "taught.md")
     assert f"; started from `{run.name}`; taught by `{run.name}`." in (home / "taught.md").read_text()
+
+
+def test_a_run_takes_over_what_an_earlier_one_knows_of_its_labels_by_name(home: Path, run: Path) -> None:
+    recipe = yaml.safe_load(RECIPE) | {"model": {"backbone": "mien-tiny", "transfer": "full", "weights": str(run)}}
+    start = experiment.gather(parse(recipe)).material
+    labels = ("surprise", "anger", *start.samples.labels[2:-1], "pain")
+    network = build(Model(backbone="mien-tiny"), 1, (24, 24), len(labels))
+    before = network.head[-1].weight.clone()
+    earlier.fill_output(network, run, labels)
+    known = finished(run)
+    for place, label in enumerate(labels):
+        theirs = known.network.head[-1].weight[known.labels.index(label)] if label in known.labels else before[place]
+        assert torch.equal(network.head[-1].weight[place], theirs)
+
+
+def test_a_run_whose_pictures_are_normalised_otherwise_is_no_start(home: Path, run: Path) -> None:
+    words = ["--set", "model.transfer=full", "--set", f"model.weights={run}", "--set", "chain=[grey, {resize: 24}]"]
+    said = mien("train", home / "small.yaml", *words, "--out", home / "other-chain", check=1).stderr
+    assert "takes other pictures than the chain makes" in said and not (home / "other-chain").exists()
 
 
 def test_a_run_goes_on_from_a_bundle_and_learns_from_it(home: Path, run: Path) -> None:

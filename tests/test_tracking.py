@@ -19,40 +19,40 @@ def face(x, y=50.0, side=80.0, score=0.9):
     return Face((x, y, side, side), score)
 
 
+def numbers(tracker, *detections, rate=10):
+    """The identities at each detection of several, `rate` of them a second."""
+    return [tracker.update(faces, step / rate) for step, faces in enumerate(detections)]
+
+
 def test_the_first_faces_have_numbers_and_later_ones_once_confirmed():
-    tracker = Tracker(rate=10)
-    assert tracker.update([face(0), face(300)]) == [1, 2]
-    assert tracker.update([face(2), face(302), face(600)]) == [1, 2, None]
-    assert tracker.update([face(4), face(304), face(602)]) == [1, 2, 3]
+    later = [face(2), face(302), face(600)], [face(4), face(304), face(602)]
+    assert numbers(Tracker(rate=10), [face(0), face(300)], *later) == [[1, 2], [1, 2, None], [1, 2, 3]]
 
 
 def test_order_of_detections_does_not_matter():
-    tracker = Tracker(rate=10)
-    tracker.update([face(0), face(300)])
-    assert tracker.update([face(301), face(1)]) == [2, 1]
+    assert numbers(Tracker(rate=10), [face(0), face(300)], [face(301), face(1)])[1] == [2, 1]
 
 
 def test_no_face_is_no_identity():
-    assert Tracker(rate=10).update([]) == []
+    assert numbers(Tracker(rate=10), []) == [[]]
 
 
-def test_a_face_that_comes_back_soon_keeps_its_number():
+@pytest.mark.parametrize(("away", "number"), [(8, 1), (40, 2)])
+def test_a_face_that_comes_back_soon_keeps_its_number_and_late_it_is_another(away, number):
+    there = [[face(step)] for step in range(5)]
+    assert numbers(Tracker(rate=10), *there, *[[]] * away, [face(5)], [face(5)])[-1] == [number]
+
+
+@pytest.mark.parametrize(("pause", "number"), [(0.5, 1), (20.0, 2)])
+def test_a_pause_of_the_video_is_time_without_a_face(pause, number):
     tracker = Tracker(rate=10)
-    for step in range(5):
-        tracker.update([face(step)])
-    for _ in range(8):
-        tracker.update([])
-    assert tracker.update([face(6)]) == [1]
+    numbers(tracker, *[[face(step)] for step in range(5)])
+    tracker.update([face(30)], 0.4 + pause)
+    assert tracker.update([face(31)], 0.5 + pause) == [number]
 
 
-def test_a_face_that_comes_back_late_is_another():
-    tracker = Tracker(rate=10)
-    for step in range(5):
-        tracker.update([face(step)])
-    for _ in range(40):
-        tracker.update([])
-    tracker.update([face(5)])
-    assert tracker.update([face(5)]) == [2]
+def test_detections_far_apart_by_their_own_rate_are_no_pause():
+    assert numbers(Tracker(rate=0.1), *[[face(step)] for step in range(4)], rate=0.1) == [[1]] * 4
 
 
 def test_faces_that_cross_keep_their_numbers_though_one_is_hidden():
@@ -60,7 +60,7 @@ def test_faces_that_cross_keep_their_numbers_though_one_is_hidden():
     for step in range(60):
         left, right = 10.0 * step, 590 - 10.0 * step
         hidden = abs(left - right) < 60
-        found = tracker.update([face(left, 50)] if hidden else [face(left, 50), face(right, 60)])
+        found = tracker.update([face(left, 50)] if hidden else [face(left, 50), face(right, 60)], step / 10)
         assert found == ([1] if hidden else [1, 2])
 
 

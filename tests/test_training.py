@@ -12,11 +12,12 @@ from conftest import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import nn
 
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.imaging.steps import Normalise
 from mien.training.augment import Augment, add_noise, augment, mix
-from mien.training.backbones import OWN, SHORTCUTS, Model, build, load_weights
+from mien.training.backbones import OWN, SHORTCUTS, Model, build, freeze, load_weights
 from mien.training.fit import Rows, fit, in_bf16, predict
 from mien.training.module import Fit, channels_first
 from mien.training.saving import save
@@ -198,6 +199,29 @@ def test_weights_of_colour_pictures_fill_a_grey_network(tmp_path: Path) -> None:
     torch.testing.assert_close(grey.backbone.layer4[1].conv2.weight, colour.backbone.layer4[1].conv2.weight)
 
 
+def test_a_file_says_nothing_of_labels_and_fills_no_last_layer(tmp_path: Path) -> None:
+    before = tiny(head=(5,))
+    torch.save(before.state_dict(), tmp_path / "before.pt")
+    after = tiny(head=(5,), transfer="full", weights=str(tmp_path / "before.pt"))
+    assert torch.equal(after.head[0].weight, before.head[0].weight)
+    fresh = tiny(head=(5,), transfer="full", weights=str(tmp_path / "before.pt"), dropout=0.5)
+    before.head[-1].weight.data.fill_(7)
+    assert torch.equal(after.head[-1].weight, fresh.head[-1].weight) and not (after.head[-1].weight == 7).any()
+
+
+def test_layers_inside_a_frozen_one_train_on() -> None:
+    network = build(Model(backbone="xcit_nano_12_p16_224"), 1, (64, 64), 7)
+    freeze(network, 0.3)
+    learning = [
+        module
+        for module in network.train().backbone.modules()
+        if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    ]
+    assert learning and all(module.training for module in learning)
+    still = [module for module in network.frozen if isinstance(module, nn.BatchNorm2d)]
+    assert still and not any(module.training for module in still)
+
+
 def test_weights_that_fill_a_part_are_refused(tmp_path: Path) -> None:
     state = {name: value for name, value in tiny().backbone.state_dict().items() if "stages.0" not in name}
     torch.save(state, tmp_path / "part.pt")
@@ -289,6 +313,15 @@ def test_half_of_a_batch_gets_noise_as_strong_as_asked_at_most() -> None:
     noisy = deviations[deviations > 0]
     assert len(noisy) == 200
     assert float(noisy.max()) < 0.11 and float(noisy.mean()) == pytest.approx(0.05, abs=0.006)
+
+
+def test_a_picture_upside_down_turns_without_being_squeezed() -> None:
+    picture = torch.zeros(1, 1, 96, 96)
+    picture[..., 38:58, 33:63] = 1
+    for seed in range(8):
+        spec = Augment(rotation=45, flip_vertical=1, flip_horizontal=0.5)
+        turned = augment(picture, spec, torch.Generator().manual_seed(seed))
+        assert turned.sum() == pytest.approx(600, rel=0.05)
 
 
 def test_a_rotation_keeps_shapes_on_pictures_that_are_not_square() -> None:

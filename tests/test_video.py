@@ -26,7 +26,7 @@ from mien.runtime.predict import predict
 from mien.runtime.recognizer import Recognizer
 from mien.runtime.results import FaceResult, FrameResult
 from mien.runtime.timeline import Timeline
-from mien.runtime.video import VideoOptions, watch, writing
+from mien.runtime.video import VideoOptions, _named, watch, writing
 
 av = pytest.importorskip("av", reason="video needs the video extra")
 pytest.importorskip("supervision", reason="tracking needs the video extra")
@@ -322,6 +322,20 @@ def test_a_face_too_fast_for_the_tracker_is_seen_in_every_frame(tmp_path, bundle
     found = results(path, Recognizer(bundle, detector=Squares()), detect_every=5)
     assert [len(result.faces) for result in found] == [1] * 16
     assert [result.faces[0].box[0] for result in found] == pytest.approx([12 * step for step in range(16)], abs=1.5)
+
+
+@pytest.mark.parametrize("spacing", [1.0, 30.0])
+def test_frames_far_apart_in_time_are_each_searched(tmp_path, bundle, spacing):
+    places = [100, 20, 190, 100, 60]
+    path = film(tmp_path / "slow.mp4", [spacing * step for step in range(5)], at=lambda step: places[step], rate=1)
+    found = results(path, Recognizer(bundle, detector=Squares()))
+    assert [round(face.box[0]) for result in found for face in result.faces] == pytest.approx(places, abs=2)
+
+
+def test_two_faces_that_lie_where_one_was_have_not_both_its_number():
+    gone = [(Face((10.0, 10.0, 40.0, 40.0)), 7)]
+    found = [Face((20.0, 10.0, 40.0, 40.0)), Face((12.0, 10.0, 40.0, 40.0)), Face((200.0, 10.0, 40.0, 40.0))]
+    assert [identity for _, identity in _named(found, gone)] == [None, 7, None]
 
 
 @pytest.mark.parametrize("detect_every", [1, 3, 7])

@@ -82,7 +82,9 @@ def _training(bundle: Bundle, notes: Sequence[str]) -> str:
     if info.uncertain_below:
         uncertain = f"Answers below a probability of {info.uncertain_below:.2f} are marked uncertain"
     else:
-        uncertain = "No answer is marked uncertain, since no threshold reached the accuracy that the recipe asks for"
+        uncertain = (
+            "Every answer is marked uncertain, since no threshold promises the accuracy that the recipe asks for"
+        )
     return (
         f"{info.training_data}. {info.origin}, recipe digest `{info.recipe_digest[:12]}`. Temperature "
         f"{info.temperature:.2f}, fitted on validation. {uncertain}."

@@ -1,5 +1,6 @@
 """Earlier runs, as a new one meets them: a network to judge, a teacher, or what it builds on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from mien.places import check_finished
 from mien.recipe import Dataset, Recipe
 from mien.recipe import load as load_recipe
 from mien.runtime import bundle
-from mien.training.backbones import build, trained_state, weights_file
+from mien.training.backbones import Classifier, build, trained_state, weights_file
 from mien.training.embedding import restored_embedding
 
 
@@ -62,23 +63,41 @@ class Answering(nn.Module):
 def check(recipe: Recipe) -> None:
     """Raise RunError or BundleError where the weights or the teachers of a recipe are not there.
 
-    A bundle that a fit starts from must also take what the chain makes, up to the size.
+    A bundle or a run that a fit starts from must also take what the chain makes, up to the size; of a run's network,
+    the first layer may be made for the other number of channels.
     """
-    weights = recipe.model.weights
+    weights, ours = recipe.model.weights, Chain.parse(recipe.chain)
     if weights and bundle.means_bundle(weights):
-        theirs, ours = bundle.load(weights).chain, Chain.parse(recipe.chain)
-        if (theirs.channels, theirs.normalise) != (ours.channels, ours.normalise):
-            raise RunError(
-                f"the bundle {weights} takes other pictures than the chain makes", got=ours.as_list(),
-                allowed=theirs.as_list(), then="use its chain; another size is fine",
-            )  # fmt: skip
+        theirs = bundle.load(weights).chain
+        fits = (theirs.channels, theirs.normalise) == (ours.channels, ours.normalise)
     elif weights and weights != "hub":
         weights_file(Path(weights))
+        theirs = Chain.parse(load_recipe(Path(weights) / "recipe.yaml").chain) if _is_run(Path(weights)) else ours
+        fits = theirs.channels != ours.channels or theirs.normalise == ours.normalise
+    else:
+        theirs, fits = ours, True
+    if not fits:
+        raise RunError(
+            f"{weights} takes other pictures than the chain makes", got=ours.as_list(), allowed=theirs.as_list(),
+            then="use its chain; another size is fine",
+        )  # fmt: skip
     for run in recipe.fit.teachers:
         if bundle.means_bundle(run):
             bundle.load(run)
         else:
             check_finished(Path(run), "the teacher ")
+
+
+@torch.no_grad()
+def fill_output(network: Classifier, run: Path, labels: Sequence[str]) -> None:
+    """Fill the last layer of a network with what an earlier run of the same network knows of `labels`, by name."""
+    theirs, state = read_json(run / "metrics.json")["test"]["labels"], trained_state(run)
+    for part, own in network.head[-1].state_dict(keep_vars=True).items():
+        kept = state.get(f"{network.output}.{part}")
+        if kept is not None and kept.shape[1:] == own.shape[1:]:
+            for place, label in enumerate(labels):
+                if label in theirs:
+                    own[place] = kept[theirs.index(label)]
 
 
 def teacher(run: str, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:

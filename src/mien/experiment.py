@@ -179,7 +179,12 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "precision": run_folder.precision(folder),
         "notes": [
             *gathered.remarks,
-            *calibration.remarks(figures["temperature"]),
+            *calibration.remarks(
+                figures["temperature"],
+                figures["uncertain_below"],
+                recipe.evaluate.answered_accuracy,
+                figures["validation"]["rows"],
+            ),
             *statistics.few(len(predictions), clusters(predictions[["subject", "sequence"]])),
         ],
     }
@@ -272,6 +277,8 @@ def _classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages
         some = np.random.default_rng(0).permutation(material.samples.rows("train"))[:_SETTLED]
         batches = (material.place[some[at : at + 64]] for at in range(0, len(some), 64))
         settle(network, (torch.from_numpy(chain.tensor(material.pixels[batch])) for batch in batches))
+    elif recipe.model.weights and (Path(recipe.model.weights) / "metrics.json").is_file():
+        earlier.fill_output(network, Path(recipe.model.weights), material.samples.labels)
     teachers = [earlier.teacher(run, recipe, material.samples.labels) for run in recipe.fit.teachers]
     return partial(
         fit, network, _rows(material, "train", recipe.fit.soft_labels), _rows(material, "validation"), recipe.fit,

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from mien.runtime.recognizer import Recognizer
 LARGEST_DIFFERENCE = 1e-4
 """The largest difference in probability between the run and its bundle that is let through."""
 
+_LOOKED_AT, _NEARLY_SQUARE = 50, 1.15
 _MEASURED = 300
 """Training pictures on which the framing is measured: on FER2013 its scale is then within 0.03 of that of 2,000."""
 
@@ -109,20 +110,31 @@ def _framing(run: Finished, read: Read, stages: Stages) -> tuple[Framing, str]:
     """How faces are to be framed for the network, as its training pictures show them, and how that is known."""
     if run.chain.finder:
         return FER2013, "the chain finds and cuts out the face itself"
-    if run.recipe.data.source in ("fer2013", "ferplus"):
+    if run.recipe.data.source in ("fer2013", "ferplus", "oheix"):
         return FER2013, "faces are framed as FER2013 frames them"
+    known, some = _training(run, _MEASURED, read, stages)
+    reader, images = known.samples.reader, known.samples.table["image"].iloc[some]
+    _say_squeezed(reader.read(image).shape for image in images[:_LOOKED_AT])
     if not models.present("yunet"):
         logging.getLogger("mien").warning(
             "faces will be framed as FER2013 frames them, since the framing of this data cannot be measured without "
             "YuNet: mien models pull yunet, and export again"
         )
         return FER2013, "faces are framed as FER2013 frames them, since YuNet is not installed"
-    known, some = _training(run, _MEASURED, read, stages)
-    reader, images = known.samples.reader, known.samples.table["image"].iloc[some]
     framing, seen = measured((reader.read(image) for image in images), YuNetDetector())
     if framing is None:
         return FER2013, f"faces are framed as FER2013 frames them: YuNet sees a face in {seen} of {len(some)} pictures"
     return framing, f"faces are framed as {seen} of {len(some)} training pictures show theirs"
+
+
+def _say_squeezed(shapes: Iterable[tuple[int, ...]]) -> None:
+    """Warn where pictures were squeezed to the shape that the network takes: faces are cut out square in use."""
+    wide = float(np.median([shape[1] / shape[0] for shape in shapes]))
+    if abs(np.log(wide)) > np.log(_NEARLY_SQUARE):
+        logging.getLogger("mien").warning(
+            "training pictures are %.2f times as wide as high, so the network learned faces of other proportions than "
+            "in use, where they are cut out square: start the chain with frame-face, or train on square pictures", wide,
+        )  # fmt: skip
 
 
 def _trace(run: Finished, path: Path) -> None:

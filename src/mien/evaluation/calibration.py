@@ -75,16 +75,24 @@ def fit_temperature(values: Floats, targets: Ints) -> float:
     return math.exp(optimize.minimize_scalar(cost, bounds=(low, high), method="bounded").x)
 
 
-def remarks(temperature: float) -> list[str]:
-    """What a reader of calibrated probabilities must know: a temperature at the end of its range was cut off there.
+def remarks(temperature: float, threshold: float | None, accuracy: float, rows: int) -> list[str]:
+    """What a reader of calibrated probabilities must know: a temperature that was cut off, a missing threshold.
 
-    >>> remarks(1.3), len(remarks(20.0))
-    ([], 1)
+    `accuracy` is what `uncertain_below` was asked for, `rows` how many validation rows it saw.
+
+    >>> remarks(1.3, 0.8, 0.9, 400), len(remarks(20.0, None, 0.9, 400))
+    ([], 2)
     """
     low, high = _TEMPERATURES
-    if 1.01 * low < temperature < high / 1.01:
-        return []
-    return [f"the temperature ends at its bound {low if temperature < 1 else high:g}: probabilities are rough"]
+    said = []
+    if not 1.01 * low < temperature < high / 1.01:
+        said.append(f"the temperature ends at its bound {low if temperature < 1 else high:g}: probabilities are rough")
+    if threshold is None:
+        said.append(
+            f"every answer counts as uncertain: at no confidence do {rows:,} validation rows promise an accuracy of "
+            f"{accuracy:.0%} (evaluate.answered_accuracy)"
+        )
+    return said
 
 
 def bin_of(confidence: Floats) -> NDArray[np.int64]:

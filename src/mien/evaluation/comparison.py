@@ -154,25 +154,25 @@ def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
                 got=f"{first_name}: {len(order)} rows, {name}: {len(predictions)} rows, {shared} shared",
                 then="train both on one protocol: the same data under the same split",
             )
-        if predictions["image"].tolist() != order:
-            predictions = predictions.set_index("image").loc[order].reset_index()
-        if predictions["label"].tolist() != first["label"].tolist():
+        rows = pd.MultiIndex.from_tuples(_listed(predictions)).get_indexer(pd.MultiIndex.from_tuples(_listed(first)))
+        if (rows < 0).any():
             raise DataError("the arms give the same pictures different true labels", got=[first_name, name])
-        result[name] = predictions.reset_index(drop=True)
+        result[name] = predictions.iloc[rows].reset_index(drop=True)
     return result
+
+
+def _listed(arm: pd.DataFrame, by: str = "image") -> list[tuple[Hashable, ...]]:
+    """What tells the rows of an arm apart: picture, label, and how many rows before have both."""
+    return list(zip(arm[by], arm["label"], arm.groupby([by, "label"]).cumcount(), strict=True))
 
 
 def _renamed(predictions: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
     """The predictions under the picture names of the first arm, where both hold the same pixels by other names."""
     if set(predictions["image"]) == set(first["image"]) or any("digest" not in arm for arm in (predictions, first)):
         return predictions
-
-    def keys(arm: pd.DataFrame) -> list[tuple[Hashable, ...]]:
-        # Exact twins are answered alike: which of them stands for which makes no difference.
-        return list(zip(arm["digest"], arm["label"], arm.groupby(["digest", "label"]).cumcount(), strict=True))
-
-    names = dict(zip(keys(first), first["image"], strict=True))
-    theirs = keys(predictions)
+    # Exact twins are answered alike: which of them stands for which makes no difference.
+    names = dict(zip(_listed(first, "digest"), first["image"], strict=True))
+    theirs = _listed(predictions, "digest")
     return predictions.assign(image=[names[key] for key in theirs]) if names.keys() >= set(theirs) else predictions
 
 

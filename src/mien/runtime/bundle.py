@@ -25,7 +25,8 @@ class BundleInfo(BaseModel):
     """What a bundle says about itself: the JSON under the metadata key `mien`.
 
     `probabilities = softmax(logits / temperature)`, the logits averaged over the picture and its mirror image where
-    `flip` is set; an answer whose highest probability lies below `uncertain_below` is marked uncertain.
+    `flip` is set; an answer whose highest probability lies below `uncertain_below` is marked uncertain, and every one
+    where that is None: no threshold promises what the recipe asks for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -162,7 +162,7 @@ class Recognizer:
             score=None if self.crop == "whole" else float(face.score),
             expression=self.labels[best],
             probabilities=dict(zip(self.labels, map(float, probabilities), strict=True)),
-            uncertain=threshold is not None and float(probabilities[best]) < threshold,
+            uncertain=threshold is None or float(probabilities[best]) < threshold,
             identity=identity,
         )
 

@@ -31,6 +31,9 @@ class Tracker:
                 f"the tracker cannot be loaded: {error}", then="set TMPDIR to a folder to write in"
             ) from error
         self._detections = supervision.Detections
+        self._buffer = max(2, ceil(rate * _REMEMBERED))
+        self._longest = _REMEMBERED + 1 / rate
+        self._last: float | None = None
         with warnings.catch_warnings():
             # ByteTrack moves to the package `trackers`, which installs a second OpenCV over the headless one.
             warnings.simplefilter("ignore", FutureWarning)
@@ -38,11 +41,19 @@ class Tracker:
                 track_activation_threshold=0.3,
                 minimum_matching_threshold=0.9,
                 frame_rate=30,
-                lost_track_buffer=max(2, ceil(rate * _REMEMBERED)),
+                lost_track_buffer=self._buffer,
             )
 
-    def update(self, faces: Sequence[Face]) -> list[int | None]:
-        """The identity of each face, in order; None for a face that no earlier detection confirms."""
+    def update(self, faces: Sequence[Face], time: float) -> list[int | None]:
+        """The identity of each face at `time` seconds, in order; None for a face that no earlier detection confirms."""
+        if self._last is not None and time - self._last > self._longest:
+            # ByteTrack counts detections: a pause of the video is one of many without a face.
+            for _ in range(self._buffer + 2):
+                self._next([])
+        self._last = time
+        return self._next(faces)
+
+    def _next(self, faces: Sequence[Face]) -> list[int | None]:
         corners = [(x, y, x + width, y + height) for x, y, width, height in (face.box for face in faces)]
         found = self._tracks.update_with_detections(
             self._detections(

@@ -23,6 +23,7 @@ Tracked = tuple[Face, int | None]
 Moment = tuple[Frame, list[Tracked]]
 LONGEST = 1e7  # seconds, some months
 MOST_BETWEEN = 30  # frames from one detection to the next, all of them in memory
+_APART = 0.5  # seconds from one detection to the next, in which a face moves along a line
 _SAME = 0.3  # of the smaller of two boxes: what both share at least when they show one face
 _CLOCK = 90_000  # time stamps a second in written videos
 
@@ -59,12 +60,13 @@ def watch(
 ) -> Generator[tuple[Frame, FrameResult], None, None]:
     """The frames of a video file or camera that `options` choose, each with its faces.
 
-    Faces are carried from one detection to the next by interpolation, searched for between where two differ, and
-    numbered by ByteTrack. Without the extra `video`, which has the tracker, each frame is searched and
-    answered alone. Decoding and detection each run in a thread, a few frames ahead. Raises DataError for a file that is
-    no video, and where one breaks off.
+    Faces are carried from one detection to the next, half a second at most, by interpolation, searched for between
+    where two differ, and numbered by ByteTrack. Without the extra `video`, which has the tracker, each frame is
+    searched and answered alone. Decoding and detection each run in a thread, a few frames ahead. Raises DataError for a
+    file that is no video, and where one breaks off.
     """
-    follower = tracker(about(source).rate / options.every / options.detect_every)
+    rate = about(source).rate / options.every
+    follower = tracker(rate / min(options.detect_every, max(1, int(_APART * rate))))
     frames = ahead(read(source, options.every, options.start, options.end), size=4)
     groups = ahead(_tracked(frames, recognizer, follower, options.detect_every if follower else 1), size=2)
     smoother = Smoother(options.smoothing)
@@ -85,12 +87,12 @@ def _tracked(
 
     def detect(frame: Frame) -> list[Tracked]:
         faces = recognizer.detect(frame.pixels)
-        return list(zip(faces, tracker.update(faces) if tracker else [None] * len(faces), strict=True))
+        return list(zip(faces, tracker.update(faces, frame.time) if tracker else [None] * len(faces), strict=True))
 
     try:
         try:
             for frame in frames:
-                if len(group) == detect_every or not group:
+                if not group or len(group) == detect_every or frame.time - group[0].time > _APART:
                     found = detect(frame)
                     yield _carried(group, before, found, frame.time, recognizer)
                     group, before = [], found
@@ -128,7 +130,7 @@ def _carried(
         carried: list[Tracked] = [(between(a, b, share), identity) for a, b, identity in pairs]
         if loose:
             found = [face for face in recognizer.detect(frame.pixels) if _same(face, carried) is None]
-            carried += [(face, one[1] if (one := _same(face, loose)) else None) for face in found]
+            carried += _named(found, loose)
         moments.append((frame, carried))
     return moments
 
@@ -152,6 +154,20 @@ def _same(face: Face, others: Sequence[Tracked]) -> Tracked | None:
     """Which of the others lies where this face does, if any."""
     nearest = max(others, key=lambda other: overlap(face.box, other[0].box), default=None)
     return nearest if nearest and overlap(face.box, nearest[0].box) > _SAME else None
+
+
+def _named(faces: Sequence[Face], others: Sequence[Tracked]) -> list[Tracked]:
+    """The faces, each with the identity of the other face that lies where it does; what two want, the nearer has."""
+    fits = [
+        (overlap(face.box, other[0].box), at, number)
+        for at, face in enumerate(faces)
+        for number, other in enumerate(others)
+    ]
+    given: dict[int, int] = {}
+    for shared, at, number in sorted(fits, reverse=True):
+        if shared > _SAME and at not in given and number not in given.values():
+            given[at] = number
+    return [(face, others[given[at]][1] if at in given else None) for at, face in enumerate(faces)]
 
 
 def _answers(

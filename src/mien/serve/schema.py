@@ -16,7 +16,9 @@ class Face(BaseModel):
     expression: str
     confidence: float = Field(description="the probability of the expression")
     probabilities: dict[str, float] = Field(description="by expression; they sum to one")
-    uncertain: bool = Field(description="whether the highest probability is below the model's threshold")
+    uncertain: bool = Field(
+        description="whether the highest probability is below the model's threshold, or the model has none"
+    )
 
 
 class Answer(BaseModel):

@@ -150,7 +150,7 @@ def _resampled(batch: Tensor, spec: Augment, draw: torch.Generator, height: int,
     upset = 1 - 2 * (torch.rand(count, generator=draw) < spec.flip_vertical).float()
     matrix = torch.zeros(count, 2, 3)
     matrix[:, 0, 0] = scale * torch.cos(angle) * mirror
-    matrix[:, 0, 1] = scale * -torch.sin(angle + slant)
+    matrix[:, 0, 1] = scale * -torch.sin(angle + slant) * upset
     matrix[:, 1, 0] = scale * torch.sin(angle) * mirror
     matrix[:, 1, 1] = scale * torch.cos(angle + slant) * upset
     # Coordinates run from -1 to 1 along both sides, and angles are those of the picture's pixels.

@@ -94,20 +94,27 @@ class Classifier(nn.Module):
         self.head = nn.Sequential(*layers, nn.Linear(features, classes))
         self.frozen: list[nn.Module] = []
 
+    @property
+    def output(self) -> str:
+        """The name of the last layer in the state dict."""
+        return f"head.{len(self.head) - 1}"
+
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.backbone(x))
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
         for module in self.frozen:
-            module.eval()
+            # The layers inside may be ones that train.
+            module.training = False
         return self
 
 
 def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed: int = 0) -> Classifier:
     """The network of a recipe, its weights loaded and its frozen part frozen; what starts at random follows `seed`.
 
-    Of a bundle the backbone alone is loaded: `bundled` has what is left to do, with the labels and pictures at hand.
+    The last layer stays at its start, and of a bundle the backbone alone is loaded: `mien.earlier.fill_output` and
+    `bundled` have what is left to do, with the labels and pictures at hand.
     Raises UsageError for a size the backbone cannot take, and MienError when weights cannot be had.
     """
     torch.manual_seed(seed)
@@ -141,8 +148,9 @@ def load_weights(network: Classifier, source: Path) -> None:
     """Fill a network from a .safetensors, .pt, .pth or .ckpt file, or from a run folder; only tensors are ever read.
 
     Tensors that fit by name and shape are taken. A first convolution for colour is summed for grey pictures and one for
-    grey spread for colour ones, and position embeddings are resampled, as timm does; a classifier head for other labels
-    is left at its start. Raises RunError when something of the backbone would stay random.
+    grey spread for colour ones, and position embeddings are resampled, as timm does. The last layer stays at its start,
+    for a file does not say which labels its outputs are. Raises RunError when something of the backbone would stay
+    random.
     """
     state = _tensors(weights_file(source))
     own = network.state_dict()
@@ -151,7 +159,11 @@ def load_weights(network: Classifier, source: Path) -> None:
         key=lambda named: len(named.keys() & own.keys()),
     )
     given = {name: _fitted(value, own[name]) for name, value in _as_timm(given, network).items() if name in own}
-    fits = {name: value for name, value in given.items() if value.shape == own[name].shape}
+    fits = {
+        name: value
+        for name, value in given.items()
+        if value.shape == own[name].shape and not name.startswith(f"{network.output}.")
+    }
     if not any(name.startswith("backbone.") for name in fits):
         raise RunError(
             f"no tensor of {source} fits the backbone", got=list(state)[:5], allowed=list(own)[:5],
