@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from mien.data.prepare import prepare
 from mien.errors import AuditBlocked, MienError, UsageError
 from mien.evaluation import ledger
-from mien.evaluation.report import changed_rows, write_comparison_report
-from mien.evaluation.report.comparison import ranked, read_arms, repeats
-from mien.evaluation.report.folder import read_run, runs_in
+from mien.evaluation.report import weigh, write_comparison_report
+from mien.evaluation.report.folder import runs_in
+from mien.evaluation.report.weighed import Weighed
 from mien.experiment import Read, Stages, read, remembering, silent, train
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
@@ -38,12 +38,13 @@ class Cell:
 class Compared:
     """The runs of the cells that finished, by name, and what went wrong in those that did not.
 
-    `blocked` is whether an audit stopped one of those.
+    `weighed` is what they say against each other, None for fewer than two; `blocked` whether an audit stopped one.
     """
 
     runs: Mapping[str, Path]
     failures: Mapping[str, str]
     report: Path | None
+    weighed: Weighed | None
     blocked: bool = False
 
 
@@ -138,12 +139,14 @@ def compare(
                 logging.getLogger("mien").exception("%s failed by a fault of the program", name)
             blocked = blocked or isinstance(failure, AuditBlocked)
     places = {cell.recipe.name: dict(cell.place) for cell in wanted}
-    write_json(folder / "comparison.json", {"cells": places, "failures": failures})
+    document: dict[str, Any] = {"cells": places, "failures": failures}
+    done = [each for run in runs.values() for each in runs_in(run)]
+    weighed = weigh(done) if len(done) > 1 else None
+    write_json(folder / "comparison.json", document | (weighed.as_dict() if weighed else {}))
     report = None
-    if len(runs) > 1:
-        done = [each for run in runs.values() for each in runs_in(run)]
-        report = write_comparison_report(done, folder / "comparison.html", pictures(done, stages, read_once))
-    return Compared(runs, failures, report, blocked)
+    if weighed and len(runs) > 1:
+        report = write_comparison_report(weighed, folder / "comparison.html", pictures(weighed, stages, read_once))
+    return Compared(runs, failures, report, weighed, blocked)
 
 
 def table(compared: Compared, metric: str = "accuracy") -> list[dict[str, Any]]:
@@ -164,18 +167,17 @@ def verdict(compared: Compared) -> tuple[str | None, list[str]]:
 
     An arm is a run, or a recipe with its seeds or folds.
     """
-    if len(compared.runs) < 2:
+    weighed = compared.weighed
+    if not weighed or len(compared.runs) < 2:
         return None, []
-    ranking, warnings = ranked(read_arms(list(compared.runs.values())))
-    return ranking.best if ranking else None, warnings
+    return weighed.ranking.best if weighed.ranking else None, list(weighed.warnings)
 
 
 def spreads(compared: Compared, metric: str = "accuracy") -> dict[str, dict[str, Any]]:
     """The mean of the figure with its interval, and the standard deviation, of each recipe over its seeds or folds."""
-    runs = read_arms(list(compared.runs.values())) if len(_figures(compared)) > 1 else {}
     return {
         name: spread[metric].mean.as_dict() | {"deviation": spread[metric].deviation, "runs": spread[metric].runs}
-        for name, spread in repeats(runs).items()
+        for name, spread in (compared.weighed.spreads if compared.weighed else {}).items()
     }
 
 
@@ -187,16 +189,16 @@ def _figures(compared: Compared) -> dict[str, dict[str, Any]]:
     }
 
 
-def pictures(runs: Sequence[Path], stages: Stages = silent, read: Read = read) -> dict[int, NDArray[np.uint8]]:
+def pictures(weighed: Weighed, stages: Stages = silent, read: Read = read) -> dict[int, NDArray[np.uint8]]:
     """The pictures of a comparison's galleries, by row, as the first run saw them; rows that a balance made have none.
 
     Where the data is gone there are none at all, and a warning says why: a page without faces is better than no page.
     """
-    rows, predictions = changed_rows(runs), read_run(runs[0]).predictions
+    rows, predictions = weighed.changed_rows(), weighed.first.predictions
     if not rows or predictions is None:
         return {}
     try:
-        recipe = load(runs[0] / "recipe.yaml")
+        recipe = load(weighed.first.folder / "recipe.yaml")
         samples = read(recipe.data)
         prepared = prepare(samples, Chain.parse(recipe.chain), progress=stages("prepare"))
     except MienError as gone:

@@ -26,7 +26,8 @@ from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, RunError
 from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.comparison import drawn_by
-from mien.evaluation.report import select_gallery, write_comparison_report, write_run_report
+from mien.evaluation.report import select_gallery, weigh, write_comparison_report, write_run_report
+from mien.evaluation.report.arms import keep_together
 from mien.files import alone, write_json, write_text
 from mien.imaging.chain import Chain
 from mien.recipe import Data, Recipe
@@ -134,7 +135,8 @@ def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, sta
     read = remembering(read)
     for name, single in recipe.repetitions.items():
         train(single, folder / name, resume, strict, stages, read)
-    write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
+    keep_together(folder)
+    write_comparison_report(weigh([folder / name for name in recipe.repetitions]), folder / "report.html")
     return folder
 
 

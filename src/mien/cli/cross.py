@@ -136,19 +136,10 @@ def _print(matrix: dict[str, Any]) -> None:
     printing.table(("model", *sources), rows, "accuracy [95% interval], rows and classes")
     for source, tests in matrix["pairs"].items():
         for pair in tests:
-            typer.echo(f"{source}: {_verdict(pair)}")
+            told = f"{pair['rows']:,} rows, {len(pair['labels'])} classes"
+            typer.echo(f"{source}: {printing.difference(pair)} ({told})")
     for text in remarks(matrix):
         typer.echo(f"note: {text}")
-
-
-def _verdict(pair: dict[str, Any]) -> str:
-    change, p = pair["difference"], pair["adjusted"]
-    text = f"{pair['b']} against {pair['a']}: {100 * change['value']:+.1f} points"
-    if change["low"] is not None:
-        text += f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
-    shown = "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
-    verdict = "beyond chance" if pair["distinguishable"] else "not beyond chance"
-    return f"{text}, {shown}, {verdict} ({pair['rows']:,} rows, {len(pair['labels'])} classes)"
 
 
 def _cell(figures: dict[str, Any] | None) -> str:

@@ -18,20 +18,21 @@ def figures(folder: Path, found: dict[str, Any]) -> None:
 
 
 def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -> None:
-    """Mean and spread of a folder of runs; `found` has the content of each run's `metrics.json`."""
-    from mien.evaluation.report.comparison import read_arms, repeats, whose
+    """All answers of a folder of runs together; `found` has the content of each run's `metrics.json`."""
+    from mien.evaluation.report.comparison import whose
+    from mien.files import read_json
 
-    (spreads,) = repeats(read_arms([folder])).values()
+    pooled = read_json(folder / "pooled.json")
     if as_json:
-        told = {name: {"mean": each.mean.as_dict(), "deviation": each.deviation} for name, each in spreads.items()}
-        typer.echo(json.dumps({"runs": [{"run": run} | each for run, each in found.items()], "spread": told}))
+        typer.echo(json.dumps({"runs": [{"run": run} | each for run, each in found.items()]} | pooled))
         return
+    spread = pooled["spread"]
     rows = [
-        (name.replace("_", " "), f"{each.mean.value:.4f}", interval(each.mean.as_dict()), f"{each.deviation:.4f}")
-        for name, each in spreads.items()
+        (name.replace("_", " "), f"{each['value']:.4f}", interval(each), f"{spread[name]['deviation']:.4f}")
+        for name, each in pooled["figures"]["metrics"].items()
     ]
-    tested = sum(each["protocol"]["rows"] for each in found.values())
-    table(("figure", "mean", "95% t interval", "deviation"), rows, f"{folder}: {len(found)} runs, {tested:,} answers")
+    title = f"{folder}: {len(found)} runs, {pooled['pictures']:,} pictures, {pooled['figures']['rows']:,} answers"
+    table(("figure", "value", "95% interval", "deviation of runs"), rows, title)
     for text, who in whose({Path(run).name: each["notes"] for run, each in found.items()}).items():
         typer.echo(f"note: {who}: {text}")
     typer.echo(f"report: {folder / 'report.html'}")
@@ -64,6 +65,24 @@ def comparison(rows: list[dict[str, Any]], best: str | None = None) -> None:
         for row in rows
     ]  # fmt: skip
     table(("run", "accuracy", "95% interval", "seconds"), shown)
+
+
+def differences(document: dict[str, Any]) -> None:
+    """The other arms of a comparison, as `Weighed.as_dict` has it, against the first: difference, interval, test."""
+    pairs = (document.get("tests") or {}).get("pairs", ())
+    for pair in pairs:
+        if pair["a"] == pairs[0]["a"]:
+            typer.echo(difference(pair))
+
+
+def difference(pair: dict[str, Any]) -> str:
+    """One sentence on a pair of arms: points, interval, p, and whether that is beyond chance."""
+    change, p = pair["difference"], pair["adjusted"]
+    text = f"{pair['b']} against {pair['a']}: {100 * change['value']:+.1f} points"
+    if change["low"] is not None:
+        text += f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{text}, {shown}, {'beyond chance' if p < 0.05 else 'not beyond chance'}"
 
 
 def interval(found: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.cli import printing
 from mien.cli.progress import stages as shown
 
 
@@ -13,32 +14,56 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of runs.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="The HTML file to write; by default report.html in the folder, or comparison.html here."),
+        typer.Option(
+            help="The page to write, by default report.html in the folder, or comparison.html here; or a table of the "
+            "figures: .md, .tex or .csv."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Write the report of a run, or compare several runs with the first one.
 
     Example: mien report runs/without runs/with --out comparison.html
+
+    Example: mien report runs/without runs/with --out table.tex
     """
-    from mien.evaluation.report import write_comparison_report, write_run_report
+    from mien.evaluation.report import weigh, write_comparison_report, write_run_report
     from mien.evaluation.report.folder import runs_in
 
     folders = [run for given in runs for run in runs_in(given)]
-    if len(folders) == 1:
+    if out and out.suffix != ".html":
+        page, document = _tabled(folders, out)
+    elif len(folders) == 1:
         page, document = write_run_report(folders[0], out), _one(folders[0])
     else:
         from mien.compare import pictures
 
-        document = _several(folders)
+        weighed = weigh(folders)
+        document = weighed.as_dict()
         with shown() as stages:
-            page = write_comparison_report(folders, out or _place(runs), pictures(folders, stages))
+            page = write_comparison_report(weighed, out or _place(runs), pictures(weighed, stages))
     if as_json:
         typer.echo(json.dumps({"report": str(page)} | document, ensure_ascii=False))
         return
+    printing.differences(document)
     for warning in document.get("warnings", ()):
         typer.echo(f"warning: {warning}")
     typer.echo(str(page))
+
+
+def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
+    """A table of the figures of one run, or of several side by side."""
+    from mien.evaluation.report import weigh
+    from mien.evaluation.report.folder import read_run
+    from mien.evaluation.report.tables import write_figures
+
+    if len(folders) == 1:
+        run = read_run(folders[0])
+        return write_figures({run.name: run.metrics["test"]}, run.metrics.get("notes", []), out), _one(folders[0])
+    weighed = weigh(folders)
+    document = weighed.as_dict()
+    said = [printing.difference(pair) for pair in (document["tests"] or {}).get("pairs", ())]
+    return write_figures(weighed.figures, [*said, *weighed.warnings], out), document
 
 
 def _place(runs: list[Path]) -> Path:
@@ -51,22 +76,3 @@ def _one(folder: Path) -> dict[str, Any]:
 
     run = read_run(folder)
     return {"name": run.name, "protocol": run.protocol, "metrics": run.metrics["test"]["metrics"]}
-
-
-def _several(folders: list[Path]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from mien.evaluation.report.comparison import ranked, read_arms, repeats
-
-    runs = read_arms(folders)
-    ranking, said = ranked(runs)
-    return {
-        "runs": {
-            name: {"protocol": run.protocol, "metrics": run.metrics["test"]["metrics"]} for name, run in runs.items()
-        },
-        "repeats": {
-            name: {metric: asdict(each) for metric, each in spread.items()} for name, spread in repeats(runs).items()
-        },
-        "tests": ranking.as_dict() if ranking else None,
-        "warnings": said,
-    }

@@ -157,6 +157,7 @@ def carried_out(
                 f"{name}{mark}: mean of {found['runs']} runs {found['value']:.4f} ({printing.interval(found)}), "
                 f"deviation {found['deviation']:.4f}"
             )
+        printing.differences(compared.weighed.as_dict() if compared.weighed and compared.report else {})
         for warning in warnings:
             typer.echo(f"warning: {warning}")
         for text, who in whose({row["run"]: noted.get(row["run"], []) for row in rows}).items():

@@ -234,6 +234,11 @@ def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
     )
 
 
+def difference(a: pd.DataFrame, b: pd.DataFrame) -> Estimate:
+    """The accuracy of `b` minus that of `a` on the same rows in the same order, with its interval."""
+    return paired_difference(_right(a), _right(b), groups=drawn_by(a))
+
+
 def _test(groups: Sequence[str | None] | None) -> str:
     if groups is None:
         return "exact McNemar test"

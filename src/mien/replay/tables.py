@@ -1,11 +1,11 @@
 """The table of a replay: printed figures beside replayed ones, as HTML, Markdown and LaTeX."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mien.evaluation.report.page import duration, write_page
+from mien.evaluation.report.tables import Table, latex, markdown, share
 from mien.files import write_json, write_text
 from mien.replay.figures import METRICS
 
@@ -21,23 +21,6 @@ BESIDE: Mapping[str, str] = {
 """Figures that some papers print beside those of the test; they have a row where the paper has them."""
 
 SAYS_TITLE, DIFFERS_TITLE = "What the replay says", "What differs from the paper"
-
-_ESCAPES = (
-    {letter: f"\\{letter}" for letter in "%&#_${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "–": "--"}
-)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, what must be read with it, a head, rows of text, and lists of texts below, by their titles."""
-
-    title: str
-    notes: tuple[str, ...]
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    lists: Mapping[str, Sequence[str]]
 
 
 def table(document: Mapping[str, Any]) -> Table:
@@ -64,6 +47,7 @@ def table(document: Mapping[str, Any]) -> Table:
             DIFFERS_TITLE: document["differs"],
             "What to doubt in the paper": document["doubts"],
         },
+        left=2,
     )
 
 
@@ -75,46 +59,6 @@ def write(document: Mapping[str, Any], folder: Path) -> list[Path]:
     write_text(folder / "replay.tex", latex(made))
     write_json(folder / "replay.json", document)
     return [folder / f"replay.{kind}" for kind in ("html", "md", "tex", "json")]
-
-
-def markdown(made: Table) -> str:
-    """The table in Markdown."""
-
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    def listed(title: str, texts: Sequence[str]) -> list[str]:
-        return ["", f"## {title}", "", *(f"- {text}" for text in texts)] if texts else []
-
-    return "\n".join(
-        [
-            f"# {made.title}", "", *(f"{note}\n" for note in made.notes),
-            line(made.head), line(["---"] * len(made.head)), *map(line, made.rows),
-            *(text for title, texts in made.lists.items() for text in listed(title, texts)), "",
-        ]
-    )  # fmt: skip
-
-
-def latex(made: Table) -> str:
-    """The table as LaTeX for the packages `booktabs` and `longtable`, and below it what must be read with it."""
-
-    def line(cells: Sequence[str]) -> str:
-        return f"{' & '.join(map(_escaped, cells))} \\\\"
-
-    def listed(title: str, texts: Sequence[str]) -> list[str]:
-        items = (rf"\item {_escaped(text)}" for text in texts)
-        return [rf"\paragraph{{{title}}}", r"\begin{itemize}", *items, r"\end{itemize}"] if texts else []
-
-    return "\n".join(
-        [
-            "% \\usepackage{booktabs,longtable}", r"\begingroup\small",
-            rf"\begin{{longtable}}{{ll{'r' * (len(made.head) - 2)}}}",
-            rf"\caption{{{_escaped(' '.join((made.title + '.', *made.notes)))}}}\\",
-            r"\toprule", line(made.head), r"\midrule", r"\endhead", *map(line, made.rows),
-            r"\bottomrule", r"\end{longtable}", r"\endgroup",
-            *(text for title, texts in made.lists.items() for text in listed(title, texts)), "",
-        ]
-    )  # fmt: skip
 
 
 def _rows(
@@ -129,7 +73,7 @@ def _rows(
         row(
             NAMES[name],
             _printed(arm["published"][name]),
-            [_share(each and each[name]) for each in replayed],
+            [share(each and each[name]) for each in replayed],
             _points(arm["gain"]) if name == "accuracy" else "",
         )
         for name in wanted
@@ -142,7 +86,7 @@ def _rows(
         classes = [each["classes"].get(label) if each else None for each in replayed]
         found.append(row(f"{label}: precision, recall, F1", _class(printed), [_class(each) for each in classes]))
     if any(each and each["held_out"] for each in replayed):
-        judged = [_share(each and each["held_out"]) for each in replayed]
+        judged = [share(each and each["held_out"]) for each in replayed]
         found.append(row("accuracy on the held-out official test", "–", judged))
     if any(each and each["embedding"] for each in replayed):
         at = [each["embedding"]["precision_at"] if each else {} for each in replayed]
@@ -156,7 +100,7 @@ def _rows(
 def _elsewhere(each: Mapping[str, Any], protocols: Sequence[str], gains: bool) -> list[tuple[str, ...]]:
     replayed = [each["replayed"].get(protocol) for protocol in protocols]
     return [
-        (each["what"], NAMES[name], _printed(printed), *(_share(cell and cell[name]) for cell in replayed),
+        (each["what"], NAMES[name], _printed(printed), *(share(cell and cell[name]) for cell in replayed),
          *([""] if gains else []))
         for name, printed in each["published"].items()
         if name in NAMES and printed is not None
@@ -191,19 +135,8 @@ def _printed(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f}%"
 
 
-def _share(found: Mapping[str, Any] | None) -> str:
-    if not found:
-        return "–"
-    bounds = "" if found["low"] is None else f" [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
-    return f"{100 * found['value']:.1f}%{bounds}"
-
-
 def _points(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     bounds = "" if found["low"] is None else f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
     return f"{100 * found['value']:+.1f} points{bounds}"
-
-
-def _escaped(text: str) -> str:
-    return "".join(_ESCAPES.get(letter, letter) for letter in text)

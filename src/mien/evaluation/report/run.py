@@ -14,6 +14,8 @@ from mien.files import write_text
 from mien.labels import ordered
 
 _UNSET = ("", "0", "0.0", "False", "None")
+_MANNER = {"balance.order", "augment.fill"}
+"""How a treatment is done, which says nothing where none is."""
 
 
 def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gallery.Pictures | None = None) -> Path:
@@ -63,8 +65,7 @@ def _embedding(run: Run) -> dict[str, Any] | None:
 def draw(run: Run) -> dict[str, str]:
     """Every figure that the run has the numbers for, by file name."""
     test = run.metrics["test"]
-    drawn = {"confusion": figures.confusion(test["labels"], test["confusion"])}
-    drawn |= {f"class-{name}": figures.class_bars(test["per_class"], name) for name in ("precision", "recall", "f1")}
+    drawn = draw_classes(test)
     before, after = run.metrics.get("test_uncalibrated"), test.get("calibration")
     if after:
         earlier = {"before": before["calibration"]["bins"]} if before else {}
@@ -76,6 +77,13 @@ def draw(run: Run) -> dict[str, str]:
         for name, points in run.robustness["corruptions"].items():
             drawn[f"robustness-{name}"] = figures.strengths(points, run.robustness["clean"], name)
     return drawn
+
+
+def draw_classes(test: dict[str, Any]) -> dict[str, str]:
+    """The confusion matrix and the bars of each class, by file name, of what `metrics.evaluate` gave."""
+    drawn = {"confusion": figures.confusion(test["labels"], test["confusion"])}
+    bars = {f"class-{name}": figures.class_bars(test["per_class"], name) for name in ("precision", "recall", "f1")}
+    return drawn | bars
 
 
 def provenance(run: Run) -> dict[str, str]:
@@ -132,7 +140,9 @@ def counts(samples: pd.DataFrame | None) -> dict[str, Any] | None:
 def treatment(run: Run) -> dict[str, str]:
     """How training rows were balanced and augmented: the recipe's values that are set to something."""
     chosen_parts = {key: run.recipe[key] for key in ("balance", "augment") if run.recipe.get(key)}
-    return {key: value for key, value in flat(chosen_parts) if value not in _UNSET}
+    found = {key: value for key, value in flat(chosen_parts) if value not in _UNSET}
+    done = {key.partition(".")[0] for key in found.keys() - _MANNER}
+    return {key: value for key, value in found.items() if key.partition(".")[0] in done}
 
 
 def confusions(test: dict[str, Any], limit: int = 8) -> list[dict[str, Any]]:
@@ -188,8 +198,8 @@ def _wrong(predictions: pd.DataFrame | None) -> int:
 
 
 def _pictures(folder: Path) -> dict[str, str]:
-    """Figures that other parts of the program left: embedding maps and explanations, as data addresses by title."""
-    paths = [path for stem in ("embedding", "explain-*") for path in sorted(folder.glob(f"{stem}.[sp][vn]g"))]
+    """The explanations that another part of the program left, as data addresses by title."""
+    paths = sorted(folder.glob("explain-*.png"))
     return {path.stem: gallery.data_address(path.read_bytes(), path.suffix[1:]) for path in paths}
 
 

@@ -1,0 +1,132 @@
+"""What a comparison compares: single runs, and recipes with all their seeds or folds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mien.errors import UsageError
+from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
+from mien.evaluation.metrics import METRICS, evaluate, limits
+from mien.evaluation.report.folder import Run, flat, read_run, runs_in
+from mien.evaluation.statistics import Spread, over_seeds
+from mien.files import replacing, write_json
+
+_REPEATED = {"seeds", "split.seed", "split.fold"}
+_MOVED = {"data.root"}
+"""What may differ between the runs of one recipe: seed and fold, and where its data lay."""
+
+
+def read_arms(folders: Sequence[Path]) -> dict[str, Run]:
+    """The runs in the folders, by a name that tells them apart: the recipe's, with the folder's where two share one."""
+    runs = [read_run(run) for folder in folders for run in runs_in(folder)]
+    if len(runs) < 2:
+        raise UsageError("a comparison needs two runs or more", got=[str(folder) for folder in folders])
+    names = [run.name for run in runs]
+    unique = [
+        f"{name} ({run.folder.resolve().name})" if names.count(name) > 1 else name
+        for name, run in zip(names, runs, strict=True)
+    ]
+    if len(set(unique)) < len(unique):
+        unique = [f"{position}: {name}" for position, name in enumerate(unique, start=1)]
+    return dict(zip(unique, runs, strict=True))
+
+
+def arms(runs: dict[str, Run]) -> dict[str, list[Run]]:
+    """What is compared: a recipe with all its seeds or folds, or a run by itself, each under a name of its own.
+
+    Copies of one run, the same seed and fold, are no repetitions: each stands by itself.
+    """
+    families: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        same = {key: value for key, value in flat(run.recipe) if key not in _REPEATED | _MOVED}
+        families.setdefault(json.dumps(same) if same else name, []).append(name)
+    found: dict[str, list[Run]] = {}
+    for names in (each for family in families.values() for each in _repetitions(family, runs)):
+        family = [runs[name] for name in names]
+        name = names[0] if len(names) == 1 else family[0].name
+        found[f"{name} ({family[0].folder.resolve().parent.name})" if name in found else name] = family
+    return found
+
+
+def _repetitions(names: list[str], runs: dict[str, Run]) -> list[list[str]]:
+    seen = [tuple(value for key, value in flat(runs[name].recipe) if key in _REPEATED) for name in names]
+    return [names] if len(set(seen)) == len(seen) else [[name] for name in names]
+
+
+def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
+    """Mean, spread and interval of every metric for each recipe that was run over several seeds or folds."""
+    return {
+        arm: {
+            name: over_seeds(
+                [run.metrics["test"]["metrics"][name]["value"] for run in family],
+                _test_to_train(family),
+                limits(name),
+                [_fold(run) for run in family],
+            )
+            for name in METRICS
+        }
+        for arm, family in arms(runs).items()
+        if len(family) > 1
+    }
+
+
+def together(family: Sequence[Run]) -> dict[str, Any]:
+    """The figures of all answers of a recipe's seeds or folds, as `metrics.evaluate` has them.
+
+    Each picture is judged once by each run that it was held out from. Intervals are over pictures, or over people where
+    they are named: how far the figure would move on other ones, with these trained networks.
+    """
+    table = pooled(answers_of(family))
+    labels = labels_of(table)
+    targets = np.array([labels.index(label) for label in table["label"]])
+    resamples = min(int((run.recipe.get("evaluate") or {}).get("bootstrap", 1000)) for run in family)
+    return evaluate(probabilities_of(table), targets, labels, resamples, groups=drawn_by(table))
+
+
+def keep_together(folder: Path) -> None:
+    """Write what the runs of a recipe in a folder say together: `pooled.json`, and `predictions.parquet` of them all.
+
+    The former has `figures`, those of `together`, and `spread`: by metric the `mean` over the runs with its t interval,
+    and the standard `deviation`. The latter has the rows of every run and its name, `run`.
+    """
+    runs = read_arms([folder])
+    ((name, family),) = arms(runs).items()
+    spread = {
+        metric: {"mean": each.mean.as_dict(), "deviation": each.deviation, "runs": each.runs}
+        for metric, each in repeats(runs)[name].items()
+    }
+    document = {"figures": together(family), "spread": spread, "pictures": pictures_of(family)}
+    write_json(folder / "pooled.json", document)
+    table = pd.concat([run.predictions.assign(run=run.folder.name) for run in family if run.predictions is not None])
+    with replacing(folder / "predictions.parquet") as beside:
+        table.to_parquet(beside, index=False)
+
+
+def answers_of(family: Sequence[Run]) -> list[pd.DataFrame]:
+    """The predictions of the runs that have some."""
+    return [run.predictions for run in family if run.predictions is not None]
+
+
+def pictures_of(family: Sequence[Run]) -> int:
+    """How many test pictures the figures of an arm stand on, those of all its folds."""
+    images = [set(run.predictions["image"]) for run in family if run.predictions is not None]
+    return len(set().union(*images)) if len(images) == len(family) > 1 else family[0].metrics["test"]["rows"]
+
+
+def _fold(run: Run) -> tuple[Any, Any]:
+    split = run.recipe.get("split") or {}
+    return split.get("fold"), split.get("seed")
+
+
+def _test_to_train(family: Sequence[Run]) -> float:
+    """Test rows a training row, for runs that were split each in its own way, as folds are; else 0."""
+    if len({_fold(run) for run in family}) < 2:
+        return 0.0
+    tables = [run.samples for run in family if run.samples is not None]
+    real = [table[table["source"] != "made"]["split"].value_counts() for table in tables]
+    shares = [counts["test"] / counts["train"] for counts in real if counts.get("test") and counts.get("train")]
+    return sum(shares) / len(shares) if shares else 1.0
