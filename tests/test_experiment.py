@@ -452,6 +452,8 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     assert [Path(run["run"]).name for run in document["runs"]] == ["seed-0", "seed-1"]
     values = [run["test"]["metrics"]["accuracy"]["value"] for run in document["runs"]]
     assert document["spread"]["accuracy"]["mean"]["value"] == pytest.approx(np.mean(values))
+    pooled = document["figures"]["metrics"]["accuracy"]
+    assert pooled["value"] == pytest.approx(np.mean(values)) and pooled["low"] < pooled["value"] < pooled["high"]
     again = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--resume").stdout
     assert "2 runs" in again and "deviation" in again
     assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
@@ -468,6 +470,11 @@ def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> N
     tested = [pd.read_parquet(Path(run["run"]) / "predictions.parquet")["image"] for run in done["runs"]]
     assert sum(map(len, tested)) == len(set().union(*tested)) == 240
     assert "3 times" in (home / "folds" / "report.html").read_text()
+    together = pd.read_parquet(home / "folds" / "predictions.parquet")
+    assert sorted(together["image"]) == sorted(image for each in tested for image in each)
+    assert done["pictures"] == done["figures"]["rows"] == np.sum(done["figures"]["confusion"]) == 240
+    right = (together["label"] == together["predicted"]).mean()
+    assert done["figures"]["metrics"]["accuracy"]["value"] == pytest.approx(right)
     assert "fold: all needs method" in mien("train", home / "small.yaml", "--set", "split.fold=all", check=2).stderr
 
 
@@ -621,8 +628,12 @@ def test_a_bundle_is_judged_on_the_faces_that_it_finds_as_predict_does(home: Pat
     assert found["figures"]["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(right))
     assert found["opened"] is None and any("the largest one is judged" in note for note in found["notes"])
     assert any(note.startswith("no-face") for note in found["notes"])
-    whole = json.loads(mien("evaluate", bundle, *words, "--crop", "whole").stdout)
-    assert whole["figures"]["rows"] == 13
+    rows = ["--crop", "whole", "--out", home / "answers.csv"]
+    whole = json.loads(mien("evaluate", bundle, *words, *rows).stdout)
+    answers = pd.read_csv(home / "answers.csv")
+    assert whole["figures"]["rows"] == len(answers) == 13
+    assert list(answers["label"].unique()) == ["sadness", "surprise"] and answers["image"].is_unique
+    np.testing.assert_allclose(answers["p_sadness"] + answers["p_surprise"], 1, atol=1e-6)
 
 
 def test_a_run_is_tested_against_bundles_on_the_rows_that_it_held_out(home: Path, run: Path) -> None:
@@ -647,6 +658,8 @@ def test_a_run_is_tested_against_bundles_on_the_rows_that_it_held_out(home: Path
         (["evaluate", "{bundle}", "--robustness"], "add --source NAME"),
         (["evaluate", "{bundle}", "--source", "synthetic", "--crop", "round"], "unknown crop"),
         (["evaluate", "{run}", "--source", "synthetic", "--crop", "whole"], "leave out --crop"),
+        (["evaluate", "{run}", "--out", "answers.txt"], "NAME.csv or NAME.parquet"),
+        (["evaluate", "{run}", "--robustness", "--out", "answers.csv"], "give no answers"),
         (["cross", "{bundle}"], "add --on"),
         (["cross", "{run}", "--whole", "synthetic"], "leave out --whole"),
         (["cross", "{run}", "{bundle}", "--whole", "elsewhere"], "is the name of a source"),
@@ -1049,7 +1062,8 @@ def test_a_disk_that_fills_up_during_a_run_is_told_with_the_file(
 def test_a_place_that_cannot_be_written_to_is_told(home: Path, run: Path) -> None:
     said = mien("train", home / "small.yaml", "--set", "fit.epochs=1", "--out", home / "small.yaml" / "run", check=1)
     assert "cannot write" in said.stderr and "small.yaml/run" in said.stderr
-    assert f"cannot write {home}: Is a directory" in mien("report", run, "--out", home, check=1).stderr
+    (page := home / "folder.html").mkdir()
+    assert f"cannot write {page}: Is a directory" in mien("report", run, "--out", page, check=1).stderr
 
 
 @pytest.mark.parametrize("asked", ["--robustness", "--explain"])

@@ -21,7 +21,7 @@ from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.report import select_gallery, weigh, write_comparison_report, write_run_report
-from mien.evaluation.report.arms import read_arms, repeats
+from mien.evaluation.report.arms import read_arms, repeats, together
 from mien.evaluation.report.figures import curves
 from mien.evaluation.report.folder import read_run
 from mien.evaluation.report.gallery import stored
@@ -523,6 +523,40 @@ def command(*arguments: object) -> dict[str, Any]:
     app.command()(report)
     result = CliRunner().invoke(app, [*map(str, arguments), "--json"], catch_exceptions=False)
     return json.loads(result.stdout)
+
+
+def test_figures_become_tables_for_papers(tmp_path: Path) -> None:
+    seeds(tmp_path / "one", "one", 2.4)
+    runs = [fake_run(tmp_path / "other", rows=300, seed=1), tmp_path / "one"]
+    for kind in ("md", "tex", "csv"):
+        assert Path(command(*runs, "--out", tmp_path / f"table.{kind}")["report"]).suffix == f".{kind}"
+    rows = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    pooled = together(list(read_arms([tmp_path / "one"]).values()))
+    (found,) = rows[(rows["arm"] == "one") & (rows["class"] == "") & (rows["figure"] == "macro_f1")].to_dict("records")
+    assert found["value"] == pytest.approx(pooled["metrics"]["macro_f1"]["value"])
+    assert set(rows["class"]) == {"", *LABELS}
+    accuracy = pooled["metrics"]["accuracy"]
+    cell = f"{100 * accuracy['value']:.1f}% [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
+    text = (tmp_path / "table.md").read_text()
+    assert cell in text and "one against" in text
+    tex = (tmp_path / "table.tex").read_text()
+    assert cell.replace("%", r"\%") in tex and tex.count("\\\\") > len(LABELS)
+    with pytest.raises(UsageError, match="a page or a table"):
+        command(*runs, "--out", tmp_path / "table.docx")
+
+
+def test_the_command_says_how_two_runs_differ(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / name, rows=300, seed=1, skill=skill) for name, skill in (("weak", 1), ("strong", 4))]
+    (pair,) = command(*runs, "--out", tmp_path / "x.html")["tests"]["pairs"]
+    strong, weak = (
+        json.loads((run / "metrics.json").read_text())["test"]["metrics"]["accuracy"]["value"] for run in reversed(runs)
+    )
+    change = pair["difference"]
+    assert change["value"] == pytest.approx(strong - weak) and change["low"] < change["value"] < change["high"]
+    app = typer.Typer()
+    app.command()(report)
+    said = CliRunner().invoke(app, [*map(str, runs), "--out", str(tmp_path / "x.html")], catch_exceptions=False).stdout
+    assert f"{100 * change['value']:+.1f} points [" in said and "p < 0.001, beyond chance" in said
 
 
 def test_the_command_reports_a_run(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from mien.data.split import SplitSpec, assign
 from mien.data.split import notes as split_notes
 from mien.earlier import looks_of_data, names_same_people
 from mien.errors import UsageError
-from mien.evaluation.cross import Answers, cross_matrix, paired
+from mien.evaluation.cross import cross_matrix, paired
 from mien.experiment import Stages, read, silent
 from mien.finished import Finished, rows_of
-from mien.judging import judged
+from mien.judging import Judgement, judged
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
 
@@ -36,8 +36,8 @@ def evaluate_on(
     merge: dict[str, str] | None = None,
     stages: Stages = silent,
     crop: Crop = "face",
-) -> dict[str, Any]:
-    """The figures of a run, or of a bundle, on one split of a source (or `all` of it), labels matched explicitly.
+) -> Judgement:
+    """What a run, or a bundle, is worth on one split of a source (or `all` of it), labels matched explicitly.
 
     A source that names no split is all test. `merge` sends labels to others on purpose; `crop` is how a bundle takes
     the pictures, as `mien.candidate` has it. Opening a test split is noted in the ledger beside a run. Raises
@@ -46,7 +46,7 @@ def evaluate_on(
     judge = candidate(model, crop)
     elsewhere = _elsewhere(source, root, split, options)
     merged = _merged(merge, [*judge.labels, *elsewhere.samples.labels])
-    return _told_on(judge, elsewhere, look(elsewhere.samples, progress=stages("look")), merged, stages)[0]
+    return _told_on(judge, elsewhere, look(elsewhere.samples, progress=stages("look")), merged, stages)
 
 
 def crossed(
@@ -80,8 +80,9 @@ def crossed(
         looks = look(elsewhere.samples, progress=stages("look"))
         answers = {}
         for name, judge in judges[elsewhere.name].items():
-            cell, answers[name] = _told_on(judge, elsewhere, looks, merged, stages)
-            cells.append(cell | {"run": name})
+            worth = _told_on(judge, elsewhere, looks, merged, stages)
+            answers[name] = worth.answers
+            cells.append(worth.cell | {"run": name})
         pairs[cells[-1]["source"]] = paired(answers)
     return cross_matrix(cells, pairs)
 
@@ -90,8 +91,8 @@ def figures_on(
     run: Finished, source: str, root: Path | None, options: dict[str, Any] | None = None, stages: Stages = silent
 ) -> dict[str, Any]:
     """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
-    cell = _on(of_run(run), _elsewhere(source, root, "test", options), None, {}, stages)[0]
-    figures: dict[str, Any] = cell["figures"]
+    found, _ = _on(of_run(run), _elsewhere(source, root, "test", options), None, {}, stages)
+    figures: dict[str, Any] = found.cell["figures"]
     return figures
 
 
@@ -164,22 +165,22 @@ def _own(run: Finished, split: str, name: str, stages: Stages) -> _Elsewhere:
 
 def _told_on(
     judge: Candidate, elsewhere: _Elsewhere, looks: Looks, merge: Mapping[str, str], stages: Stages
-) -> tuple[dict[str, Any], Answers]:
-    """The cell of a model and a source with all that must be said of it, and the answers in it."""
-    cell, material, answers = _on(judge, elsewhere, looks, merge, stages)
-    rows = np.searchsorted(material.place, answers.rows)
-    return cell | {"notes": [*_seen(judge.builds_on, elsewhere.data, material, rows), *cell["notes"]]}, answers
+) -> Judgement:
+    """What a model is worth on a source, with all that must be said of it."""
+    found, material = _on(judge, elsewhere, looks, merge, stages)
+    rows = np.searchsorted(material.place, found.answers.rows)
+    return found.noting(_seen(judge.builds_on, elsewhere.data, material, rows))
 
 
 def _on(
     judge: Candidate, elsewhere: _Elsewhere, looks: Looks | None, merge: Mapping[str, str], stages: Stages
-) -> tuple[dict[str, Any], Material, Answers]:
-    """The cell of a model and a source, the rows of the source, and the answers to those that were judged."""
+) -> tuple[Judgement, Material]:
+    """What a model is worth on a source, and the rows of the source."""
     prepared = prepare(elsewhere.samples, judge.chain, progress=stages("prepare"))
     material = readable(elsewhere.samples, prepared, looks)
     rows, protocol = elsewhere.rows(material.samples), elsewhere.protocol or describe(material.samples)
-    cell, answers = judged(judge, material, rows, elsewhere.name, elsewhere.split, protocol, merge)
-    return cell | {"notes": [*elsewhere.notes, *judge.remarks(prepared), *cell["notes"]]}, material, answers
+    found = judged(judge, material, rows, elsewhere.name, elsewhere.split, protocol, merge)
+    return found.noting([*elsewhere.notes, *judge.remarks(prepared)]), material
 
 
 def _seen(runs: Sequence[Path], data: Dataset, material: Material, rows: NDArray[np.int64]) -> list[str]:

@@ -24,9 +24,24 @@ from mien.evaluation.robustness import robustness
 from mien.experiment import Stages, silent
 from mien.files import write_json
 from mien.finished import Finished, rows_of
+from mien.verdict import tabulated
 
 
-def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Judgement:
+    """What a model is worth on some rows: a cell of a table of models and sources, for JSON, the answers that stand
+    behind it, and the same as a table, `predictions`, as `mien.verdict.tabulated` makes it."""
+
+    cell: dict[str, Any]
+    answers: Answers
+    predictions: pd.DataFrame
+
+    def noting(self, notes: Sequence[str]) -> "Judgement":
+        """The same with more to be told, before what is told already."""
+        return replace(self, cell=self.cell | {"notes": [*notes, *self.cell["notes"]]})
+
+
+def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> Judgement:
     """The run's figures on the pictures of one of its own splits, or `all` of them, as it split them.
 
     Opening the test split is noted in the ledger beside the run. Raises UsageError when the run has no such split.
@@ -37,8 +52,8 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> dict[str
         there = [name for name in SPLITS if name in kept]
         raise UsageError(f"the run has no rows in split {split}", got=split, allowed=[*there, "all"])
     protocol = _without_made(run, material.samples)
-    cell = judged(of_run(run), material, rows, run.recipe.data.source, split, protocol, {})[0]
-    return cell | {"notes": [*_used(run, split, len(rows)), *cell["notes"]]}
+    found = judged(of_run(run), material, rows, run.recipe.data.source, split, protocol, {})
+    return found.noting(_used(run, split, len(rows)))
 
 
 def _used(run: Finished, split: str, count: int) -> list[str]:
@@ -123,8 +138,8 @@ def judged(
     split: str,
     protocol: str,
     merge: Mapping[str, str],
-) -> tuple[dict[str, Any], Answers]:
-    """The cell of a table of models and sources, and the answers to those of the rows whose label the model knows."""
+) -> Judgement:
+    """What a model is worth on those of the rows whose label it knows."""
     chosen = material.samples.table.iloc[rows]
     seen = restrict(
         model.answers(material.pixels, material.place[rows]), model.labels, list(chosen["label"]),
@@ -139,8 +154,10 @@ def judged(
     kept = rows[seen.kept]
     drawn = None if groups is None else list(compress(groups, seen.kept))
     answers = Answers(material.place[kept], seen.labels, seen.probabilities, seen.targets, drawn)
+    predictions = tabulated(material.samples, kept, seen.probabilities, seen.labels)
+    predictions["label"] = pd.array([seen.labels[code] for code in seen.targets], dtype="string")
     notes = [*statistics.few(len(kept), drawn), *model.notes]
-    return cell | {"protocol": protocol, "opened": opened, "notes": notes}, answers
+    return Judgement(cell | {"protocol": protocol, "opened": opened, "notes": notes}, answers, predictions)
 
 
 def _without_made(run: Finished, samples: Samples) -> str:

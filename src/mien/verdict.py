@@ -1,5 +1,6 @@
 """What a network is worth: calibrated on the validation rows, then judged on the test rows, once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[
         "validation": validation,
         "test": evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups),
         "test_uncalibrated": evaluate(calibration.softmax(values), targets, labels, 0),
-    }, _tabulated(material.samples, rows, probabilities)
+    }, tabulated(material.samples, rows, probabilities, labels)
 
 
 def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, picture: Path) -> dict[str, Any]:
@@ -71,12 +72,14 @@ def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, pict
     }
 
 
-def _tabulated(samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating]) -> pd.DataFrame:
+def tabulated(
+    samples: Samples, rows: NDArray[np.int64], probabilities: NDArray[np.floating], labels: Sequence[str]
+) -> pd.DataFrame:
     """Predictions as a table: image, digest, subject, sequence, parent (the image that a made row comes from), split,
-    label, predicted, a probability a class."""
+    label, predicted, a probability a class of `labels`."""
     table = samples.table.iloc[rows][["image", "digest", "subject", "sequence", "parent", "split", "label"]]
     table["parent"] = table["parent"].map(samples.table["image"]).astype("string")
     table = table.reset_index(drop=True)
-    table["predicted"] = pd.array([samples.labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
-    columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(samples.labels)}
+    table["predicted"] = pd.array([labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
+    columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(labels)}
     return table.assign(**columns)

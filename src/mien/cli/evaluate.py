@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from mien.cli.options import AsJson, pairs, source_options
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError, unknown
 from mien.places import check_finished
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SPLITS = ("train", "validation", "test", "all")
 
@@ -34,6 +37,9 @@ def evaluate(
         str | None,
         typer.Option(help="Of a bundle: face looks for the face, as mien predict does; whole takes pictures as faces."),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A file for every answer: NAME.csv or NAME.parquet.", show_default=False)
+    ] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Accuracy under blur, noise, JPEG, ...")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Grad-CAM pictures: where the network looks.")] = False,
     as_json: AsJson = False,
@@ -50,6 +56,10 @@ def evaluate(
         raise UsageError(
             "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"
         )
+    if out and (robustness or explain):
+        raise UsageError("--robustness and --explain give no answers to write", got=f"--out {out}")
+    if out and out.suffix not in (".csv", ".parquet"):
+        raise UsageError("answers are written as a table", got=out, allowed="NAME.csv or NAME.parquet")
     if split not in _SPLITS:
         raise unknown("split", split, _SPLITS)
 
@@ -73,7 +83,8 @@ def evaluate(
             judge = str(model) if bundled else finished(model)
             options, merged = source_options(option), pairs(merge, "a merge of labels")
             taken: Any = crop or "face"
-            document = elsewhere.evaluate_on(judge, source, root, split, options, merged, stages, taken)
+            found = elsewhere.evaluate_on(judge, source, root, split, options, merged, stages, taken)
+            document = found.cell
         else:
             opened = finished(model, root)
             if robustness:
@@ -81,10 +92,21 @@ def evaluate(
             if explain:
                 document["explain"] = [str(path) for path in judging.explained(opened, stages)]
             if not document:
-                document = judging.evaluate_own(opened, split, stages)
+                found = judging.evaluate_own(opened, split, stages)
+                document = found.cell
+    if out:
+        document["answers"] = str(_written(found.predictions, out))
     if robustness or explain:
         document["report"] = str(write_run_report(model))
     if as_json:
         typer.echo(json.dumps(document))
     else:
         printing.evaluation(document)
+
+
+def _written(predictions: "pd.DataFrame", out: Path) -> Path:
+    from mien.files import replacing
+
+    with replacing(out) as beside:
+        predictions.to_csv(beside, index=False) if out.suffix == ".csv" else predictions.to_parquet(beside, index=False)
+    return out

@@ -53,8 +53,9 @@ def evaluation(document: dict[str, Any]) -> None:
         typer.echo(f"accuracy {clean:.4f} clean, {mean:.4f} over all corruptions")
     for path in document.get("explain", ()):
         typer.echo(path)
-    if "report" in document:
-        typer.echo(f"report: {document['report']}")
+    for name in ("answers", "report"):
+        if name in document:
+            typer.echo(f"{name}: {document[name]}")
 
 
 def comparison(rows: list[dict[str, Any]], best: str | None = None) -> None:
