@@ -26,6 +26,8 @@ from mien.data.audit import fitted_on
 from mien.elsewhere import crossed
 from mien.errors import MienError
 from mien.evaluation import ledger
+from mien.evaluation.report.folder import read_run
+from mien.evaluation.report.methods import references, sentences
 from mien.evaluation.robustness import corrupt
 from mien.experiment import read
 from mien.files import alone
@@ -443,6 +445,19 @@ def test_a_run_does_not_go_on_with_other_rows(home: Path, run: Path) -> None:
     kept.to_parquet(begun / "samples.parquet")
     said = mien("train", begun, "--resume", check=1).stderr
     assert "have changed since it began" in said and "choose another --out" in said
+
+
+def test_the_page_tells_the_method_for_a_paper(home: Path, run: Path) -> None:
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "For a paper" in page and "network mien-tiny was trained from random weights for 2 epochs" in page
+    rows = metrics(run)["test"]["rows"]
+    assert f"{rows} test pictures), in the split that the dataset publishes" in page
+    changes = ["balance.steps=[smote]", "augment.mixup=0.2", "fit.epochs=1", "chain=[grey, {resize: 24}, clahe]"]
+    words = [word for change in changes for word in ("--set", change)]
+    mien("train", home / "small.yaml", *words, "--out", home / "referring")
+    said = references(read_run(home / "referring"))
+    assert [text.split(",")[0].split(" ")[0] for text in said] == ["Chawla", "Guo", "Hesterberg", "Zhang", "Zuiderveld"]
+    assert any("balanced after the split: smote" in text for text in sentences(read_run(home / "referring")))
 
 
 def test_seeds_make_a_folder_of_runs(home: Path) -> None:

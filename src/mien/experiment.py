@@ -187,12 +187,19 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
                 recipe.evaluate.answered_accuracy,
                 figures["validation"]["rows"],
             ),
-            *statistics.few(len(predictions), clusters(predictions[["subject", "sequence"]])),
+            *_few(recipe, predictions),
         ],
     }
     write_json(folder / "metrics.json", figures)
     write_run_report(folder, thumbnails=_pictures(material, predictions))
     return folder
+
+
+def _few(recipe: Recipe, predictions: pd.DataFrame) -> list[str]:
+    """That the test part shows few people, and what shows more."""
+    said = statistics.few(len(predictions), clusters(predictions[["subject", "sequence"]]))
+    more = "; with split.method: grouped-kfold and split.fold: all everybody is tested once"
+    return [text + more if recipe.split.method == "grouped" else text for text in said]
 
 
 def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: Read = read) -> Gathered:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from mien.evaluation.comparison import probabilities_of
-from mien.evaluation.report import figures, gallery
+from mien.evaluation.report import figures, gallery, methods
 from mien.evaluation.report.folder import Run, flat, read_run
 from mien.evaluation.report.page import duration, write_page
 from mien.evaluation.report.svg import standalone
@@ -47,6 +47,8 @@ def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gall
         treatment=treatment(run),
         environment=dict(flat(run.environment)),
         findings=(run.audit or {}).get("findings", []),
+        method=methods.sentences(run),
+        references=methods.references(run),
         mistakes=_mistakes(run),
         wrong=_wrong(run.predictions),
         pictures=_pictures(kept),
