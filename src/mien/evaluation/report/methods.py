@@ -123,8 +123,8 @@ def _network(recipe: dict[str, Any]) -> Iterator[str]:
     yield (
         f"The network {model['backbone']} was trained {start} for {fit['epochs']} epochs in batches of "
         f"{fit['batch']} with {fit['optimiser']}, a peak learning rate of {fit['learning_rate']} ({fit['schedule']} "
-        f"schedule) and a weight decay of {fit['weight_decay']}, seed {', '.join(map(str, recipe['seeds']))}. The epoch with the "
-        f"best {fit['monitor']} on validation pictures was kept."
+        f"schedule) and a weight decay of {fit['weight_decay']}, seed {', '.join(map(str, recipe['seeds']))}. "
+        f"The epoch with the best {fit['monitor']} on validation pictures was kept."
     )
 
 
