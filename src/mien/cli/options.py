@@ -1,6 +1,8 @@
-"""Options that several commands have, and those of the form KEY=VALUE."""
+"""Options that several commands have, those of the form KEY=VALUE, and paths on stdin."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -45,3 +47,18 @@ def source_options(texts: Sequence[str] | None) -> dict[str, Any]:
         raise UsageError(
             f"the value of a source option is not valid YAML: {reason}", got=texts, allowed="as rename={Grumpy: anger}"
         ) from reason
+
+
+def listed() -> Iterator[list[str]]:
+    """The paths on stdin, a line each, as many at once as are there: names as bytes, which need not be UTF-8.
+
+    Raises UsageError where there is no stdin.
+    """
+    if sys.stdin is None:
+        raise UsageError("there is no standard input to read paths from", got="-")
+    rest = b""
+    while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]
+        *lines, rest = (rest + data).split(b"\n")
+        yield [os.fsdecode(name) for line in lines if (name := line.rstrip(b"\r"))]
+    if rest:
+        yield [os.fsdecode(rest)]

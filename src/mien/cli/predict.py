@@ -1,6 +1,5 @@
 """mien predict: expressions of the faces in pictures, folders, videos and cameras."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import listed
 from mien.errors import DataError, UsageError, counted
 from mien.weights import DEFAULT
 
@@ -169,7 +169,7 @@ def _items(paths: list[str]) -> tuple["Iterator[list[Item]]", "list[Item] | None
     if "-" not in paths:
         known = once(collect(paths))
         return iter([known]), known
-    lots = (_listed() if path == "-" else [[path]] for path in paths)
+    lots = (listed() if path == "-" else [[path]] for path in paths)
     return (list(collect(lot)) for lot in chain.from_iterable(lots)), None
 
 
@@ -177,18 +177,6 @@ def _in_utf8() -> None:
     """What programs read is UTF-8, whatever the terminal's language is."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
-
-
-def _listed() -> Iterator[list[str]]:
-    """The lines of stdin, as many at once as are there."""
-    if sys.stdin is None:
-        raise UsageError("there is no standard input to read paths from", got="-")
-    rest = b""
-    while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]
-        *lines, rest = (rest + data).split(b"\n")
-        yield [os.fsdecode(name) for line in lines if (name := line.rstrip(b"\r"))]
-    if rest:
-        yield [os.fsdecode(rest)]
 
 
 def _among(known: "list[Item] | None") -> Callable[[str], bool]:

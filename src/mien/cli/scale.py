@@ -2,14 +2,13 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, Changes
+from mien.cli.options import AsJson, Changes, listed
 from mien.cli.progress import progress
 from mien.cli.runs import RUNS, carried_out
 from mien.errors import DataError, UsageError, counted
@@ -102,7 +101,7 @@ def predict(
         if not free:
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
         done = answered(out, job.origin)
-        named = [line for path in paths for line in (sys.stdin.read().splitlines() if path == "-" else [path])]
+        named = [name for path in paths for lot in (listed() if path == "-" else [[path]]) for name in lot]
         items, known = unanswered(named, done)
         if not items and not known:
             raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
