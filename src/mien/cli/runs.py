@@ -12,7 +12,7 @@ from mien.cli import printing
 from mien.cli.options import AsJson, Changes
 from mien.cli.progress import stages as shown
 from mien.errors import AuditBlocked, RunError, counted, line_by_line
-from mien.places import check_finished, recipe_file
+from mien.places import check_finished, recipe_file, shipped
 
 if TYPE_CHECKING:
     from mien.compare import Cell
@@ -37,7 +37,7 @@ def demo(
 
     Example: mien demo
     """
-    carried_out([Path("demo")], [], out, as_json)
+    carried_out([shipped()["demo"]], [], out, as_json)
 
 
 def train(
