@@ -114,6 +114,12 @@ def test_the_digest_follows_what_shapes_the_result_only() -> None:
     assert parse(PLAIN | {"split": here}).digest != parse(PLAIN | {"split": {"clean": "train"}}).digest
 
 
+def test_a_dataset_to_be_clean_against_is_where_the_data_is_if_it_is_read_from_files() -> None:
+    others = {"clean": "train", "clean_against": [{"source": "ferplus"}, {"source": "synthetic"}]}
+    recipe = parse(PLAIN | {"data": {"source": "fer2013", "root": "here"}, "split": others})
+    assert [other.root for other in recipe.others] == [Path("here"), None]
+
+
 def test_a_recipe_that_is_not_there_lists_those_that_ship() -> None:
     with pytest.raises(UsageError, match="fer2013"):
         load(Path("no-such-recipe"))

@@ -97,11 +97,11 @@ def cross(
         typer.echo(f"report: {page}")
 
 
-def _named(text: str) -> tuple[str, str, Path]:
-    """The name, the source and the root of `[NAME:]SOURCE=ROOT`."""
+def _named(text: str) -> tuple[str, str, Path | None]:
+    """The name, the source and the root of `[NAME:]SOURCE=ROOT`; no root in `synthetic=`."""
     ((key, root),) = pairs([text], "a source with its data").items()
     title, _, source = key.rpartition(":")
-    return title or source, source, Path(root)
+    return title or source, source, Path(root) if root else None
 
 
 def _options(texts: list[str] | None, titles: list[str]) -> dict[str, dict[str, Any]]:

@@ -59,10 +59,16 @@ SOURCES: dict[str, Source] = {
 }
 
 
+def needs_root(name: str) -> bool:
+    """Whether a source reads files; an unknown one, which is told when it is loaded, counts as such."""
+    return name not in SOURCES or SOURCES[name].needs_root
+
+
 def load(name: str, root: Path | None = None, **options: Any) -> Samples:
     """Read a dataset by its catalogue name.
 
-    Raises UsageError for an unknown source or option, DataError when the files are not there or not in its layout.
+    Raises UsageError for an unknown source or option, a root that is lacking, or is given to a source that reads no
+    files; DataError when the files are not there or not in its layout.
     """
     if name not in SOURCES:
         raise unknown("source", name, SOURCES)
@@ -75,8 +81,10 @@ def load(name: str, root: Path | None = None, **options: Any) -> Samples:
             raise UsageError(f"source '{name}' needs a root folder", allowed=" | ".join(source.layout), then=source.get)
         if not root.exists():
             raise DataError("no such folder or file", got=root, allowed=" | ".join(source.layout), then=source.get)
+    elif root is not None:
+        raise UsageError(f"source '{name}' reads no files", got=root, then="leave the root out")
     try:
-        return validate_call(source.load)(root, **options)
+        return validate_call(source.load)(*([root] if source.needs_root else []), **options)
     except ValidationError as error:
         wrong = error.errors()[0]
         option = str(wrong["loc"][0])

@@ -1,7 +1,5 @@
 """Faces drawn by mien itself: no files are needed."""
 
-from pathlib import Path
-
 from mien.data import synthetic
 from mien.data.samples import Samples
 
@@ -11,7 +9,6 @@ GET = "nothing to get"
 
 
 def load(
-    root: Path | None = None,
     count: int = synthetic.COUNT,
     size: int = 48,
     colour: bool = False,
@@ -20,7 +17,7 @@ def load(
     shares: dict[str, float] | None = None,
     conditions: dict[str, float | list[float]] | None = None,
 ) -> Samples:
-    """Draw `count` faces of `size` x `size` pixels; `root` is not looked at. See `mien.data.synthetic.samples`."""
+    """Draw `count` faces of `size` x `size` pixels. See `mien.data.synthetic.samples`."""
     return synthetic.samples(
         count=count, size=size, colour=colour, seed=seed, subjects=subjects, shares=shares, conditions=conditions
     )
