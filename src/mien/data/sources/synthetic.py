@@ -6,6 +6,7 @@ from mien.data.samples import Samples
 ABOUT = "synthetic faces, drawn on the spot from facial action units"
 LAYOUT = ("no files",)
 GET = "nothing to get"
+LICENCE = "Apache-2.0"
 
 
 def load(
