@@ -293,6 +293,16 @@ def test_the_cascade_sees_eyes_near_the_landmarks_when_it_sees_both(portraits, y
     assert len(errors) >= 3 and np.median(errors) < 0.1
 
 
+def test_the_eyes_are_those_of_the_regions_and_nothing_else_is_looked_for(portraits, monkeypatch):
+    (face,) = detector_named("viola-jones")(portraits[6])
+    boxes = regions(portraits[6], face)["eye"]
+    asked = []
+    monkeypatch.setattr("mien.imaging.regions.cascade", lambda name: asked.append(name) or module.cascade(name))
+    found = eyes_of(portraits[6], face)
+    np.testing.assert_array_equal(found, [(x + width / 2, y + height / 2) for x, y, width, height in boxes])
+    assert asked == ["eye"]
+
+
 def test_detect_face_crops_and_follows_its_policy(portrait, monkeypatch, shared):
     monkeypatch.setenv("MIEN_MODELS", str(shared / "models"))
     for detector in ("viola-jones", "yunet"):
