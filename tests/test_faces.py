@@ -342,13 +342,15 @@ def test_a_model_file_is_read_whole_once_and_again_when_it_changes(shared, tmp_p
         models.find("yunet")
 
 
-def test_a_face_in_a_picture_wider_than_opencv_warps_is_aligned(monkeypatch):
+def test_a_face_in_a_picture_wider_than_opencv_warps_is_aligned_and_turned(monkeypatch):
     wide = np.zeros((300, 40_000), np.uint8)
     wide[:, :1000] = np.random.default_rng(0).integers(0, 256, (300, 1000))
     face = Face((100, 50, 120, 120), 1, _landmarks((130, 100), (190, 110)))
     monkeypatch.setattr("mien.imaging.alignment.detector_named", lambda _: lambda _: [face])
     align = Chain.parse([{"align": {"size": 120}}])
     assert np.array_equal(align.run(wide).pixels, align.run(wide[:, :1000]).pixels)
+    turned = Face((100, 50, 120, 120), 1, _landmarks((130, 100), (190, 150)))
+    assert np.array_equal(frame(wide, turned), frame(wide[:, :1000], turned))
 
 
 def test_what_was_not_found_is_counted_and_dropped_rows_are_listed(portrait, tmp_path):
