@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +11,27 @@ import typer
 from mien.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Recipes = Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
 ]
+
+Source = Annotated[str, typer.Argument(help="A source by name: fer2013, ferplus, folders, manifest, ...")]
+Root = Annotated[Path | None, typer.Argument(help="The folder (or file) of the data; synthetic needs none.")]
+SourceOption = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
+]
+Split = Annotated[str, typer.Option(help="train, validation, test or all.")]
+Merge = Annotated[
+    list[str] | None,
+    typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
+]
+
+Model = Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")]
+Crop = Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")]
+Detector = Annotated[str, typer.Option(help="auto, yunet or haar.")]
+Batch = Annotated[int, typer.Option(min=1, max=4096, help="Faces that go through the network at once.")]
+Every = Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")]
 
 
 def pairs(texts: Sequence[str] | None, what: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.cli.options import AsJson
 from mien.cli.progress import stages as shown
 
 
@@ -15,7 +16,7 @@ def report(
         Path | None,
         typer.Option(help="The HTML file to write; by default report.html in the folder, or comparison.html here."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the report of a run, or compare several runs with the first one.
 
