@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from mien.data.audit import (
     Audit,
     audit,
-    check_before_training,
     children,
     clean_train,
     inherited,
     look,
     looks_of,
+    refuse,
     twins,
 )
 from mien.data.audit.near import near_pairs, near_twin_among
@@ -147,11 +147,11 @@ def test_a_near_twin_across_the_split_is_named_and_blocks_only_when_strict() -> 
     pixels[3] = np.clip(pixels[0][:, ::-1].astype(int) + 20, 0, 255)
     result = found(samples_of(pixels, in_three_parts(40)))
     assert result.near["twins_in_training"] == {"validation": 0, "test": 1}
-    assert codes(check_before_training(result))["near-twins-across-splits"] == "warning"
+    assert codes(result)["near-twins-across-splits"] == "warning"
+    refuse(result.blocking)
     with pytest.raises(AuditBlocked, match="near-twins-across-splits") as refused:
-        check_before_training(result, "strict")
+        refuse(result.strict().blocking)
     assert refused.value.exit_code == 3
-    assert check_before_training(result, "off").findings == result.findings
 
 
 def earlier_run(folder: Path, pixels: np.ndarray) -> Path:
@@ -245,7 +245,7 @@ def test_people_and_sequences_across_the_split_block_only_where_that_was_promise
     promised = found(samples, promised=[column])
     assert codes(promised)[code] == "block"
     with pytest.raises(AuditBlocked, match=code):
-        check_before_training(promised)
+        refuse(promised.blocking)
     assert promised.subjects_across_splits == (6 if column == "subject" else 0)
     whole = samples_of(pictures(24), ["train"] * 12 + ["test"] * 12, **{column: names})
     assert code not in codes(found(whole, promised=[column]))
@@ -278,7 +278,7 @@ def test_children_made_before_the_split_are_caught_by_name(step: object, code: s
     caught = children(wrong.samples, wrong.parents)
     assert [finding.code for finding in caught] == [code]
     with pytest.raises(AuditBlocked, match=code):
-        check_before_training(found(samples).found(caught))
+        refuse(found(samples).found(caught).blocking)
     right = balanced(resplit(material, SplitSpec("stratified", (0.6, 0.2, 0.2))), parse([step]), 0)
     assert len(right.samples) > len(samples)
     assert children(right.samples, right.parents) == []

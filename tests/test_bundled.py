@@ -15,6 +15,7 @@ from mien.data.audit import fitted_on
 from mien.earlier import check, teacher
 from mien.errors import BundleError, MienError, RunError
 from mien.labels import LABEL_SETS
+from mien.lineage import licence
 from mien.recipe import parse
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, load, means_bundle
 from mien.training.backbones import OWN, Model, build
@@ -176,6 +177,14 @@ def test_weights_that_are_not_there_are_told_before_any_work(weights: str, error
     model = {"transfer": "full", "weights": weights}
     with pytest.raises(error):
         check(parse({"name": "x", "data": {"source": "synthetic"}, "chain": CHAIN, "model": model}))
+
+
+def test_what_weights_say_of_their_licence_follows_from_the_data() -> None:
+    def said(source: str) -> str:
+        return licence(parse({"name": "x", "data": {"source": source}, "chain": CHAIN}))
+
+    assert said("oheix") == said("fer2013") and "trained on FER2013" in said("fer2013")
+    assert "FERPlus labels (MIT)" in said("ferplus") and said("folders") == "as the training data allows"
 
 
 def test_shipped_names_and_onnx_files_mean_bundles() -> None:

@@ -218,6 +218,10 @@ def test_pictures_of_ones_own_need_no_split_to_be_judged_on(home: Path, run: Pat
     table = json.loads(mien("cross", run, *words, "--out", tmp_path / "cross.html", "--json").stdout)
     assert table["sources"] == ["whole all", "split test"]
     assert [cell["figures"]["rows"] for cell in table["cells"]] == [8, 8]
+    drawn = ["--on", "synthetic=", "--option", "synthetic:count=80", "--option", "synthetic:size=24"]
+    table = json.loads(mien("cross", run, *drawn, "--out", tmp_path / "cross.html", "--json").stdout)
+    assert table["sources"] == ["synthetic test"]
+    assert "needs a root" in mien("cross", run, "--on", "folders=", check=2).stderr
     mien("evaluate", run, "--source", "folders", "--root", tmp_path / "whole", "--split", "train", check=2)
     same = ["--on", f"folders={tmp_path / 'whole'}", "--on", f"folders={tmp_path / 'split'}"]
     assert "--on NAME:SOURCE=ROOT" in mien("cross", run, *same, check=2).stderr

@@ -293,6 +293,16 @@ def test_the_cascade_sees_eyes_near_the_landmarks_when_it_sees_both(portraits, y
     assert len(errors) >= 3 and np.median(errors) < 0.1
 
 
+def test_the_eyes_are_those_of_the_regions_and_nothing_else_is_looked_for(portraits, monkeypatch):
+    (face,) = detector_named("viola-jones")(portraits[6])
+    boxes = regions(portraits[6], face)["eye"]
+    asked = []
+    monkeypatch.setattr("mien.imaging.regions.cascade", lambda name: asked.append(name) or module.cascade(name))
+    found = eyes_of(portraits[6], face)
+    np.testing.assert_array_equal(found, [(x + width / 2, y + height / 2) for x, y, width, height in boxes])
+    assert asked == ["eye"]
+
+
 def test_detect_face_crops_and_follows_its_policy(portrait, monkeypatch, shared):
     monkeypatch.setenv("MIEN_MODELS", str(shared / "models"))
     for detector in ("viola-jones", "yunet"):
@@ -332,13 +342,15 @@ def test_a_model_file_is_read_whole_once_and_again_when_it_changes(shared, tmp_p
         models.find("yunet")
 
 
-def test_a_face_in_a_picture_wider_than_opencv_warps_is_aligned(monkeypatch):
+def test_a_face_in_a_picture_wider_than_opencv_warps_is_aligned_and_turned(monkeypatch):
     wide = np.zeros((300, 40_000), np.uint8)
     wide[:, :1000] = np.random.default_rng(0).integers(0, 256, (300, 1000))
     face = Face((100, 50, 120, 120), 1, _landmarks((130, 100), (190, 110)))
     monkeypatch.setattr("mien.imaging.alignment.detector_named", lambda _: lambda _: [face])
     align = Chain.parse([{"align": {"size": 120}}])
     assert np.array_equal(align.run(wide).pixels, align.run(wide[:, :1000]).pixels)
+    turned = Face((100, 50, 120, 120), 1, _landmarks((130, 100), (190, 150)))
+    assert np.array_equal(frame(wide, turned), frame(wide[:, :1000], turned))
 
 
 def test_what_was_not_found_is_counted_and_dropped_rows_are_listed(portrait, tmp_path):

@@ -1,5 +1,6 @@
 """Prepared pixels: the chain's own result, cached whole or not at all."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from conftest import full_disk, line_of
 from mien.data.prepare import HALF_BUILT_AFTER, pixel_digest, prepare
 from mien.data.samples import Files, Rows, Samples, table
 from mien.errors import DataError
+from mien.files import replacing
 from mien.imaging import operations
 from mien.imaging.chain import Chain
 from mien.imaging.decode import encode_png
@@ -155,6 +157,17 @@ def test_a_full_disk_names_the_folder_and_what_is_needed(pictures, tmp_path):
         prepare(pictures, CHAIN, tmp_path / "cache")
     assert str(tmp_path / "cache") in str(caught.value) and f"{70 * 16 * 16:,} bytes" in str(caught.value)
     assert list((tmp_path / "cache" / "prepared").iterdir()) == []
+
+
+def test_only_what_cannot_be_written_is_told_as_such(tmp_path):
+    place = tmp_path / "out" / "made.txt"
+    with pytest.raises(FileNotFoundError, match="gone"), replacing(place):
+        (tmp_path / "in" / "gone").read_bytes()
+    with pytest.raises(DataError, match=r"cannot write .*made\.txt"), replacing(place) as beside:
+        (beside / "within").touch()
+    with pytest.raises(DataError, match=r"cannot write .*made\.txt"), replacing(place):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(place.parent.iterdir()) == []
 
 
 def test_a_killed_build_leaves_nothing_that_counts_and_is_swept_later(pictures, tmp_path):

@@ -28,6 +28,13 @@ from mien.recipe import parse
 LABELS = ("anger", "fear")
 
 
+def chosen(name: str, root: Path | None = None, fold: int = 0) -> Samples:
+    """The samples of a protocol, split as it says."""
+    _, protocol = protocols.find(name)
+    samples = catalog.load(protocol.source, root, **protocol.options)
+    return assign(samples, replace(protocol.split, fold=fold))
+
+
 def samples_of(rows: list[tuple[str, str, str]]) -> Samples:
     digests, labels, splits = zip(*rows, strict=True)
     content = table([f"#{i}" for i in range(len(rows))], labels, source="mine", split=splits, digest=digests)
@@ -78,7 +85,7 @@ def test_every_protocol_names_a_source_and_options_it_knows() -> None:
 def test_a_protocol_of_ones_own_is_a_yaml_file_and_is_held_to_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_text("source: synthetic\noptions: {count: 60, size: 24}\nsplit: {method: grouped, seed: 3}\n")
-    samples = protocols.apply(str(path), None)
+    samples = chosen(str(path))
     seen = replace(samples, table=samples.table.assign(digest=pd.array(look(samples, tmp_path).digests, "string")))
     said = protocols.check(str(path), seen)
     assert said.startswith("lab@")
@@ -144,7 +151,7 @@ def test_ckplus_folds_test_every_row_once_and_share_no_person(tmp_path: Path) ->
             cv2.imwrite(str(path), np.full((48, 48), subject, np.uint8))
     tested = []
     for fold in range(10):
-        samples = protocols.apply("ckplus-subject-10fold", tmp_path, fold)
+        samples = chosen("ckplus-subject-10fold", tmp_path, fold)
         tested += samples.table["image"].iloc[samples.rows("test")].tolist()
         assert samples.table.groupby("subject")["split"].nunique().max() == 1
     assert sorted(tested) == sorted(samples.table["image"])
@@ -183,7 +190,7 @@ def test_ferplus_as_its_authors_choose_rows_has_a_pinned_digest(
         write.writerow(["Usage", "Image name", *votes])
         write.writerows(faces[["Usage", names, *votes]].itertuples(index=False))
     (tmp_path / "FER2013Train").mkdir()
-    samples = protocols.apply(f"ferplus-{mode}", tmp_path)
+    samples = chosen(f"ferplus-{mode}", tmp_path)
     digest = dict(zip(faces[names].astype(str), faces["digest"], strict=True))
     known = pd.array([digest[Path(image).name] for image in samples.table["image"]], dtype="string")
     samples = replace(samples, table=samples.table.assign(digest=known))

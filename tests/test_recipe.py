@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from mien.compare import cells
-from mien.errors import UsageError
-from mien.places import shipped
+from mien.errors import RunError, UsageError
+from mien.places import check_finished, shipped
 from mien.recipe import changed, load, parse
 
 PLAIN = {"name": "plain", "data": {"source": "synthetic"}, "chain": ["grey", {"resize": 48}]}
@@ -25,6 +25,18 @@ def test_every_shipped_recipe_is_read_and_written_back(name: str, tmp_path: Path
         cell.recipe.save(tmp_path / "recipe.yaml")
         again = load(tmp_path / "recipe.yaml")
         assert again == cell.recipe and again.digest == cell.recipe.digest
+
+
+def test_the_folder_of_a_run_comes_before_a_shipped_recipe_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("finetune").mkdir()
+    assert load(Path("finetune")).name == "finetune"
+    parse(PLAIN).save(Path("finetune/recipe.yaml"))
+    with pytest.raises(RunError, match="mien train finetune --resume"):
+        check_finished(Path("finetune"))
+    assert load(Path("finetune")).name == "plain"
 
 
 def test_a_misspelt_key_is_told_the_nearest() -> None:
@@ -100,6 +112,12 @@ def test_the_digest_follows_what_shapes_the_result_only() -> None:
     here, there = ({"clean": "train", "clean_against": [{"source": "fer2013", "root": at}]} for at in ("here", "there"))
     assert parse(PLAIN | {"split": here}).digest == parse(PLAIN | {"split": there}).digest
     assert parse(PLAIN | {"split": here}).digest != parse(PLAIN | {"split": {"clean": "train"}}).digest
+
+
+def test_a_dataset_to_be_clean_against_is_where_the_data_is_if_it_is_read_from_files() -> None:
+    others = {"clean": "train", "clean_against": [{"source": "ferplus"}, {"source": "synthetic"}]}
+    recipe = parse(PLAIN | {"data": {"source": "fer2013", "root": "here"}, "split": others})
+    assert [other.root for other in recipe.others] == [Path("here"), None]
 
 
 def test_a_recipe_that_is_not_there_lists_those_that_ship() -> None:

@@ -81,6 +81,21 @@ def test_a_full_size_gfpgan_answers_512_by_512_and_always_the_same(gfpgan):
     np.testing.assert_array_equal(restored(step, PICTURES[:1])[0], first)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"restorer": "bicubic", "device": "cpu"}, "takes no device"),
+        ({"restorer": "lanczos", "weights": "a.pth", "sha256": "0" * 64}, "takes no weights or sha256"),
+        ({"restorer": "realesrgan-x2", "sha256": "0" * 64}, "sha256 is that of weights of your own"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(parameters, said):
+    with pytest.raises(UsageError, match=said):
+        Chain.parse([{"restore": parameters}])
+    plain = Chain.parse([{"restore": {"restorer": parameters["restorer"]}}])
+    assert Chain.parse(plain.as_list()) == plain
+
+
 def test_weights_of_ones_own_come_with_their_checksum(esrgan):
     with pytest.raises(UsageError) as caught:
         Chain.parse([{"restore": {"restorer": "realesrgan-x2", "weights": str(esrgan)}}])

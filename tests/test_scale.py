@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.errors import DataError, MienError, RunError, UnreadableImage, UsageError
-from mien.files import alone
+from mien.files import alone, printable
 from mien.imaging.decode import encode_png
 from mien.recipe import parse
 from mien.runtime.collect import Item
@@ -171,6 +171,15 @@ def test_a_machine_with_another_model_stops_the_job(bundle, folder, tmp_path):
     job = Job(bundle, 8, Origin("tiny@0123", None), tmp_path / "out")
     with pytest.raises(DataError, match="a machine of the cluster has another model"):
         spread(job, [Item(str(folder / "0.png"), "picture")], 4, lambda done, count: None)
+
+
+def test_paths_on_stdin_are_the_bytes_of_a_line(bundle, tmp_path):
+    odd = [os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/caf\xe9.png", "/two\u2028lines.png".encode())]
+    for path in odd:
+        Path(path).write_bytes(encode_png(DRAW.integers(0, 256, (50, 60), np.uint8)))
+    words = ["scale", "predict", "-", "--out", tmp_path / "out", "--model", bundle, "--crop", "whole"]
+    mien(*words, stdin=b"".join(os.fsencode(path) + b"\r\n" for path in odd))
+    assert [row["source"] for row in rows(tmp_path / "out")] == [printable(path) for path in odd]
 
 
 def test_two_jobs_do_not_write_one_folder(bundle, folder, tmp_path):

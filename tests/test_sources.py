@@ -24,7 +24,7 @@ from layouts import (
 )
 
 from mien.data.samples import COLUMNS, SPLITS, Files
-from mien.data.sources.catalog import SOURCES, load
+from mien.data.sources.catalog import SOURCES, load, needs_root
 from mien.data.stats import stats
 from mien.errors import DataError, MienError, UnreadableImage, UsageError
 from mien.labels import EXPRESSIONS
@@ -109,13 +109,18 @@ def test_wrong_names_and_options_are_usage_errors(
     name: str, options: dict[str, object], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        load(name, tmp_path, **options)
+        load(name, tmp_path if needs_root(name) else None, **options)
     assert words in str(caught.value)
 
 
 def test_a_root_is_asked_for() -> None:
     with pytest.raises(UsageError, match="needs a root"):
         load("fer2013")
+
+
+def test_a_root_that_nothing_is_read_from_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="reads no files"):
+        load("synthetic", tmp_path)
 
 
 # --- trees of folders ----------------------------------------------------------------------------------------------

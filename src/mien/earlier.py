@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.data.audit import Looks, look
-from mien.data.sources.catalog import load
+from mien.data.sources.catalog import SOURCES, load
 from mien.errors import MienError, RunError
 from mien.files import read_json
 from mien.imaging.chain import Chain
@@ -149,7 +149,7 @@ def names_same_people(run: Path, data: Dataset) -> bool:
     theirs = load_recipe(run / "recipe.yaml").data
     if theirs.source != data.source:
         return False
-    if data.source not in ("manifest", "synthetic"):
+    if not SOURCES[data.source].numbers_anew:
         return True
     roots = [each.root and each.root.resolve() for each in (theirs, data)]
     return roots[0] == roots[1] and theirs.options == data.options

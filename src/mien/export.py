@@ -16,6 +16,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from mien import __version__, lineage
 from mien.data.material import Material
+from mien.data.sources.catalog import SOURCES
 from mien.data.split import clusters
 from mien.errors import RunError, UsageError
 from mien.evaluation import calibration, ledger
@@ -110,7 +111,7 @@ def _framing(run: Finished, read: Read, stages: Stages) -> tuple[Framing, str]:
     """How faces are to be framed for the network, as its training pictures show them, and how that is known."""
     if run.chain.finder:
         return FER2013, "the chain finds and cuts out the face itself"
-    if run.recipe.data.source in ("fer2013", "ferplus", "oheix"):
+    if SOURCES[run.recipe.data.source].of_fer2013:
         return FER2013, "faces are framed as FER2013 frames them"
     known, some = _training(run, _MEASURED, read, stages)
     reader, images = known.samples.reader, known.samples.table["image"].iloc[some]

@@ -121,15 +121,26 @@ def alone(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """A full disk or a forbidden place as an error that names what could not be written."""
+    """A full disk or a forbidden place as an error that names what could not be written.
+
+    An error about a file elsewhere, that was to be read for it, passes as it is.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if error.errno not in _UNWRITABLE or not _concerns(error, path):
             raise
         raise DataError(
             f"cannot write {path}: {error.strerror}", then="free some space, or choose a writable folder"
         ) from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about a place in the folder of `path`, or above it, or says of none."""
+    if not isinstance(error.filename, str | bytes):
+        return True
+    named, ours = Path(os.fsdecode(error.filename)).absolute(), path.absolute()
+    return named.is_relative_to(ours.parent) or ours.is_relative_to(named)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import earlier
-from mien.data.audit import Audit, Finding, audit, check_before_training, clean_train, inherited, like_held_out, refuse
+from mien.data.audit import Audit, Finding, audit, clean_train, inherited, like_held_out, refuse
 from mien.data.material import Material
 from mien.data.samples import Samples
 from mien.errors import DataError, MienError, counted
@@ -16,19 +16,22 @@ from mien.recipe import Data, Recipe
 
 
 def audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
-    """The audit of the split that will be used.
+    """The audit of the split that will be used. Raises AuditBlocked where that stops the run.
 
-    Made rows across the split are let through where the recipe asks for the published order, and told instead.
+    What the run itself sees to is let through; so are made rows across the split where the recipe asks for the
+    published order, which are told instead.
     """
     if recipe.audit == "off":
         return None
     assert material.looks is not None
     promised = (recipe.split.group,) if recipe.split.method in ("grouped", "grouped-kfold") else ()
     found = audit(material.samples, material.looks, parents=material.parents, promised=promised)
-    if early and recipe.audit == "on":
-        refuse([finding for finding in found.blocking if not finding.code.endswith("-child-across-splits")])
-        return found
-    return check_before_training(found, recipe.audit, _settled(recipe))
+    if recipe.audit == "strict":
+        found = found.strict()
+    published, settled = early and recipe.audit == "on", _settled(recipe)
+    blocking = [finding for finding in found.blocking if finding.code not in settled]
+    refuse([each for each in blocking if not (published and each.code.endswith("-child-across-splits"))])
+    return found
 
 
 def read_others(recipe: Recipe, read: Callable[[Data], Samples]) -> list[Samples]:

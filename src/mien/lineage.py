@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
+from mien.data.sources.catalog import SOURCES
 from mien.earlier import all_below
 from mien.recipe import Recipe, load
 from mien.runtime import bundle
 
-_FER2013 = "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)"
-LICENCES = {"fer2013": _FER2013, "ferplus": f"{_FER2013}, FERPlus labels (MIT)", "synthetic": "Apache-2.0"}
 UNKNOWN = "as the training data allows"
 
 
 def licence(recipe: Recipe) -> str:
     """What the training data says, the recipe's own and that of every run and bundle that it builds on."""
-    found = {LICENCES.get(recipe.data.source, UNKNOWN): ""}
+    found = {_licence(recipe): ""}
     for each in all_below(recipe):
         found.setdefault(_terms(each), each.name)
     own, *others = found.items()
@@ -35,7 +34,12 @@ def _terms(run: Path) -> str:
     if bundle.means_bundle(str(run)):
         return bundle.load(str(run)).info.licence or UNKNOWN
     kept = run / "recipe.yaml"
-    return LICENCES.get(load(kept).data.source, UNKNOWN) if kept.is_file() else UNKNOWN
+    return _licence(load(kept)) if kept.is_file() else UNKNOWN
+
+
+def _licence(recipe: Recipe) -> str:
+    source = SOURCES.get(recipe.data.source)
+    return (source and source.licence) or UNKNOWN
 
 
 def _named(run: str) -> str:

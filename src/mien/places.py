@@ -12,15 +12,16 @@ def shipped() -> dict[str, Path]:
 
 
 def recipe_file(name: Path) -> Path:
-    """The YAML file of a recipe: one that ships, by its name, a file, or the one in a run's folder.
+    """The YAML file of a recipe: the one in a run's folder, one that ships, by its name, or a file.
 
-    Raises UsageError where there is none, with the nearest name.
+    A run's folder comes first: who names one by mistake is told that it is taken, while a recipe that ships would train
+    something else without a word. Raises UsageError where there is none, with the nearest name.
     """
     known = shipped()
-    if str(name) in known:
-        return known[str(name)]
     if (name / "recipe.yaml").is_file():
         return name / "recipe.yaml"
+    if str(name) in known:
+        return known[str(name)]
     if name.exists() and not name.is_dir():
         return name
     if name.is_dir():

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mien.data.balance import steps as balance_steps
+from mien.data.sources.catalog import needs_root
 from mien.data.split import SplitSpec
 from mien.errors import MienError, UsageError
 from mien.files import digest, write_text
@@ -173,8 +174,11 @@ class Recipe(_Part):
     @property
     def others(self) -> tuple[Data, ...]:
         """The datasets of `split.clean_against`, each with the place where it is."""
-        known = self.split.clean_against
-        return tuple(Data(**each.model_dump() | {"root": each.root or self.data.root}) for each in known)
+        found = []
+        for each in self.split.clean_against:
+            root = each.root or (self.data.root if needs_root(each.source) else None)
+            found.append(Data(**each.model_dump() | {"root": root}))
+        return tuple(found)
 
     @property
     def backbone(self) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import source_options
+from mien.cli.options import AsJson, Root, Source, SourceOption, source_options
 from mien.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -17,11 +17,9 @@ _STYLE = {"block": "bold red", "warning": "yellow", "info": "dim"}
 
 
 def audit(
-    source: Annotated[str, typer.Argument(help="A source by name: fer2013, ferplus, folders, manifest, ...")],
-    root: Annotated[Path | None, typer.Argument(help="The folder (or file) of the data; synthetic needs none.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
-    ] = None,
+    source: Source,
+    root: Root = None,
+    option: SourceOption = None,
     split: Annotated[
         str, typer.Option(help="official, or a new one: stratified, or grouped by people; as split.method of a recipe.")
     ] = "official",
@@ -33,7 +31,7 @@ def audit(
     noise: Annotated[
         bool, typer.Option("--noise", help="Also look for wrong labels with cross-validated predictions (slower).")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Audit a dataset under its official split or a new one. Exits with 3 when a finding blocks.
 

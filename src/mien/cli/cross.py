@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli import printing
-from mien.cli.options import pairs, source_options
+from mien.cli.options import AsJson, Merge, Split, pairs, source_options
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
 from mien.places import check_finished
@@ -30,17 +30,14 @@ def cross(
         list[str] | None,
         typer.Option("--option", metavar="NAME:KEY=VALUE", help="An option of one of the sources, by its name here."),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
-    merge: Annotated[
-        list[str] | None,
-        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
-    ] = None,
+    split: Split = "test",
+    merge: Merge = None,
     whole: Annotated[
         list[str] | None,
         typer.Option("--whole", metavar="NAME", help="A source whose pictures are faces: bundles look for none there."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("cross.html"),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate several runs and bundles on several datasets: does what they learnt on one carry over to another?
 
@@ -97,11 +94,11 @@ def cross(
         typer.echo(f"report: {page}")
 
 
-def _named(text: str) -> tuple[str, str, Path]:
-    """The name, the source and the root of `[NAME:]SOURCE=ROOT`."""
+def _named(text: str) -> tuple[str, str, Path | None]:
+    """The name, the source and the root of `[NAME:]SOURCE=ROOT`; no root in `synthetic=`."""
     ((key, root),) = pairs([text], "a source with its data").items()
     title, _, source = key.rpartition(":")
-    return title or source, source, Path(root)
+    return title or source, source, Path(root) if root else None
 
 
 def _options(texts: list[str] | None, titles: list[str]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, source_options
+from mien.cli.options import AsJson, Root, Source, SourceOption, source_options
 from mien.errors import DataError, UnreadableImage, UsageError, counted
 
 if TYPE_CHECKING:
@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 
-_Source = Annotated[str, typer.Argument(help="A source by name: fer2013, ferplus, folders, manifest, ...")]
-_Root = Annotated[Path | None, typer.Argument(help="The folder (or file) of the data; synthetic needs none.")]
-_Option = Annotated[
-    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
-]
-
 
 def stats(
-    source: _Source,
-    root: _Root = None,
-    option: _Option = None,
+    source: Source,
+    root: Root = None,
+    option: SourceOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a picture cannot be read.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -57,10 +51,10 @@ def stats(
 
 
 def preview(
-    source: _Source,
-    root: _Root = None,
+    source: Source,
+    root: Root = None,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("preview.png"),
-    option: _Option = None,
+    option: SourceOption = None,
     columns: Annotated[int, typer.Option(min=1, max=100, help="Pictures per class.")] = 12,
     tile: Annotated[int, typer.Option(min=16, max=512, help="Width and height of a picture in pixels.")] = 72,
     seed: Annotated[int, typer.Option(min=0, help="Seed that chooses the pictures.")] = 0,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import printing
-from mien.cli.options import AsJson, pairs, source_options
+from mien.cli.options import AsJson, Merge, SourceOption, Split, pairs, source_options
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError, unknown
 from mien.places import check_finished
@@ -25,14 +25,9 @@ def evaluate(
     ],
     source: Annotated[str | None, typer.Option(help="A source by name; the run's own by default.")] = None,
     root: Annotated[Path | None, typer.Option(help="Where the data is, the source's or the run's own.")] = None,
-    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source.")
-    ] = None,
-    merge: Annotated[
-        list[str] | None,
-        typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
-    ] = None,
+    split: Split = "test",
+    option: SourceOption = None,
+    merge: Merge = None,
     crop: Annotated[
         str | None,
         typer.Option(help="Of a bundle: face looks for the face, as mien predict does; whole takes pictures as faces."),

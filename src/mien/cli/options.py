@@ -1,6 +1,9 @@
-"""Options that several commands have, and those of the form KEY=VALUE."""
+"""Options that several commands have, those of the form KEY=VALUE, and paths on stdin."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,9 +11,27 @@ import typer
 from mien.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Recipes = Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
 ]
+
+Source = Annotated[str, typer.Argument(help="A source by name: fer2013, ferplus, folders, manifest, ...")]
+Root = Annotated[Path | None, typer.Argument(help="The folder (or file) of the data; synthetic needs none.")]
+SourceOption = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the source; repeatable.")
+]
+Split = Annotated[str, typer.Option(help="train, validation, test or all.")]
+Merge = Annotated[
+    list[str] | None,
+    typer.Option("--merge", metavar="FROM=TO", help="Count one label as another, such as contempt=disgust."),
+]
+
+Model = Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")]
+Crop = Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")]
+Detector = Annotated[str, typer.Option(help="auto, yunet or haar.")]
+Batch = Annotated[int, typer.Option(min=1, max=4096, help="Faces that go through the network at once.")]
+Every = Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")]
 
 
 def pairs(texts: Sequence[str] | None, what: str) -> dict[str, str]:
@@ -45,3 +66,18 @@ def source_options(texts: Sequence[str] | None) -> dict[str, Any]:
         raise UsageError(
             f"the value of a source option is not valid YAML: {reason}", got=texts, allowed="as rename={Grumpy: anger}"
         ) from reason
+
+
+def listed() -> Iterator[list[str]]:
+    """The paths on stdin, a line each, as many at once as are there: names as bytes, which need not be UTF-8.
+
+    Raises UsageError where there is no stdin.
+    """
+    if sys.stdin is None:
+        raise UsageError("there is no standard input to read paths from", got="-")
+    rest = b""
+    while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]
+        *lines, rest = (rest + data).split(b"\n")
+        yield [os.fsdecode(name) for line in lines if (name := line.rstrip(b"\r"))]
+    if rest:
+        yield [os.fsdecode(rest)]

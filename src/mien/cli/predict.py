@@ -1,6 +1,5 @@
 """mien predict: expressions of the faces in pictures, folders, videos and cameras."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import AsJson, Batch, Crop, Detector, Every, Model, listed
 from mien.errors import DataError, UsageError, counted
 from mien.weights import DEFAULT
 
@@ -28,16 +28,16 @@ def predict(
     ],
     out: Annotated[Path | None, typer.Option(help="NAME.jsonl, .csv or .parquet; - for JSON lines on stdout.")] = None,
     annotate: Annotated[Path | None, typer.Option(help="A folder for annotated pictures and videos.")] = None,
-    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = DEFAULT,
-    crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
-    detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Faces that go through the network at once.")] = 64,
+    model: Model = DEFAULT,
+    crop: Crop = "face",
+    detector: Detector = "auto",
+    batch: Batch = 64,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Cores that one forward pass may use.")] = 1,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=64, help="Pictures read and searched at once; default: one per core, up to 8."),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
+    every: Every = 1,
     detect_every: Annotated[
         int, typer.Option(min=1, max=30, help="Video: detect faces in every n-th sampled frame.")
     ] = 3,
@@ -45,7 +45,7 @@ def predict(
     end: Annotated[float | None, typer.Option(min=0, help="Video: stop at this second.")] = None,
     smoothing: Annotated[float, typer.Option(min=0, help="Video: time constant of smoothing, in seconds.")] = 0.3,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a JSON lines file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Name the expressions of the faces in pictures, folders (at any depth), videos and cameras.
 
@@ -169,7 +169,7 @@ def _items(paths: list[str]) -> tuple["Iterator[list[Item]]", "list[Item] | None
     if "-" not in paths:
         known = once(collect(paths))
         return iter([known]), known
-    lots = (_listed() if path == "-" else [[path]] for path in paths)
+    lots = (listed() if path == "-" else [[path]] for path in paths)
     return (list(collect(lot)) for lot in chain.from_iterable(lots)), None
 
 
@@ -177,18 +177,6 @@ def _in_utf8() -> None:
     """What programs read is UTF-8, whatever the terminal's language is."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
-
-
-def _listed() -> Iterator[list[str]]:
-    """The lines of stdin, as many at once as are there."""
-    if sys.stdin is None:
-        raise UsageError("there is no standard input to read paths from", got="-")
-    rest = b""
-    while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]
-        *lines, rest = (rest + data).split(b"\n")
-        yield [os.fsdecode(name) for line in lines if (name := line.rstrip(b"\r"))]
-    if rest:
-        yield [os.fsdecode(rest)]
 
 
 def _among(known: "list[Item] | None") -> Callable[[str], bool]:

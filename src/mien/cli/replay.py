@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import AsJson
 from mien.errors import RunError, UsageError, counted, line_by_line
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def replay(
     ] = None,
     changes: _Set = None,
     out: Annotated[Path | None, typer.Option(help="The output folder; finished cells in it are kept.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Repeat a published study and print its table beside the replayed one; also writes HTML, Markdown and LaTeX.
 

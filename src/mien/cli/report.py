@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli import printing
+from mien.cli.options import AsJson
 from mien.cli.progress import stages as shown
 
 
@@ -19,7 +20,7 @@ def report(
             "figures: .md, .tex or .csv."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the report of a run, or compare several runs with the first one.
 

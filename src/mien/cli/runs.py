@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import printing
-from mien.cli.options import AsJson, Changes
+from mien.cli.options import AsJson, Changes, Recipes
 from mien.cli.progress import stages as shown
 from mien.errors import AuditBlocked, RunError, counted, line_by_line
-from mien.places import check_finished, recipe_file
+from mien.places import check_finished, recipe_file, shipped
 
 if TYPE_CHECKING:
     from mien.compare import Cell
@@ -37,7 +37,7 @@ def demo(
 
     Example: mien demo
     """
-    carried_out([Path("demo")], [], out, as_json)
+    carried_out([shipped()["demo"]], [], out, as_json)
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
 
 
 def compare(
-    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")],
+    recipes: Recipes,
     changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The folder of the runs; finished ones are kept.")] = RUNS / "comparison",
     as_json: AsJson = False,

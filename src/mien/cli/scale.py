@@ -2,14 +2,13 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, Changes
+from mien.cli.options import AsJson, Batch, Changes, Crop, Detector, Every, Model, Recipes, listed
 from mien.cli.progress import progress
 from mien.cli.runs import RUNS, carried_out
 from mien.errors import DataError, UsageError, counted
@@ -29,7 +28,7 @@ _Address = Annotated[
 
 
 def compare(
-    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, or grids of recipes.")],
+    recipes: Recipes,
     changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The folder of the runs, on storage that all machines share.")] = RUNS
     / "comparison",
@@ -64,12 +63,12 @@ def predict(
     paths: Annotated[list[str], typer.Argument(help="Pictures, folders, videos, or - for paths on stdin.")],
     out: Annotated[Path, typer.Option(help="The folder of the Parquet files, on storage that all machines share.")],
     address: _Address = None,
-    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = DEFAULT,
-    crop: Annotated[str, typer.Option(help="face: find the faces. whole: each picture is one face.")] = "face",
-    detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Faces that go through the network at once.")] = 64,
+    model: Model = DEFAULT,
+    crop: Crop = "face",
+    detector: Detector = "auto",
+    batch: Batch = 64,
     lot: Annotated[int, typer.Option(min=1, help="Pictures of one task and file, at most.")] = 500,
-    every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
+    every: Every = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a folder of the same model and settings.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +101,7 @@ def predict(
         if not free:
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
         done = answered(out, job.origin)
-        named = [line for path in paths for line in (sys.stdin.read().splitlines() if path == "-" else [path])]
+        named = [name for path in paths for lot in (listed() if path == "-" else [[path]]) for name in lot]
         items, known = unanswered(named, done)
         if not items and not known:
             raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))

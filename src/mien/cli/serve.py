@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import Detector, Model
 from mien.errors import MissingExtra, UsageError
 from mien.weights import DEFAULT
 
 
 def serve(
-    model: Annotated[str, typer.Option(help="The name of a shipped model, or the path of a bundle.")] = DEFAULT,
+    model: Model = DEFAULT,
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is every network of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = 8000,
-    detector: Annotated[str, typer.Option(help="auto, yunet or haar.")] = "auto",
+    detector: Detector = "auto",
     megabytes: Annotated[int, typer.Option(min=1, help="The largest picture, as a file.")] = 20,
     megapixels: Annotated[int, typer.Option(min=1, max=100, help="The largest picture, in millions of pixels.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Model and address as JSON, once it listens.")] = False,

@@ -91,11 +91,8 @@ def prepare(
     folder = prepared / _key(samples, chain, images)
     if not folder.is_dir():
         _sweep(prepared)
-        try:
-            with replacing_folder(folder) as beside:
-                _build(samples, chain, images, beside, progress)
-        except OSError as error:
-            raise DataError(f"cannot write the prepared pictures to {prepared}: {error.strerror or error}") from error
+        with replacing_folder(folder) as beside:
+            _build(samples, chain, images, beside, progress)
     elif progress:
         progress(len(images), len(images))
     result = _load(folder)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mien.data.samples import Samples
 from mien.data.sources import catalog
-from mien.data.split import SplitSpec, assign
+from mien.data.split import SplitSpec
 from mien.errors import DataError, UsageError, unknown
 from mien.files import digest
 
@@ -85,13 +85,6 @@ def find(name: str) -> tuple[str, Protocol]:
         wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         raise UsageError(f"{path} is not a protocol", got=wrong, allowed=list(_File.model_fields)) from error
     return path.stem, Protocol(given.source, given.about, given.options, split, (given.digest,) if given.digest else ())
-
-
-def apply(name: str, root: Path | None, fold: int = 0) -> Samples:
-    """The samples of a protocol, split as it says; `fold` is the test part where it has folds."""
-    _, protocol = find(name)
-    samples = catalog.load(protocol.source, root, **protocol.options)
-    return assign(samples, SplitSpec(**{**vars(protocol.split), "fold": fold}))
 
 
 def rows_digest(samples: Samples) -> str:

@@ -16,9 +16,6 @@ from mien.imaging.steps import Outcome, Size, Step, one_of, pair, within
 FINDERS = ("haar", "viola-jones", "yunet")
 MISSING = ("keep", "drop", "fail")
 
-WARPED = 32_766
-"""The longest side of a picture, in pixels, that OpenCV warps."""
-
 
 @dataclass(frozen=True)
 class DetectFace(Step):
@@ -128,8 +125,6 @@ class Align(Step):
         rows, columns = self.size
         across = (eyes[1] - eyes[0]) / np.hypot(*(eyes[1] - eyes[0]))
         scale = self.apart * columns / np.hypot(*(eyes[1] - eyes[0]))
-        if max(image.shape[:2]) > WARPED:
-            image, eyes = _around(image, eyes, (rows + columns) / scale)
         turn = scale * np.array([[across[0], across[1]], [-across[1], across[0]]])
         place = np.array([columns / 2, self.height * rows])
         matrix = np.column_stack([turn, place - turn @ eyes.mean(axis=0)])
@@ -146,15 +141,6 @@ class Align(Step):
         outcome = absent(image, note, self.missing)
         whole = outcome.pixels
         return outcome if whole is None else Outcome(operations.resize(whole, *self.size), outcome.notes)
-
-
-def _around(image: Image, eyes: Points, reach: float) -> tuple[Image, Points]:
-    """The part of a picture that lies within `reach` pixels of the eyes, and where they are in it."""
-    (left, right), (top, bottom) = (
-        sorted(min(max(round(float(centre) + side), 0), length - 1) for side in (-reach, reach))
-        for centre, length in zip(eyes.mean(axis=0), image.shape[1::-1], strict=True)
-    )
-    return image[top : bottom + 1, left : right + 1], eyes - np.array([left, top], np.float32)
 
 
 def square(image: Image, face: Face, margin: float = 0.0) -> Image:

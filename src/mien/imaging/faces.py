@@ -189,8 +189,14 @@ def warp(image: Image, matrix: NDArray[Any], size: tuple[int, int]) -> Image:
         height, width = (max(1, round(side * 2 / reduction)) for side in image.shape[:2])
         matrix = matrix @ np.diag([image.shape[1] / width, image.shape[0] / height, 1.0])
         image = operations.resize(image, height, width, "area")
+    # The part that is seen is enough, and OpenCV warps no picture of 32,767 pixels a side.
+    corners = np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]], [1, 1, 1, 1]])
+    seen, last = cv2.invertAffineTransform(matrix) @ corners, np.array(image.shape[1::-1]) - 1
+    left, top = np.clip(np.floor(seen.min(axis=1)) - 1, 0, last).astype(int)
+    right, bottom = np.clip(np.ceil(seen.max(axis=1)) + 1, 0, last).astype(int)
+    part, of_part = image[top : bottom + 1, left : right + 1], matrix @ [[1, 0, left], [0, 1, top], [0, 0, 1]]
     moved = cv2.warpAffine(
-        np.ascontiguousarray(image), matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        np.ascontiguousarray(part), of_part, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(moved, np.uint8)
 

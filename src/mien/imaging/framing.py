@@ -106,15 +106,9 @@ def frame(image: Image, face: Face, framing: Framing = FER2013) -> Image:
     if not turned:
         left, top = middle - side / 2
         return operations.crop(image, (round(left), round(top), round(side), round(side)))
-    # The part around it is enough, and OpenCV warps no picture of 32,767 pixels a side.
-    (left, right), (top, bottom) = (
-        sorted(min(max(round(centre + reach), 0), length - 1) for reach in (-side, side))
-        for centre, length in zip(middle, image.shape[1::-1], strict=True)
-    )
-    middle = middle - (left, top)
     turn: NDArray[Any] = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), roll(face), 1.0)
     turn[:, 2] += side / 2 - middle
-    return warp(image[top : bottom + 1, left : right + 1], turn, (round(side), round(side)))
+    return warp(image, turn, (round(side), round(side)))
 
 
 def _frame(face: Face, framing: Framing) -> tuple[float, NDArray[np.float64]]:

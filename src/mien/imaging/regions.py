@@ -23,7 +23,7 @@ def regions(image: Image, face: Face) -> dict[str, list[Box]]:
     """
     grey = operations.grey(image)
     x, y, width, height = face.box
-    eyes = _two(_search(grey, (x, y + 0.15 * height, width, 0.45 * height), "eye", 5, 0.15 * width))
+    eyes = _eyes(grey, face.box)
     mouths = _search(grey, (x, y + 0.6 * height, width, 0.45 * height), "smile", 12, 0.25 * width)[:1]
     nose = _around(np.array([x + 0.5 * width, y + 0.58 * height]), 0.34 * width, 0.3 * height)
     if face.landmarks is not None:
@@ -39,7 +39,7 @@ def eyes_of(image: Image, face: Face) -> Points | None:
     """The middles (2, 2) of the eyes, left of the picture first; None when they are not both found."""
     if face.landmarks is not None:
         return face.landmarks[:2]
-    found = regions(image, face)["eye"]
+    found = sorted(_eyes(operations.grey(image), face.box))
     if len(found) < 2:
         return None
     return np.array([(x + width / 2, y + height / 2) for x, y, width, height in found], np.float32)
@@ -57,6 +57,12 @@ def draw_regions(image: Image, faces: Sequence[Face]) -> Image:
         for x, y in face.landmarks if face.landmarks is not None else ():
             cv2.circle(canvas, (round(float(x)), round(float(y))), line + 1, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
     return canvas
+
+
+def _eyes(grey: Image, face: Box) -> list[Box]:
+    """What the cascade takes for the eyes in the box of a face: none to two boxes, the larger first."""
+    x, y, width, height = face
+    return _two(_search(grey, (x, y + 0.15 * height, width, 0.45 * height), "eye", 5, 0.15 * width))
 
 
 def _search(grey: Image, area: Box, name: str, neighbours: int, least: float) -> list[Box]:

@@ -6,7 +6,7 @@ Real-ESRGAN (Wang et al., ICCVW 2021) are loaded through spandrel, of the extra 
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -50,14 +50,21 @@ class Restore(Step):
         one_of("restorer", self.restorer, (*INTERPOLATED, *LEARNED))
         one_of("device", self.device, DEVICES)
         whole("size", self.size, 1, 4096)
+        if self.restorer in INTERPOLATED:
+            of_networks = [each for each in fields(self) if each.name in ("weights", "sha256", "device")]
+            if given := [each.name for each in of_networks if getattr(self, each.name) != each.default]:
+                raise UsageError(
+                    f"{self.restorer} is interpolation and takes no {' or '.join(given)}",
+                    got=[getattr(self, name) for name in given], allowed=LEARNED,
+                )  # fmt: skip
+            return
         if self.weights is None:
+            if self.sha256:
+                then = "add weights, the path of the file, or leave sha256 out"
+                raise UsageError("restore: sha256 is that of weights of your own", got=self.sha256, then=then)
             return
         if not isinstance(self.weights, str):
             raise UsageError("restore: weights are the path of a file", got=self.weights)
-        if self.restorer in INTERPOLATED:
-            raise UsageError(
-                f"{self.restorer} is interpolation and takes no weights", got=self.weights, allowed=LEARNED
-            )
         if not self.sha256:
             path = Path(self.weights).expanduser()
             known = f"add sha256: {sha256(path)}" if path.is_file() else f"add what this prints: sha256sum {path}"

@@ -9,7 +9,7 @@ from mien.errors import Absent, DataError, UsageError
 from mien.recipe import Data, Recipe
 from mien.replay.studies import Scale
 
-STAND_INS = ("fer2013", "oheix", "ferplus")
+STAND_INS = tuple(name for name, source in SOURCES.items() if source.of_fer2013)
 DRAWN = 1500
 
 

@@ -267,21 +267,6 @@ _GRID: Mapping[str, tuple[tuple[float, ...], ...]] = {
     ),
 }
 
-# Figure 9: the best model on FERPlus; rows are true, columns predicted, both in the order of `labels`' eight names.
-FERPLUS_CONFUSION = (
-    (358, 3, 89, 132, 6, 4, 46, 6),
-    (8, 4, 14, 5, 0, 4, 15, 1),
-    (12, 0, 32, 4, 1, 0, 8, 0),
-    (1, 1, 3, 144, 1, 3, 11, 3),
-    (61, 201, 89, 212, 1038, 29, 100, 97),
-    (475, 241, 105, 391, 38, 554, 704, 89),
-    (88, 26, 52, 153, 9, 37, 483, 8),
-    (26, 1, 13, 633, 5, 21, 23, 178),
-)
-
-# Figure 8 as far as the text quotes it: right answers of the best model on its own test split.
-GRID_RIGHT_ANSWERS = {"happiness": 413, "fear": 382, "sadness": 381}
-
 PREPROCESSING_GRID = Study(
     title="Deep learning models comparison for emotion classification with image pre-processing methods",
     authors="Anthony, Lienardi, Sutanto, Dinata",

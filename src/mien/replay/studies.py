@@ -1,10 +1,10 @@
 """The studies as grids of recipes: the shipped YAML of each, its two protocols, its two scales."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from mien.errors import UsageError, unknown
+from mien.places import shipped
 from mien.recipe import read_content
 from mien.replay.published import STUDIES
 
@@ -74,7 +74,7 @@ def grid(study: str, protocol: Protocol, scale: Scale) -> dict[str, Any]:
     for kind, got, known in (("protocol", protocol, PROTOCOLS), ("scale", scale, SCALES)):
         if got not in known:
             raise UsageError(f"unknown {kind}", got=got, allowed=known)
-    content = read_content(Path(f"studies/{study}"))
+    content = read_content(shipped()[f"studies/{study}"])
     if scale == "small":
         content = patched(content, content["small"])
     content = patched(content, content["protocols"][protocol])

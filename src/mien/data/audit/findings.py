@@ -1,7 +1,10 @@
 """What an audit says: findings, each with what to do about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from mien.errors import AuditBlocked
 
 Severity = Literal["info", "warning", "block"]
 
@@ -37,3 +40,13 @@ class Finding:
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:
     """Findings with the gravest first, otherwise in the order given."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def refuse(blocking: Sequence[Finding]) -> None:
+    """Raise AuditBlocked (exit code 3), which names every finding, where there is one."""
+    if blocking:
+        raise AuditBlocked(
+            f"the audit blocks: {', '.join(finding.code for finding in blocking)}",
+            got=[finding.message for finding in blocking],
+            then="; ".join(dict.fromkeys(finding.advice for finding in blocking)),
+        )

@@ -16,6 +16,7 @@ LAYOUT = (
     "{train,test}/<class>/{Training,PublicTest,PrivateTest}_*",
 )
 GET = "kaggle datasets download msambare/fer2013 --unzip, or deadskull7/fer2013 for the CSV"
+LICENCE = "weights: Apache-2.0; trained on FER2013 (images from the web, gathered for research)"
 
 CODES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}

@@ -15,6 +15,7 @@ from mien.labels import LABEL_SETS
 ABOUT = "FERPlus: FER2013's pictures under ten votes each, eight labels"
 LAYOUT = ("fer2013new.csv + FER2013{Train,Valid,Test}/*.png", "fer2013new.csv + fer2013.csv")
 GET = "take fer2013new.csv from the FERPlus repository of its authors and put it beside fer2013.csv"
+LICENCE = f"{fer2013.LICENCE}, FERPlus labels (MIT)"
 
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}

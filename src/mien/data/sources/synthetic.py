@@ -1,17 +1,15 @@
 """Faces drawn by mien itself: no files are needed."""
 
-from pathlib import Path
-
 from mien.data import synthetic
 from mien.data.samples import Samples
 
 ABOUT = "synthetic faces, drawn on the spot from facial action units"
 LAYOUT = ("no files",)
 GET = "nothing to get"
+LICENCE = "Apache-2.0"
 
 
 def load(
-    root: Path | None = None,
     count: int = synthetic.COUNT,
     size: int = 48,
     colour: bool = False,
@@ -20,7 +18,7 @@ def load(
     shares: dict[str, float] | None = None,
     conditions: dict[str, float | list[float]] | None = None,
 ) -> Samples:
-    """Draw `count` faces of `size` x `size` pixels; `root` is not looked at. See `mien.data.synthetic.samples`."""
+    """Draw `count` faces of `size` x `size` pixels. See `mien.data.synthetic.samples`."""
     return synthetic.samples(
         count=count, size=size, colour=colour, seed=seed, subjects=subjects, shares=shares, conditions=conditions
     )
