@@ -450,6 +450,8 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     done = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--json")
     document = json.loads(done.stdout)
     assert [Path(run["run"]).name for run in document["runs"]] == ["seed-0", "seed-1"]
+    lines = ["seed 0 (1/2): prepare: ", "seed 0 (1/2): train: ", "seed 1 (2/2): train: "]
+    assert all(f"{line}done in" in done.stderr for line in lines)
     values = [run["test"]["metrics"]["accuracy"]["value"] for run in document["runs"]]
     assert document["spread"]["accuracy"]["mean"]["value"] == pytest.approx(np.mean(values))
     again = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--resume").stdout

@@ -86,7 +86,9 @@ def test_tensors_on_a_disk_that_fills_up_leave_nothing(tmp_path: Path) -> None:
 
 def test_early_stopping_ends_a_fit_that_gets_no_better(tmp_path: Path) -> None:
     spec = QUICK.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 1e-9, "ema": 0.0})
-    fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)
+    told: list[tuple[int, int]] = []
+    fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path, progress=lambda *step: told.append(step))
+    assert told[-1] == (60, 60) and told[-2][0] < 60, "its end is told"
     ended = history(tmp_path)
     assert len(ended) < 30
     fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -19,11 +18,10 @@ from mien.evaluation import ledger
 from mien.evaluation.report import changed_rows, write_comparison_report
 from mien.evaluation.report.comparison import ranked, read_arms, repeats
 from mien.evaluation.report.folder import read_run, runs_in
-from mien.experiment import Read, Stages, read, remembering, silent, train
+from mien.experiment import Read, Stages, read, remembering, silent, train, within
 from mien.files import read_json, write_json
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe, changed, load, parse, read_content
-from mien.training.fit import Progress
 
 
 @dataclass(frozen=True)
@@ -129,9 +127,7 @@ def compare(
             if name in failed:
                 raise failed[name]
             place = f"{number}/{len(wanted)} {name}"
-            runs[name] = train(
-                cell.recipe, folder / name, resume=True, stages=partial(_at, stages, place), read=read_once
-            )
+            runs[name] = train(cell.recipe, folder / name, True, stages=within(stages, place), read=read_once)
         except Exception as failure:
             failures[name] = f"{type(failure).__name__}: {failure}"
             if not isinstance(failure, MienError):
@@ -142,7 +138,9 @@ def compare(
     report = None
     if len(runs) > 1:
         done = [each for run in runs.values() for each in runs_in(run)]
-        report = write_comparison_report(done, folder / "comparison.html", pictures(done, stages, read_once))
+        report = write_comparison_report(
+            done, folder / "comparison.html", pictures(done, within(stages, "report"), read_once)
+        )
     return Compared(runs, failures, report, blocked)
 
 
@@ -205,7 +203,3 @@ def pictures(runs: Sequence[Path], stages: Stages = silent, read: Read = read) -
     place = {image: position for position, image in enumerate(samples.table["image"])}
     named = {row: predictions["image"].iloc[row] for row in rows}
     return {row: np.asarray(prepared.pixels[place[image]]) for row, image in named.items() if image in place}
-
-
-def _at(stages: Stages, place: str, stage: str) -> Progress | None:
-    return stages(f"{place}: {stage}")

@@ -75,6 +75,11 @@ def silent(stage: str) -> None:
     """Stages that tell nobody."""
 
 
+def within(stages: Stages, place: str) -> Stages:
+    """The same stages, each named after the place that it has among others of its name."""
+    return lambda stage: stages(f"{place}: {stage}")
+
+
 def read(data: Data) -> Samples:
     """The rows of a source that a run may see: of its classes, outside of what is held out, not above its limit."""
     samples = load(data.source, data.root, **data.options)
@@ -132,9 +137,11 @@ def begin_repetitions(recipe: Recipe, folder: Path, resume: bool) -> None:
 def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
     begin_repetitions(recipe, folder, resume)
     read = remembering(read)
-    for name, single in recipe.repetitions.items():
-        train(single, folder / name, resume, strict, stages, read)
-    write_comparison_report([folder / name for name in recipe.repetitions], folder / "report.html")
+    runs = recipe.repetitions
+    for number, (name, single) in enumerate(runs.items(), 1):
+        place = f"{name.replace('-', ' ')} ({number}/{len(runs)})"
+        train(single, folder / name, resume, strict, within(stages, place), read)
+    write_comparison_report([folder / name for name in runs], folder / "report.html")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr, with the time left: bars on a terminal, a line a minute in a file."""
+"""Progress of long work on stderr, with the time left: bars on a terminal, a line now and then in a file."""
 
 import shutil
 import sys
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mien.experiment import Stages
 
-MINUTE = 60.0
+FIRST, LONGEST = 10.0, 60.0
+"""Seconds until the first line of a stage in a log, and at most between two: each wait is twice the one before."""
 
 
 @contextmanager
@@ -61,21 +62,19 @@ def stages() -> "Iterator[Stages]":
         yield stage
 
 
-def in_lines(
-    name: str, every: float = MINUTE, clock: Callable[[], float] = time.monotonic
-) -> Callable[[int, int], None]:
-    """A function of (done, total) that prints a line on stderr every so many seconds, and one at the end."""
+def in_lines(name: str, clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+    """A function of (done, total) that prints a line on stderr now and then, and one at the end."""
     begun: tuple[float, int] | None = None
-    told, over = clock(), False
+    told, wait, over = clock(), FIRST, False
 
     def progress(done: int, total: int) -> None:
-        nonlocal begun, told, over
+        nonlocal begun, told, wait, over
         now = clock()
         # Work that goes on after a kill does not begin at nothing.
         begun = begun or (now, done)
-        if over or (done < total and now - told < every):
+        if over or (done < total and now - told < wait):
             return
-        told, over = now, done >= total
+        told, wait, over = now, min(2 * wait, LONGEST), done >= total
         taken, moved = now - begun[0], done - begun[1]
         left = _clock(taken * (total - done) / moved) if moved else "unknown time"
         text = f"done in {_clock(taken)}" if over else f"{done / total:.0%}, {left} left"

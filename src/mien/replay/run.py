@@ -13,7 +13,7 @@ from mien.data.sources.catalog import load
 from mien.errors import DataError, UsageError
 from mien.evaluation import comparison
 from mien.evaluation.statistics import holm, unpaired_difference
-from mien.experiment import Stages, silent
+from mien.experiment import Stages, silent, within
 from mien.imaging.chain import Chain
 from mien.recipe import Balance, Data, Recipe, Split
 from mien.replay.data import Found, find, fitted_to
@@ -115,7 +115,7 @@ def replay(
     def judged(name: str, where: str, judge: Callable[[Path, Stages], dict[str, Any]]) -> dict[str, Any] | None:
         """What a finished run is worth elsewhere; where that cannot be told, the others are told all the same."""
         try:
-            return judge(compared.runs[name], stages)
+            return judge(compared.runs[name], within(stages, name))
         except Exception as failure:
             failures[name] = f"{where}: {type(failure).__name__}: {failure}"
             return None

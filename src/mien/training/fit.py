@@ -215,6 +215,11 @@ class _Keeper(Callback):
         if self.progress:
             self.progress(trainer.global_step, int(trainer.estimated_stepping_batches))
 
+    def on_train_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        # A fit that `patience` ended is over, too.
+        if self.progress:
+            self.progress(*2 * (int(trainer.estimated_stepping_batches),))
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Module)
         seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
