@@ -39,7 +39,8 @@ from mien.imaging.models import find
 from mien.recipe import Data, Dataset, load, parse
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
-from mien.training.backbones import Model, build
+from mien.training.backbones import build
+from mien.training.spec import Model
 
 RECIPE = """
 name: small

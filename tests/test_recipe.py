@@ -1,5 +1,7 @@
 """Recipes: what is read, what is refused, and what the refusal says."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,23 @@ def test_values_of_an_axis_may_be_numbers(tmp_path: Path) -> None:
     axes = {"seed": {number: {"seeds": [number]} for number in (1, 2)}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"name": "g", "base": PLAIN, "axes": axes}))
     assert [cell.recipe.name for cell in cells(tmp_path / "grid.yaml")] == ["g-1", "g-2"]
+
+
+def test_a_recipe_is_checked_without_the_training_libraries(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(PLAIN | {"fit": {"epoch": 3}, "model": {"backbone": "vgg16"}}))
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mien.errors import UsageError\n"
+        "from mien.recipe import load\n"
+        "load(Path('fer2013'))\n"
+        "try:\n"
+        "    load(Path(sys.argv[1]))\n"
+        "except UsageError as error:\n"
+        "    print(error)\n"
+        "heavy = 'torch', 'timm', 'lightning', 'pytorch_metric_learning', 'sklearn', 'scipy', 'matplotlib'\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path / "wrong.yaml")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "did you mean 'epochs'?" in done.stdout and done.stdout.endswith("[]\n")

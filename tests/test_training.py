@@ -16,11 +16,12 @@ from torch import nn
 
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.imaging.steps import Normalise
-from mien.training.augment import Augment, add_noise, augment, mix
-from mien.training.backbones import OWN, SHORTCUTS, Model, build, freeze, load_weights
+from mien.training.augment import add_noise, augment, mix
+from mien.training.backbones import OWN, build, freeze, load_weights
 from mien.training.fit import Rows, fit, in_bf16, predict
-from mien.training.module import Fit, channels_first
+from mien.training.module import channels_first
 from mien.training.saving import save
+from mien.training.spec import SHORTCUTS, Augment, Fit, Model
 
 HALF = Normalise((0.5,), (0.5,))
 QUICK = Fit(epochs=2, batch=16, learning_rate=0.05, ema=0.9, schedule="cosine", precision="float32")

@@ -27,10 +27,10 @@ from mien.data.pictures import Pictures
 from mien.errors import RunError
 from mien.files import replacing, write_text
 from mien.imaging.steps import Normalise
-from mien.training.augment import Augment
 from mien.training.backbones import Classifier
-from mien.training.module import Fit, Module, channels_first
+from mien.training.module import Module, channels_first
 from mien.training.saving import save
+from mien.training.spec import Augment, Fit
 
 Progress = Callable[[int, int], None]
 Precision = Literal["bf16-mixed", "32-true"]
