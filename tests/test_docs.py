@@ -17,11 +17,11 @@ from typer.main import get_command
 
 from mien import weights
 from mien.cli import app
-from mien.compare import cells
 from mien.data.balance.steps import STEPS
 from mien.data.protocols import PROTOCOLS, find
 from mien.data.sources.catalog import SOURCES
 from mien.data.synthetic import samples
+from mien.grids import cells
 from mien.imaging.chain import CATALOGUE
 from mien.labels import LABEL_SETS
 from mien.places import shipped

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mien.cli.progress import in_lines
-from mien.experiment import within
+from mien.cli.progress import in_lines, loading
+from mien.stages import within
 
 
 def test_a_log_gets_its_first_line_soon_and_then_one_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +39,15 @@ def test_a_stage_of_one_of_several_runs_names_its_place(capsys: pytest.CaptureFi
     assert tell is not None
     tell(1, 1)
     assert capsys.readouterr().err == "1/2 small: fold 0 (1/3): look: done in 0:00:00\n"
+
+
+def test_a_terminal_says_what_is_waited_for_and_a_log_does_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loading():
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with loading():
+        pass
+    assert "loading the training libraries" in capsys.readouterr().err

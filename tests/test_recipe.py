@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mien.compare import cells
 from mien.errors import UsageError
+from mien.grids import cells
 from mien.places import shipped
 from mien.recipe import changed, load, parse
 

@@ -224,7 +224,7 @@ def test_a_comparison_on_the_cluster_is_the_comparison(tmp_path):
 
 
 def test_every_seed_and_fold_is_a_run_of_its_own(tmp_path):
-    from mien.compare import Cell
+    from mien.grids import Cell
 
     one, several = parse({"name": "one"} | RECIPE), parse({"name": "several", "seeds": [3, 4]} | RECIPE)
     found = pieces([Cell(one, {}), Cell(several, {})], tmp_path)

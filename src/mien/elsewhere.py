@@ -20,11 +20,12 @@ from mien.data.split import notes as split_notes
 from mien.earlier import looks_of_data, names_same_people
 from mien.errors import UsageError
 from mien.evaluation.cross import Answers, cross_matrix, paired
-from mien.experiment import Stages, read, silent, within
 from mien.finished import Finished, rows_of
 from mien.judging import judged
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
+from mien.rows import read
+from mien.stages import Stages, silent, within
 
 
 def evaluate_on(

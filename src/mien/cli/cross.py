@@ -8,6 +8,7 @@ import typer
 
 from mien.cli import printing
 from mien.cli.options import pairs, source_options
+from mien.cli.progress import loading
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
 from mien.places import check_finished
@@ -72,10 +73,11 @@ def cross(
     if not on and not runs:
         raise UsageError("bundles have no pictures of their own", got=list(bundles), then="add --on SOURCE=ROOT")
 
-    from mien.elsewhere import crossed
-    from mien.evaluation.report import write_cross_report
-    from mien.finished import Finished, finished
-    from mien.recipe import Dataset
+    with loading():
+        from mien.elsewhere import crossed
+        from mien.evaluation.report import write_cross_report
+        from mien.finished import Finished, finished
+        from mien.recipe import Dataset
 
     opened = {title: finished(run) for title, run in runs.items()}
     sources: dict[str, Dataset | Finished] = {

@@ -4,12 +4,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mien.experiment import Stages
+    from mien.stages import Stages
 
 FIRST, LONGEST = 10.0, 60.0
 """Seconds until the first line of a stage in a log, and at most between two: each wait is twice the one before."""
@@ -60,6 +60,24 @@ def stages() -> "Iterator[Stages]":
             return progress
 
         yield stage
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Name on a terminal what is waited for, in a line that goes away at the end."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+def loading() -> AbstractContextManager[None]:
+    """The wait for the training libraries, whose imports take seconds."""
+    return waiting("loading the training libraries")
 
 
 def in_lines(name: str, clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:

@@ -28,7 +28,7 @@ def report(
     if len(folders) == 1:
         page, document = write_run_report(folders[0], out), _one(folders[0])
     else:
-        from mien.compare import pictures
+        from mien.gallery import pictures
 
         document = _several(folders)
         with shown() as stages:

@@ -18,7 +18,7 @@ from mien.weights import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mien.compare import Cell
+    from mien.grids import Cell
     from mien.scale.predict import Tally
 
 _TOLD = 20  # broken sources that are named

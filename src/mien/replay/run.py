@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from mien.compare import Cell, compare, spread
+from mien.compare import compare
 from mien.data.sources.catalog import load
 from mien.errors import DataError, UsageError
 from mien.evaluation import comparison
 from mien.evaluation.statistics import holm, unpaired_difference
-from mien.experiment import Stages, silent, within
+from mien.grids import Cell, spread
 from mien.imaging.chain import Chain
 from mien.recipe import Balance, Data, Recipe, Split
 from mien.replay.data import Found, find, fitted_to
@@ -21,6 +21,7 @@ from mien.replay.figures import held_out, of_run, on_ferplus
 from mien.replay.published import STUDIES
 from mien.replay.settings import otherwise
 from mien.replay.studies import DIFFERS, PROTOCOLS, Protocol, Scale, grid, published_arm
+from mien.stages import Stages, silent, within
 
 START_ROWS = 800
 START_SEED = 1
