@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.printing import outcome
 from mien.errors import DataError, UsageError, counted
 from mien.weights import DEFAULT
 
@@ -60,7 +61,7 @@ def predict(
     from mien.runtime.origin import Origin
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
-    from mien.runtime.results import json_line
+    from mien.runtime.results import json_line, shows_none
     from mien.runtime.sinks import finished
     from mien.runtime.video import VideoOptions
 
@@ -94,6 +95,7 @@ def predict(
             for result in results:
                 write(result)
                 tally["faces"] += len(result.faces)
+                tally["without_face"] += shows_none(result)
                 if result.error is not None:
                     tally["broken"] += 1
                     say(printable(result.error))
@@ -101,9 +103,8 @@ def predict(
         if tally["undrawn"]:
             undrawn = counted(tally["undrawn"], "source")
             say(f"note: {undrawn} answered in an earlier call and not drawn: leave out --resume to draw them")
-    summary = {key: tally[key] for key in ("sources", "faces", "broken", "skipped")}
-    found_text = f"{counted(tally['sources'], 'source')}, {counted(tally['faces'], 'face')}, {tally['broken']:,} broken"
-    typer.echo(f"{found_text}, {tally['skipped']:,} already done; {monotonic() - began:.1f} s", err=True)
+    summary = {key: tally[key] for key in ("sources", "faces", "without_face", "broken", "skipped")}
+    typer.echo(f"{outcome(summary)}; {monotonic() - began:.1f} s", err=True)
     if as_json:
         typer.echo(json_line(summary | {"out": out and str(out)} | ({} if out else {"results": kept})))
     if tally["broken"]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import AsJson, Changes
+from mien.cli.printing import outcome
 from mien.cli.progress import progress
 from mien.cli.runs import RUNS, carried_out
-from mien.errors import DataError, UsageError, counted
+from mien.errors import DataError, UsageError
 from mien.weights import DEFAULT
 
 if TYPE_CHECKING:
@@ -113,12 +114,9 @@ def predict(
                 tally = spread(job, items, min(lot, math.ceil(len(items) / processes)), moved)
     _tell(tally, [source for source in known if done[source]])
     broken = len(tally.errors) + sum(done[source] for source in known)
-    summary = {"sources": tally.sources, "faces": tally.faces, "broken": broken, "skipped": len(known)}
-    typer.echo(
-        f"{counted(tally.sources, 'source')}, {counted(tally.faces, 'face')}, {broken:,} broken, "
-        f"{len(known):,} already done; {monotonic() - began:.1f} s: {out}",
-        err=True,
-    )
+    counts = {"sources": tally.sources, "faces": tally.faces, "without_face": tally.without_face}
+    summary = counts | {"broken": broken, "skipped": len(known)}
+    typer.echo(f"{outcome(summary)}; {monotonic() - began:.1f} s: {out}", err=True)
     if as_json:
         typer.echo(json.dumps(summary | {"out": str(out)}))
     if broken:
