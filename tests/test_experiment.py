@@ -980,6 +980,19 @@ def test_a_comparison_says_what_spoils_it_under_its_table(home: Path) -> None:
     assert "warning: Different protocols" in said and "note: orders-early: balanced before the split" in said
 
 
+def test_a_page_without_a_name_replaces_no_other(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(run, tmp_path / "twin")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cross.html").write_text("mine")
+    (tmp_path / "comparison.html").write_text("mine")
+    assert json.loads(mien("cross", run, "--json").stdout)["report"] == "cross-2.html"
+    assert "report: cross-3.html" in mien("cross", run).stdout
+    assert "comparison-2.html" in mien("report", run, tmp_path / "twin").stdout
+    assert {(tmp_path / name).read_text() for name in ("cross.html", "comparison.html")} == {"mine"}
+    mien("cross", run, "--out", "cross.html")
+    assert (tmp_path / "cross.html").read_text() != "mine", "a name that is given may be taken again"
+
+
 def test_pages_and_refusals_need_no_training_library(home: Path, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "twin")
     (tmp_path / "folders.yaml").write_text(

@@ -1,5 +1,6 @@
 """What people name on the command line, found before anything heavy is loaded: recipes and runs."""
 
+from itertools import chain, count
 from pathlib import Path
 
 from mien.errors import RunError, UsageError, unknown
@@ -27,6 +28,12 @@ def recipe_file(name: Path) -> Path:
         then = f"to train on the pictures in it: mien train finetune --set data.root={name}"
         raise UsageError("this folder holds no run, and so no recipe", got=name, then=then)
     raise unknown("recipe", str(name), ["FILE.yaml", *known])
+
+
+def unused(path: Path) -> Path:
+    """The path itself where nothing is there, else the first free one of its name with a number: `cross-2.html`."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(place for place in chain([path], numbered) if not place.exists())
 
 
 def check_finished(run: Path, role: str = "") -> None:

@@ -11,7 +11,7 @@ from mien.cli.options import pairs, source_options
 from mien.cli.progress import loading
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
-from mien.places import check_finished
+from mien.places import check_finished, unused
 
 
 def cross(
@@ -40,7 +40,9 @@ def cross(
         list[str] | None,
         typer.Option("--whole", metavar="NAME", help="A source whose pictures are faces: bundles look for none there."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("cross.html"),
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file to write; by default the first free of cross.html, cross-2.html.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Evaluate several runs and bundles on several datasets: does what they learnt on one carry over to another?
@@ -91,7 +93,7 @@ def cross(
     with shown() as stages:
         judged = {title: bundles.get(title) or opened[title] for title in judges}
         matrix = crossed(judged, sources, split, merged, stages, whole or ())
-    page = write_cross_report(matrix, out)
+    page = write_cross_report(matrix, out or unused(Path("cross.html")))
     if as_json:
         typer.echo(json.dumps(matrix | {"report": str(page)}))
     else:

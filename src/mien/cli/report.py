@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli.progress import stages as shown
+from mien.places import unused
 
 
 def report(
@@ -43,7 +44,7 @@ def report(
 
 def _place(runs: list[Path]) -> Path:
     """Where the page of several runs goes: into the folder that holds them all, else here."""
-    return runs[0] / "report.html" if len(runs) == 1 else Path("comparison.html")
+    return runs[0] / "report.html" if len(runs) == 1 else unused(Path("comparison.html"))
 
 
 def _one(folder: Path) -> dict[str, Any]:
