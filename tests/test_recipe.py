@@ -9,7 +9,7 @@ import yaml
 
 from mien.errors import UsageError
 from mien.grids import cells
-from mien.places import shipped
+from mien.places import recipe_file, shipped
 from mien.recipe import changed, load, parse
 
 PLAIN = {"name": "plain", "data": {"source": "synthetic"}, "chain": ["grey", {"resize": 48}]}
@@ -209,3 +209,21 @@ def test_a_recipe_is_checked_without_the_training_libraries(tmp_path: Path) -> N
     words = [sys.executable, "-c", script, str(tmp_path / "wrong.yaml")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "did you mean 'epochs'?" in done.stdout and done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "fer2013.yml", "study/mine", "studies/smote-vg19"])
+def test_a_path_of_nothing_is_told_with_the_place_that_was_looked_at(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no such recipe file") as caught:
+        recipe_file(Path(name))
+    assert caught.value.got == tmp_path / name
+    near = {"fer2013.yml": "fer2013", "studies/smote-vg19": "studies/smote-vgg19"}.get(name)
+    assert caught.value.then == (f"did you mean '{near}'?" if near else None)
+
+
+def test_a_name_of_nothing_is_told_the_recipes_that_ship() -> None:
+    with pytest.raises(UsageError, match="unknown recipe") as caught:
+        recipe_file(Path("fer2031"))
+    assert "fer2013" in str(caught.value.allowed) and caught.value.then == "did you mean 'fer2013'?"

@@ -15,7 +15,7 @@ def shipped() -> dict[str, Path]:
 def recipe_file(name: Path) -> Path:
     """The YAML file of a recipe: one that ships, by its name, a file, or the one in a run's folder.
 
-    Raises UsageError where there is none, with the nearest name.
+    Raises UsageError where there is none: for a path with the place that was looked at, else with the nearest name.
     """
     known = shipped()
     if str(name) in known:
@@ -27,7 +27,10 @@ def recipe_file(name: Path) -> Path:
     if name.is_dir():
         then = f"to train on the pictures in it: mien train finetune --set data.root={name}"
         raise UsageError("this folder holds no run, and so no recipe", got=name, then=then)
-    raise unknown("recipe", str(name), ["FILE.yaml", *known])
+    missing = unknown("recipe", str(name), ["FILE.yaml", *known])
+    if name.suffix in (".yaml", ".yml") or len(name.parts) > 1:
+        raise UsageError("no such recipe file, and no such folder of a run", got=name.absolute(), then=missing.then)
+    raise missing
 
 
 def unused(path: Path) -> Path:

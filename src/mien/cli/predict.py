@@ -56,7 +56,7 @@ def predict(
     Example: mien predict holiday/ clip.mp4 --out faces.jsonl --annotate drawn/
     """
     from mien.files import alone, printable
-    from mien.imaging.decode import SUFFIXES
+    from mien.imaging.decode import READABLE
     from mien.runtime.collect import VIDEOS, plain, set_apart
     from mien.runtime.origin import Origin
     from mien.runtime.predict import predict as answers
@@ -72,7 +72,7 @@ def predict(
     kept: list[dict[str, Any]] = []
     chunks, known = _items(paths)
     if known == []:
-        raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+        raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(READABLE | VIDEOS))
     if annotate:
         set_apart(annotate)
     origin = Origin(recognizer.model, recognizer.detector, video)

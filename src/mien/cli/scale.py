@@ -82,7 +82,7 @@ def predict(
     Example: mien scale predict data/faces --out answers --address auto
     """
     from mien.files import alone
-    from mien.imaging.decode import SUFFIXES
+    from mien.imaging.decode import READABLE
     from mien.runtime.collect import VIDEOS
     from mien.runtime.origin import Origin
     from mien.runtime.recognizer import load
@@ -106,7 +106,7 @@ def predict(
         named = [line for path in paths for line in (sys.stdin.read().splitlines() if path == "-" else [path])]
         items, known = unanswered(named, done)
         if not items and not known:
-            raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+            raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(READABLE | VIDEOS))
         tally = Tally()
         if items:
             with connected(address), progress("predicting") as moved:
