@@ -40,7 +40,8 @@ def predict(
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Video: sample every n-th frame.")] = 1,
     detect_every: Annotated[
-        int, typer.Option(min=1, max=30, help="Video: detect faces in every n-th sampled frame.")
+        int,
+        typer.Option(min=1, max=30, help="Video: detect faces in every n-th sampled frame, at least twice a second."),
     ] = 3,
     start: Annotated[float, typer.Option(min=0, help="Video: begin at this second.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0, help="Video: stop at this second.")] = None,
