@@ -2,7 +2,7 @@
 
 import pytest
 
-from mien.cli.progress import in_lines, loading
+from mien.cli.progress import in_lines, loading, stages
 from mien.stages import within
 
 
@@ -51,3 +51,22 @@ def test_a_terminal_says_what_is_waited_for_and_a_log_does_not(
     with loading():
         pass
     assert "loading the training libraries" in capsys.readouterr().err
+
+
+def test_of_more_stages_than_a_terminal_has_rows_the_one_that_runs_is_seen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "LINES": "5", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    with stages() as stage:
+        for number in range(9):
+            tell = stage(f"stage {number}")
+            assert tell is not None
+            for done in (1, 2, 2):
+                tell(done, 2)
+        tell = stage("the one that runs")
+        assert tell is not None
+        tell(1, 2)
+    said = capsys.readouterr().err
+    assert "..." not in said and all(f"stage {number}" in said for number in range(9))
+    assert "the one that runs" in said

@@ -33,7 +33,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stages() -> "Iterator[Stages]":
-    """A bar for every stage that reports progress, which stays when it is done; where stderr is no terminal, lines."""
+    """A bar for every stage that reports progress, which stays as a line at its end; off a terminal, lines alone."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -50,12 +50,19 @@ def stages() -> "Iterator[Stages]":
 
         def stage(name: str) -> Any:
             task: TaskID | None = None
+            over = False
 
             def progress(done: int, total: int) -> None:
-                nonlocal task
+                nonlocal task, over
+                if over:
+                    return
                 if task is None:
                     task = bars.add_task(name.ljust(width), total=total)
                 bars.update(task, completed=done, total=total)
+                if over := done >= total:
+                    # Above the bars that move: of more bars than a terminal has rows, the last would not be seen.
+                    bars.print(bars.make_tasks_table([each for each in bars.tasks if each.id == task]))
+                    bars.remove_task(task)
 
             return progress
 
