@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mien.training.backbones import OWN, Model, build
+from mien.training.backbones import OWN, build
+from mien.training.spec import FAMILIAR, SHORTCUTS, Model
 
 # The most parameters that a backbone may have on grey pictures; a new one adds its line here.
 LARGEST = {
@@ -22,6 +23,10 @@ def network(name: str, channels: int = 1, side: int = 48, **options: object) -> 
 
 def test_every_backbone_of_the_catalogue_is_under_the_contract() -> None:
     assert set(LARGEST) == set(OWN)
+
+
+def test_every_name_that_a_recipe_takes_without_a_look_is_a_backbone() -> None:
+    assert {*OWN, *SHORTCUTS} >= FAMILIAR
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -18,8 +18,9 @@ from mien.labels import LABEL_SETS
 from mien.lineage import licence
 from mien.recipe import parse
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, load, means_bundle
-from mien.training.backbones import OWN, Model, build
+from mien.training.backbones import OWN, build
 from mien.training.bundled import fill_head, settle
+from mien.training.spec import Model
 from tests.tiny import LABELS, info
 
 pytestmark = pytest.mark.filterwarnings("default")

@@ -56,6 +56,22 @@ def test_pictures_of_a_telephone_are_told_and_not_passed_over(tree: Path) -> Non
     assert "train/sad/IMG_1.HEIC: not a whole PNG, JPEG, GIF, BMP, WebP, TIFF or PNM header, but HEIC" in result.stdout
 
 
+def test_what_cannot_be_decoded_is_not_promised(tree: Path) -> None:
+    (tree / "train/empty").mkdir()
+    said = str(run("stats", "folders", tree).exception)
+    assert "class folders without pictures" in said and ".webp" in said
+    assert not any(suffix in said for suffix in (".heic", ".heif", ".avif"))
+
+
+def test_data_that_is_not_there_is_told_with_the_place_that_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"given:   {tmp_path / 'study' / 'ratings.csv'}" in str(
+        run("stats", "manifest", "study/ratings.csv").exception
+    )
+
+
 def test_a_folder_of_pgm_files_is_read(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
     (tmp_path / "happy" / "1.pgm").write_bytes(b"P5\n4 2\n255\n" + bytes(8))

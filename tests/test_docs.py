@@ -17,11 +17,11 @@ from typer.main import get_command
 
 from mien import weights
 from mien.cli import app
-from mien.compare import cells
 from mien.data.balance.steps import STEPS
 from mien.data.protocols import PROTOCOLS, find
 from mien.data.sources.catalog import SOURCES
 from mien.data.synthetic import samples
+from mien.grids import cells
 from mien.imaging.chain import CATALOGUE
 from mien.labels import LABEL_SETS
 from mien.places import shipped
@@ -30,6 +30,7 @@ from mien.replay.published import STUDIES
 from mien.replay.run import differs, plan
 from mien.replay.studies import DIFFERS
 from mien.replay.studies import PROTOCOLS as ORDERS
+from mien.runtime.results import columns
 from mien.runtime.video import writing
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md")))]
@@ -230,3 +231,9 @@ def film(folder: Path) -> None:
     with writing(folder / "clip.mp4", 25.0) as write:
         for number in range(6):
             write(number / 25, frame)
+
+
+def test_every_column_of_predict_is_explained() -> None:
+    table = TEXTS["docs/deploy.md"].partition("| column | contents |\n")[2].partition("\n\n")[0]
+    told = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert told == list(columns(("anger", "happiness")))

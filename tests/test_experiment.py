@@ -29,7 +29,6 @@ from mien.evaluation import ledger
 from mien.evaluation.report.folder import read_run
 from mien.evaluation.report.methods import references, sentences
 from mien.evaluation.robustness import corrupt
-from mien.experiment import read
 from mien.files import alone
 from mien.finished import finished, rows_of
 from mien.imaging import operations
@@ -39,9 +38,11 @@ from mien.imaging.faces import YuNetDetector, largest
 from mien.imaging.framing import Framing, frame
 from mien.imaging.models import find
 from mien.recipe import Data, Dataset, load, parse
+from mien.rows import read, remembering
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
-from mien.training.backbones import Model, build
+from mien.training.backbones import build
+from mien.training.spec import Model
 
 RECIPE = """
 name: small
@@ -157,7 +158,7 @@ def test_people_of_the_synthetic_faces_stay_on_one_side(run: Path) -> None:
 
 def test_rows_are_read_once_by_runs_that_share_them() -> None:
     asked: list[Data] = []
-    read = experiment.remembering(lambda data: asked.append(data) or data.source)  # type: ignore[arg-type, return-value]
+    read = remembering(lambda data: asked.append(data) or data.source)  # type: ignore[arg-type, return-value]
     several = [Data(source="synthetic", limit=limit) for limit in (1, 2, 3, 4)]
     for data in (*several[:3], *several[:3], *several):
         read(data)
@@ -469,6 +470,8 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     done = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--json")
     document = json.loads(done.stdout)
     assert [Path(run["run"]).name for run in document["runs"]] == ["seed-0", "seed-1"]
+    lines = ["seed 0 (1/2): prepare: ", "seed 0 (1/2): train: ", "seed 1 (2/2): train: "]
+    assert all(f"{line}done in" in done.stderr for line in lines)
     values = [run["test"]["metrics"]["accuracy"]["value"] for run in document["runs"]]
     assert document["spread"]["accuracy"]["mean"]["value"] == pytest.approx(np.mean(values))
     pooled = document["figures"]["metrics"]["accuracy"]
@@ -1007,6 +1010,49 @@ def test_a_comparison_says_what_spoils_it_under_its_table(home: Path) -> None:
     assert "balanced before the split" in " ".join(document["notes"]["orders-early"])
     said = mien("compare", home / "orders.yaml", "--out", home / "orders").stdout
     assert "warning: Different protocols" in said and "note: orders-early: balanced before the split" in said
+
+
+def test_a_page_without_a_name_replaces_no_other(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(run, tmp_path / "twin")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cross.html").write_text("mine")
+    (tmp_path / "comparison.html").write_text("mine")
+    assert json.loads(mien("cross", run, "--json").stdout)["report"] == "cross-2.html"
+    assert "report: cross-3.html" in mien("cross", run).stdout
+    assert "comparison-2.html" in mien("report", run, tmp_path / "twin").stdout
+    assert {(tmp_path / name).read_text() for name in ("cross.html", "comparison.html")} == {"mine"}
+    mien("cross", run, "--out", "cross.html")
+    assert (tmp_path / "cross.html").read_text() != "mine", "a name that is given may be taken again"
+
+
+def test_pages_and_refusals_need_no_training_library(home: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "twin")
+    (tmp_path / "folders.yaml").write_text(
+        yaml.safe_dump(yaml.safe_load(RECIPE) | {"data": {"source": "folders", "root": str(tree(tmp_path / "mine"))}})
+    )
+    script = (
+        "import atexit, sys\n"
+        "heavy = 'torch', 'timm', 'lightning'\n"
+        "atexit.register(lambda: print('loaded:', *(name for name in heavy if name in sys.modules)))\n"
+        "from mien.cli import main\n"
+        "main()\n"
+    )
+
+    def said(*words: object, code: int) -> str:
+        done = subprocess.run([sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert done.stdout.endswith("loaded:\n"), done.stdout
+        return done.stdout + done.stderr
+
+    assert "two.html" in said("report", run, tmp_path / "twin", "--out", tmp_path / "two.html", code=0)
+    mine = ["train", tmp_path / "folders.yaml", "--out", tmp_path / "new"]
+    assert "did you mean 'epochs'" in said(*mine, "--set", "fit.epoch=1", code=2)
+    assert "absent" in said(*mine, "--set", f"data.root={tmp_path / 'absent'}", code=1)
+    assert "subject" in said(*mine, "--set", "split.method=grouped", code=1)
+    assert "none for validation" in said(*mine, "--set", "split={method: stratified, fractions: [1, 0, 0]}", code=1)
+    assert "already holds a run" in said("train", home / "small.yaml", "--out", run, code=1)
+    assert "did you mean 'epochs'" in said("compare", tmp_path / "folders.yaml", "--set", "fit.epoch=1", code=2)
+    assert not (tmp_path / "new").exists()
 
 
 def test_wrong_usage_ends_with_two_and_says_what_is_allowed(home: Path) -> None:

@@ -40,7 +40,7 @@ def run(bundle):
     app.command()(predict)
 
     def run(*arguments, code=0, stdin=None):
-        given = [*map(str, arguments), "--model", bundle, "--crop", "whole"]
+        given = ["--model", bundle, "--crop", "whole", *map(str, arguments)]
         result = CliRunner().invoke(app, given, input=stdin)
         if isinstance(result.exception, MienError):
             raise result.exception
@@ -125,7 +125,7 @@ def test_resume_ends_as_if_never_interrupted(run, folder, tmp_path, kept, torn):
     out.write_text("".join(full.splitlines(keepends=True)[:kept]) + torn, "utf-8")
     result = run(folder, "--out", out, "--resume", code=1)
     assert out.read_text("utf-8") == full
-    assert f"1 broken, {kept} already done" in result.stderr
+    assert ("1 broken; " if kept == 0 else f"1 broken, {kept} already done; ") in result.stderr
 
 
 def test_resume_keeps_what_other_calls_wrote(run, folder, tmp_path):
@@ -148,7 +148,7 @@ def test_resume_counts_what_was_asked_for_and_names_earlier_errors(run, folder, 
     out = tmp_path / "o.jsonl"
     run(folder, "--out", out, code=1)
     alone = run(folder / "a.png", "--out", out, "--resume")
-    assert "0 broken, 1 already done" in alone.stderr
+    assert "0 faces, 1 already done; " in alone.stderr
     again = run(folder, "--out", out, "--resume", code=1)
     assert "1 broken, 4 already done" in again.stderr and "an error in an earlier call" in again.stderr
 
@@ -239,7 +239,7 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_the_rest_goes_on(run, folder
 def test_options_for_videos_are_noted_where_there_is_none(run, folder):
     assert "video options have no effect" in run(folder / "a.png", "--every", "3").stderr
     said = run(folder / "a.png").stderr
-    assert "video" not in said and "1 source, 1 face, 0 broken" in said
+    assert "video" not in said and said.startswith("1 source, 1 face; ")
 
 
 @pytest.mark.parametrize(
@@ -333,10 +333,18 @@ def test_a_picture_too_long_for_a_drawing_is_drawn_smaller(run, tmp_path):
 
 def test_json_is_one_document(run, folder):
     document = json.loads(run(folder, "--json", code=1).stdout)
-    assert {key: document[key] for key in ("sources", "faces", "broken", "skipped")} == {
-        "sources": 4, "faces": 3, "broken": 1, "skipped": 0,
+    assert {key: document[key] for key in ("sources", "faces", "without_face", "broken", "skipped")} == {
+        "sources": 4, "faces": 3, "without_face": 0, "broken": 1, "skipped": 0,
     }  # fmt: skip
     assert len(document["results"]) == 4
+
+
+def test_pictures_without_a_face_are_counted(run, folder):
+    words = (folder, "--crop", "face", "--detector", "haar")
+    said = run(*words, code=1)
+    assert said.stdout.count(": no face") == 3
+    assert "4 sources, 0 faces, 3 pictures without a face, 1 broken; " in said.stderr
+    assert json.loads(run(*words, "--json", code=1).stdout)["without_face"] == 3
 
 
 def test_json_with_an_output_is_a_summary(run, folder, tmp_path):

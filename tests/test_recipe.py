@@ -1,13 +1,15 @@
 """Recipes: what is read, what is refused, and what the refusal says."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mien.compare import cells
 from mien.errors import RunError, UsageError
-from mien.places import check_finished, shipped
+from mien.grids import cells
+from mien.places import check_finished, recipe_file, shipped
 from mien.recipe import changed, load, parse
 
 PLAIN = {"name": "plain", "data": {"source": "synthetic"}, "chain": ["grey", {"resize": 48}]}
@@ -205,3 +207,41 @@ def test_values_of_an_axis_may_be_numbers(tmp_path: Path) -> None:
     axes = {"seed": {number: {"seeds": [number]} for number in (1, 2)}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"name": "g", "base": PLAIN, "axes": axes}))
     assert [cell.recipe.name for cell in cells(tmp_path / "grid.yaml")] == ["g-1", "g-2"]
+
+
+def test_a_recipe_is_checked_without_the_training_libraries(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(PLAIN | {"fit": {"epoch": 3}, "model": {"backbone": "vgg16"}}))
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mien.errors import UsageError\n"
+        "from mien.recipe import load\n"
+        "load(Path('fer2013'))\n"
+        "try:\n"
+        "    load(Path(sys.argv[1]))\n"
+        "except UsageError as error:\n"
+        "    print(error)\n"
+        "heavy = 'torch', 'timm', 'lightning', 'pytorch_metric_learning', 'sklearn', 'scipy', 'matplotlib'\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path / "wrong.yaml")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "did you mean 'epochs'?" in done.stdout and done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "fer2013.yml", "study/mine", "studies/smote-vg19"])
+def test_a_path_of_nothing_is_told_with_the_place_that_was_looked_at(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no such recipe file") as caught:
+        recipe_file(Path(name))
+    assert caught.value.got == tmp_path / name
+    near = {"fer2013.yml": "fer2013", "studies/smote-vg19": "studies/smote-vgg19"}.get(name)
+    assert caught.value.then == (f"did you mean '{near}'?" if near else None)
+
+
+def test_a_name_of_nothing_is_told_the_recipes_that_ship() -> None:
+    with pytest.raises(UsageError, match="unknown recipe") as caught:
+        recipe_file(Path("fer2031"))
+    assert "fer2013" in str(caught.value.allowed) and caught.value.then == "did you mean 'fer2013'?"

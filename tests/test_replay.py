@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.cli.replay import _print as show
-from mien.compare import cells, spread
 from mien.data.samples import Rows, Samples, table
 from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.evaluation.statistics import unpaired_difference
 from mien.finished import finished, rows_of
+from mien.grids import cells, spread
 from mien.recipe import parse
 from mien.replay import tables
 from mien.replay.data import find, fitted_to

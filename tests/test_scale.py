@@ -74,8 +74,8 @@ def test_the_cluster_answers_as_one_process_does_and_goes_on_where_it_stopped(bu
     words = ["scale", "predict", folder, "--out", tmp_path / "out", "--model", bundle, "--crop", "whole", "--lot", "3"]
     told_too = mien(*words, "--json", code=1)
     told = json.loads(told_too.stdout)
-    assert {key: told[key] for key in ("sources", "faces", "broken", "skipped")} == {
-        "sources": 8, "faces": 7, "broken": 1, "skipped": 0,
+    assert {key: told[key] for key in ("sources", "faces", "without_face", "broken", "skipped")} == {
+        "sources": 8, "faces": 7, "without_face": 0, "broken": 1, "skipped": 0,
     }  # fmt: skip
     assert len(list((tmp_path / "out").iterdir())) >= 3
     assert "zero.png: the file is empty" in told_too.stderr and told_too.stderr.count("zero.png") == 1
@@ -233,7 +233,7 @@ def test_a_comparison_on_the_cluster_is_the_comparison(tmp_path):
 
 
 def test_every_seed_and_fold_is_a_run_of_its_own(tmp_path):
-    from mien.compare import Cell
+    from mien.grids import Cell
 
     one, several = parse({"name": "one"} | RECIPE), parse({"name": "several", "seeds": [3, 4]} | RECIPE)
     found = pieces([Cell(one, {}), Cell(several, {})], tmp_path)

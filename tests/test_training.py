@@ -16,11 +16,12 @@ from torch import nn
 
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.imaging.steps import Normalise
-from mien.training.augment import Augment, add_noise, augment, mix
-from mien.training.backbones import OWN, SHORTCUTS, Model, build, freeze, load_weights
+from mien.training.augment import add_noise, augment, mix
+from mien.training.backbones import OWN, build, freeze, load_weights
 from mien.training.fit import Rows, fit, in_bf16, predict
-from mien.training.module import Fit, channels_first
+from mien.training.module import channels_first
 from mien.training.saving import save
+from mien.training.spec import SHORTCUTS, Augment, Fit, Model
 
 HALF = Normalise((0.5,), (0.5,))
 QUICK = Fit(epochs=2, batch=16, learning_rate=0.05, ema=0.9, schedule="cosine", precision="float32")
@@ -86,7 +87,9 @@ def test_tensors_on_a_disk_that_fills_up_leave_nothing(tmp_path: Path) -> None:
 
 def test_early_stopping_ends_a_fit_that_gets_no_better(tmp_path: Path) -> None:
     spec = QUICK.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 1e-9, "ema": 0.0})
-    fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)
+    told: list[tuple[int, int]] = []
+    fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path, progress=lambda *step: told.append(step))
+    assert told[-1] == (60, 60) and told[-2][0] < 60, "its end is told"
     ended = history(tmp_path)
     assert len(ended) < 30
     fit(tiny(), stripes(32), stripes(32, 1), spec, Augment(), HALF, tmp_path)

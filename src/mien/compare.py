@@ -3,35 +3,21 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import yaml
-from numpy.typing import NDArray
-
-from mien.data.prepare import prepare
 from mien.errors import AuditBlocked, MienError, UsageError
 from mien.evaluation import ledger
 from mien.evaluation.report import weigh, write_comparison_report
 from mien.evaluation.report.folder import runs_in
 from mien.evaluation.report.weighed import Weighed
-from mien.experiment import Read, Stages, read, remembering, silent, train
+from mien.experiment import train
 from mien.files import read_json, write_json
-from mien.imaging.chain import Chain
-from mien.recipe import Recipe, changed, load, parse, read_content
-from mien.training.fit import Progress
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a comparison and the coordinates it stands for, such as {"network": "vgg16"}."""
-
-    recipe: Recipe
-    place: Mapping[str, str]
+from mien.gallery import pictures
+from mien.grids import Cell
+from mien.rows import read, remembering
+from mien.stages import Stages, silent, within
 
 
 @dataclass(frozen=True)
@@ -46,57 +32,6 @@ class Compared:
     report: Path | None
     weighed: Weighed | None
     blocked: bool = False
-
-
-def cells(path: Path, changes: Sequence[str] = ()) -> list[Cell]:
-    """The runs that a YAML file describes: one for a recipe; every combination for a grid.
-
-    A grid has `name`, `base` (a recipe) and `axes`: axis -> value's name -> the keys it changes, as
-    `axes: {network: {vgg16: {model.backbone: vgg16}}}`. What a replay puts on top of it, `protocols` and `small`, is
-    left aside here.
-    """
-    content = read_content(path)
-    if "axes" not in content:
-        recipe = parse(changed(content, changes), str(path))
-        return [Cell(recipe, {"recipe": recipe.name})]
-    if strange := set(content) - {"name", "base", "axes", "protocols", "small"}:
-        raise UsageError(f"{path} is not a grid", got=sorted(strange), allowed="name, base, axes")
-    return spread(content, changes, str(path))
-
-
-def spread(content: Mapping[str, Any], changes: Sequence[str] = (), origin: str = "the grid") -> list[Cell]:
-    """Every combination of a grid's axes, `changes` on top of each. Raises UsageError for what is not a grid."""
-    if wrong := _not_of_a_grid(content):
-        raise UsageError(
-            f"{origin} is not a grid",
-            got=wrong,
-            allowed="name, base (the keys of a recipe) and axes (axis -> value's name -> the keys it changes)",
-            then="write axes as, for example: {network: {small: {model.backbone: mien-small}, plain: {}}}",
-        )
-    found = []
-    axes = [[(str(name), keys) for name, keys in axis.items()] for axis in content["axes"].values()]
-    for choice in product(*axes):
-        recipe = yaml.safe_load(yaml.safe_dump(content["base"]))
-        recipe["name"] = "-".join([str(content["name"]), *(name for name, _ in choice)])
-        settings = [f"{key}={yaml.safe_dump(value)}" for _, keys in choice for key, value in keys.items()]
-        place = dict(zip(content["axes"], (name for name, _ in choice), strict=True))
-        found.append(Cell(parse(changed(recipe, [*settings, *changes]), f"{origin}, cell {recipe['name']}"), place))
-    return found
-
-
-def _not_of_a_grid(content: Mapping[str, Any]) -> list[str]:
-    """What keeps the content of a file from being a grid, one text each."""
-    axes = content.get("axes")
-    wrong = [f"{key}: missing" for key in ("name", "base", "axes") if content.get(key) is None]
-    wrong += [f"{key}: no mapping" for key in ("base", "axes") if not isinstance(content.get(key) or {}, Mapping)]
-    for name, axis in axes.items() if isinstance(axes, Mapping) else ():
-        if not isinstance(axis, Mapping) or not axis:
-            wrong.append(f"axes.{name}: no mapping of values")
-        else:
-            wrong += [
-                f"axes.{name}.{value}: no mapping" for value, keys in axis.items() if not isinstance(keys, Mapping)
-            ]
-    return wrong
 
 
 def begin(wanted: Sequence[Cell], folder: Path) -> None:
@@ -130,9 +65,7 @@ def compare(
             if name in failed:
                 raise failed[name]
             place = f"{number}/{len(wanted)} {name}"
-            runs[name] = train(
-                cell.recipe, folder / name, resume=True, stages=partial(_at, stages, place), read=read_once
-            )
+            runs[name] = train(cell.recipe, folder / name, True, stages=within(stages, place), read=read_once)
         except Exception as failure:
             failures[name] = f"{type(failure).__name__}: {failure}"
             if not isinstance(failure, MienError):
@@ -145,7 +78,8 @@ def compare(
     write_json(folder / "comparison.json", document | (weighed.as_dict() if weighed else {}))
     report = None
     if weighed and len(runs) > 1:
-        report = write_comparison_report(weighed, folder / "comparison.html", pictures(weighed, stages, read_once))
+        told = within(stages, "report")
+        report = write_comparison_report(weighed, folder / "comparison.html", pictures(weighed, told, read_once))
     return Compared(runs, failures, report, weighed, blocked)
 
 
@@ -187,27 +121,3 @@ def _figures(compared: Compared) -> dict[str, dict[str, Any]]:
         for name, run in compared.runs.items()
         for folder in runs_in(run)
     }
-
-
-def pictures(weighed: Weighed, stages: Stages = silent, read: Read = read) -> dict[int, NDArray[np.uint8]]:
-    """The pictures of a comparison's galleries, by row, as the first run saw them; rows that a balance made have none.
-
-    Where the data is gone there are none at all, and a warning says why: a page without faces is better than no page.
-    """
-    rows, predictions = weighed.changed_rows(), weighed.first.predictions
-    if not rows or predictions is None:
-        return {}
-    try:
-        recipe = load(weighed.first.folder / "recipe.yaml")
-        samples = read(recipe.data)
-        prepared = prepare(samples, Chain.parse(recipe.chain), progress=stages("prepare"))
-    except MienError as gone:
-        logging.getLogger("mien").warning("the page shows the names of pictures only: %s", gone)
-        return {}
-    place = {image: position for position, image in enumerate(samples.table["image"])}
-    named = {row: predictions["image"].iloc[row] for row in rows}
-    return {row: np.asarray(prepared.pixels[place[image]]) for row, image in named.items() if image in place}
-
-
-def _at(stages: Stages, place: str, stage: str) -> Progress | None:
-    return stages(f"{place}: {stage}")

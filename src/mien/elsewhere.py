@@ -20,11 +20,12 @@ from mien.data.split import notes as split_notes
 from mien.earlier import looks_of_data, names_same_people
 from mien.errors import UsageError
 from mien.evaluation.cross import cross_matrix, paired
-from mien.experiment import Stages, read, silent
 from mien.finished import Finished, rows_of
 from mien.judging import Judgement, judged
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
+from mien.rows import read
+from mien.stages import Stages, silent, within
 
 
 def evaluate_on(
@@ -64,7 +65,7 @@ def crossed(
     """
     cells, pairs = [], {}
     found = [
-        _own(data, split, title, stages)
+        _own(data, split, title, within(stages, title))
         if isinstance(data, Finished)
         else _elsewhere(data.source, data.root, split, data.options, title)
         for title, data in sources.items()
@@ -77,10 +78,11 @@ def crossed(
     known += [elsewhere.samples.labels for elsewhere in found]
     merged = _merged(merge, [label for labels in known for label in labels])
     for elsewhere in found:
-        looks = look(elsewhere.samples, progress=stages("look"))
+        looks = look(elsewhere.samples, progress=within(stages, elsewhere.name)("look"))
         answers = {}
         for name, judge in judges[elsewhere.name].items():
-            worth = _told_on(judge, elsewhere, looks, merged, stages)
+            place = within(stages, f"{name} on {elsewhere.name}")
+            worth = _told_on(judge, elsewhere, looks, merged, place)
             answers[name] = worth.answers
             cells.append(worth.cell | {"run": name})
         pairs[cells[-1]["source"]] = paired(answers)

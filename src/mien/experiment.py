@@ -18,11 +18,8 @@ from mien.data.audit import Audit, children, look
 from mien.data.balance import parse
 from mien.data.material import Material, balanced, idle_steps, readable, resplit
 from mien.data.prepare import prepare
-from mien.data.protocols import Protocol, check, describe, hold
-from mien.data.samples import SPLITS, Samples
-from mien.data.sources.catalog import load
+from mien.data.protocols import check, describe
 from mien.data.split import clusters, notes, unlearnable
-from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, RunError
 from mien.evaluation import calibration, ledger, statistics
 from mien.evaluation.comparison import drawn_by
@@ -30,23 +27,17 @@ from mien.evaluation.report import select_gallery, weigh, write_comparison_repor
 from mien.evaluation.report.arms import keep_together
 from mien.files import alone, write_json, write_text
 from mien.imaging.chain import Chain
-from mien.recipe import Data, Recipe
+from mien.recipe import Recipe
+from mien.rows import Read, asked, check_parts, read, remembering
 from mien.runtime.bundle import means_bundle
+from mien.stages import Stages, silent, within
 from mien.training.backbones import build
 from mien.training.bundled import fill_head, settle
 from mien.training.embedding import fit_triplets
-from mien.training.fit import Progress, Rows, fit
+from mien.training.fit import Rows, fit
 from mien.training.module import remarks as short_fit
 from mien.verdict import judge, judge_embedding
 
-Stages = Callable[[str], Progress | None]
-"""Gives the progress callback of a stage by its name."""
-
-Read = Callable[[Data], Samples]
-"""Gives the rows that the data part of a recipe asks for."""
-
-
-_REMEMBERED = 3
 _SETTLED = 2_000
 """Training pictures from which the batch norms of a bundle's network are restored."""
 
@@ -70,35 +61,6 @@ class Gathered:
     twins: frozenset[str]
     problems: pd.DataFrame
     remarks: tuple[str, ...]
-
-
-def silent(stage: str) -> None:
-    """Stages that tell nobody."""
-
-
-def read(data: Data) -> Samples:
-    """The rows of a source that a run may see: of its classes, outside of what is held out, not above its limit."""
-    samples = load(data.source, data.root, **data.options)
-    if data.classes:
-        samples = of_classes(samples, data.classes)
-    if data.hold_out:
-        samples = without_official_test(samples)
-    return sampled(samples, data.limit) if data.limit else samples
-
-
-def remembering(read: Read) -> Read:
-    """The same, with the rows of the last few datasets kept: runs that share their data read it once."""
-    kept: dict[str, Samples] = {}
-
-    def once(data: Data) -> Samples:
-        key = data.model_dump_json()
-        if key not in kept:
-            if len(kept) == _REMEMBERED:
-                del kept[next(iter(kept))]
-            kept[key] = read(data)
-        return kept[key]
-
-    return once
 
 
 def train(
@@ -133,10 +95,12 @@ def begin_repetitions(recipe: Recipe, folder: Path, resume: bool) -> None:
 def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: Stages, read: Read) -> Path:
     begin_repetitions(recipe, folder, resume)
     read = remembering(read)
-    for name, single in recipe.repetitions.items():
-        train(single, folder / name, resume, strict, stages, read)
+    runs = recipe.repetitions
+    for number, (name, single) in enumerate(runs.items(), 1):
+        place = f"{name.replace('-', ' ')} ({number}/{len(runs)})"
+        train(single, folder / name, resume, strict, within(stages, place), read)
     keep_together(folder)
-    write_comparison_report(weigh([folder / name for name in recipe.repetitions]), folder / "report.html")
+    write_comparison_report(weigh([folder / name for name in runs]), folder / "report.html")
     return folder
 
 
@@ -207,12 +171,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
 
     Raises AuditBlocked when the audit stops the run.
     """
-    if recipe.protocol:
-        used = Protocol(recipe.data.source, "", recipe.data.options, recipe.split.spec)
-        hold(recipe.protocol, used, recipe.changed_rows)
-    samples, others = read(recipe.data), leaks.read_others(recipe, read)
-    if recipe.fit.soft_labels and samples.votes is None:
-        raise DataError("fit.soft_labels needs votes by annotators, and the data has none", then="leave it out")
+    samples, others = asked(recipe, read), leaks.read_others(recipe, read)
     prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
     looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
     material = readable(samples, prepared, looks)
@@ -223,11 +182,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         material = balanced(material, steps, seed, split=None)
     remarks += notes(material.samples, recipe.split.spec)
     material = resplit(material, recipe.split.spec)
-    if empty := [split for split in SPLITS if not len(material.samples.rows(split))]:
-        raise DataError(
-            f"a run needs training, validation and test rows: none for {', '.join(empty)}",
-            then="give every part a share with split.method and split.fractions",
-        )
+    check_parts(material.samples)
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
     found = leaks.audited(recipe, material, early)
     twins: frozenset[str] = frozenset()

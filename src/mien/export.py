@@ -21,14 +21,15 @@ from mien.data.split import clusters
 from mien.errors import RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
-from mien.experiment import Read, Stages, read, remembering, silent
 from mien.files import read_json, replacing
 from mien.finished import Finished, rows_of
 from mien.imaging import models
 from mien.imaging.faces import YuNetDetector
 from mien.imaging.framing import FER2013, Framing, measured
+from mien.rows import Read, read, remembering
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
 from mien.runtime.recognizer import Recognizer
+from mien.stages import Stages, silent
 
 LARGEST_DIFFERENCE = 1e-4
 """The largest difference in probability between the run and its bundle that is let through."""

@@ -17,11 +17,12 @@ from mien.data.samples import SPLITS
 from mien.earlier import restored
 from mien.errors import DataError, RunError
 from mien.evaluation import calibration
-from mien.experiment import Read, Stages, read, silent
 from mien.files import read_json
 from mien.imaging.chain import Chain
 from mien.places import check_finished
 from mien.recipe import Recipe
+from mien.rows import Read, read
+from mien.stages import Stages, silent
 from mien.training.fit import predict
 
 

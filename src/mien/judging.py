@@ -21,9 +21,9 @@ from mien.evaluation import ledger, statistics
 from mien.evaluation.cross import Answers, cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
 from mien.evaluation.robustness import robustness
-from mien.experiment import Stages, silent
 from mien.files import write_json
 from mien.finished import Finished, rows_of
+from mien.stages import Stages, silent
 from mien.verdict import tabulated
 
 

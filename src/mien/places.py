@@ -1,5 +1,6 @@
 """What people name on the command line, found before anything heavy is loaded: recipes and runs."""
 
+from itertools import chain, count
 from pathlib import Path
 
 from mien.errors import RunError, UsageError, unknown
@@ -15,7 +16,8 @@ def recipe_file(name: Path) -> Path:
     """The YAML file of a recipe: the one in a run's folder, one that ships, by its name, or a file.
 
     A run's folder comes first: who names one by mistake is told that it is taken, while a recipe that ships would train
-    something else without a word. Raises UsageError where there is none, with the nearest name.
+    something else without a word. Raises UsageError where there is none: for a path with the place that was looked at,
+    else with the nearest name.
     """
     known = shipped()
     if (name / "recipe.yaml").is_file():
@@ -27,7 +29,16 @@ def recipe_file(name: Path) -> Path:
     if name.is_dir():
         then = f"to train on the pictures in it: mien train finetune --set data.root={name}"
         raise UsageError("this folder holds no run, and so no recipe", got=name, then=then)
-    raise unknown("recipe", str(name), ["FILE.yaml", *known])
+    missing = unknown("recipe", str(name), ["FILE.yaml", *known])
+    if name.suffix in (".yaml", ".yml") or len(name.parts) > 1:
+        raise UsageError("no such recipe file, and no such folder of a run", got=name.absolute(), then=missing.then)
+    raise missing
+
+
+def unused(path: Path) -> Path:
+    """The path itself where nothing is there, else the first free one of its name with a number: `cross-2.html`."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(place for place in chain([path], numbered) if not place.exists())
 
 
 def check_finished(run: Path, role: str = "") -> None:

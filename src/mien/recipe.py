@@ -17,10 +17,7 @@ from mien.errors import MienError, UsageError
 from mien.files import digest, write_text
 from mien.imaging.chain import Chain
 from mien.places import recipe_file
-from mien.training.augment import Augment
-from mien.training.backbones import Model
-from mien.training.metric_learning import TripletSpec
-from mien.training.module import Fit
+from mien.training.spec import Augment, Fit, Model, TripletSpec
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 """How files of weights end; any other path in `model.weights` is the folder of a run, if it names no bundle."""

@@ -8,9 +8,10 @@ import typer
 
 from mien.cli import printing
 from mien.cli.options import AsJson, Merge, Split, pairs, source_options
+from mien.cli.progress import loading
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
-from mien.places import check_finished
+from mien.places import check_finished, unused
 
 
 def cross(
@@ -36,7 +37,9 @@ def cross(
         list[str] | None,
         typer.Option("--whole", metavar="NAME", help="A source whose pictures are faces: bundles look for none there."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("cross.html"),
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file to write; by default the first free of cross.html, cross-2.html.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate several runs and bundles on several datasets: does what they learnt on one carry over to another?
@@ -69,10 +72,11 @@ def cross(
     if not on and not runs:
         raise UsageError("bundles have no pictures of their own", got=list(bundles), then="add --on SOURCE=ROOT")
 
-    from mien.elsewhere import crossed
-    from mien.evaluation.report import write_cross_report
-    from mien.finished import Finished, finished
-    from mien.recipe import Dataset
+    with loading():
+        from mien.elsewhere import crossed
+        from mien.evaluation.report import write_cross_report
+        from mien.finished import Finished, finished
+        from mien.recipe import Dataset
 
     opened = {title: finished(run) for title, run in runs.items()}
     sources: dict[str, Dataset | Finished] = {
@@ -86,7 +90,7 @@ def cross(
     with shown() as stages:
         judged = {title: bundles.get(title) or opened[title] for title in judges}
         matrix = crossed(judged, sources, split, merged, stages, whole or ())
-    page = write_cross_report(matrix, out)
+    page = write_cross_report(matrix, out or unused(Path("cross.html")))
     if as_json:
         typer.echo(json.dumps(matrix | {"report": str(page)}))
     else:

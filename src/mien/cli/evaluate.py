@@ -8,6 +8,7 @@ import typer
 
 from mien.cli import printing
 from mien.cli.options import AsJson, Merge, SourceOption, Split, pairs, source_options
+from mien.cli.progress import loading
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError, unknown
 from mien.places import check_finished
@@ -68,9 +69,10 @@ def evaluate(
     if not bundled:
         check_finished(model)
 
-    from mien import elsewhere, judging
-    from mien.evaluation.report import write_run_report
-    from mien.finished import finished
+    with loading():
+        from mien import elsewhere, judging
+        from mien.evaluation.report import write_run_report
+        from mien.finished import finished
 
     document: dict[str, Any] = {}
     with shown() as stages:

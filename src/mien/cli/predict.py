@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.options import AsJson, Batch, Crop, Detector, Every, Model, listed
+from mien.cli.printing import outcome
 from mien.errors import DataError, UsageError, counted
 from mien.weights import DEFAULT
 
@@ -39,7 +40,8 @@ def predict(
     ] = None,
     every: Every = 1,
     detect_every: Annotated[
-        int, typer.Option(min=1, max=30, help="Video: detect faces in every n-th sampled frame.")
+        int,
+        typer.Option(min=1, max=30, help="Video: detect faces in every n-th sampled frame, at least twice a second."),
     ] = 3,
     start: Annotated[float, typer.Option(min=0, help="Video: begin at this second.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0, help="Video: stop at this second.")] = None,
@@ -55,12 +57,12 @@ def predict(
     Example: mien predict holiday/ clip.mp4 --out faces.jsonl --annotate drawn/
     """
     from mien.files import alone, printable
-    from mien.imaging.decode import SUFFIXES
+    from mien.imaging.decode import READABLE
     from mien.runtime.collect import VIDEOS, plain, set_apart
     from mien.runtime.origin import Origin
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
-    from mien.runtime.results import json_line
+    from mien.runtime.results import json_line, shows_none
     from mien.runtime.sinks import finished
     from mien.runtime.video import VideoOptions
 
@@ -71,7 +73,7 @@ def predict(
     kept: list[dict[str, Any]] = []
     chunks, known = _items(paths)
     if known == []:
-        raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+        raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(READABLE | VIDEOS))
     if annotate:
         set_apart(annotate)
     origin = Origin(recognizer.model, recognizer.detector, video)
@@ -94,6 +96,7 @@ def predict(
             for result in results:
                 write(result)
                 tally["faces"] += len(result.faces)
+                tally["without_face"] += shows_none(result)
                 if result.error is not None:
                     tally["broken"] += 1
                     say(printable(result.error))
@@ -101,9 +104,8 @@ def predict(
         if tally["undrawn"]:
             undrawn = counted(tally["undrawn"], "source")
             say(f"note: {undrawn} answered in an earlier call and not drawn: leave out --resume to draw them")
-    summary = {key: tally[key] for key in ("sources", "faces", "broken", "skipped")}
-    found_text = f"{counted(tally['sources'], 'source')}, {counted(tally['faces'], 'face')}, {tally['broken']:,} broken"
-    typer.echo(f"{found_text}, {tally['skipped']:,} already done; {monotonic() - began:.1f} s", err=True)
+    summary = {key: tally[key] for key in ("sources", "faces", "without_face", "broken", "skipped")}
+    typer.echo(f"{outcome(summary)}; {monotonic() - began:.1f} s", err=True)
     if as_json:
         typer.echo(json_line(summary | {"out": out and str(out)} | ({} if out else {"results": kept})))
     if tally["broken"]:

@@ -1,11 +1,13 @@
-"""What the commands about runs print: figures with their intervals, as tables."""
+"""What commands print: figures with their intervals, as tables, and what came out of many pictures."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from mien.errors import counted
 
 
 def figures(folder: Path, found: dict[str, Any]) -> None:
@@ -89,6 +91,18 @@ def difference(pair: dict[str, Any]) -> str:
 def interval(found: dict[str, Any]) -> str:
     """The interval of a figure, empty where it has none."""
     return "" if found["low"] is None else f"{found['low']:.4f} to {found['high']:.4f}"
+
+
+def outcome(summary: Mapping[str, int]) -> str:
+    """What came out of sources, in a line: what did not happen goes unsaid."""
+    said = [counted(summary["sources"], "source"), counted(summary["faces"], "face")]
+    if summary["without_face"]:
+        said.append(f"{counted(summary['without_face'], 'picture')} without a face")
+    if summary["broken"]:
+        said.append(f"{summary['broken']:,} broken")
+    if summary["skipped"]:
+        said.append(f"{summary['skipped']:,} already done")
+    return ", ".join(said)
 
 
 def _print_metrics(title: str, metrics: dict[str, Any]) -> None:

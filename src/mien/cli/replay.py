@@ -44,10 +44,11 @@ def replay(
 
     Example: mien replay smote-vgg19 --root data/fer2013 --scale small
     """
+    from mien.cli.progress import loading
     from mien.cli.progress import stages as shown
-    from mien.replay.run import replay as run
-    from mien.replay.studies import PROTOCOLS, SCALES
-    from mien.replay.tables import table, write
+
+    with loading():
+        from mien.replay.studies import PROTOCOLS, SCALES
 
     protocols = [name for name in PROTOCOLS if protocol in (name, "both")]
     scales = [name for name in SCALES if name == scale]
@@ -55,6 +56,9 @@ def replay(
         raise UsageError("unknown protocol", got=protocol, allowed=[*PROTOCOLS, "both"])
     if not scales:
         raise UsageError("unknown scale", got=scale, allowed=SCALES)
+    with loading():
+        from mien.replay.run import replay as run
+        from mien.replay.tables import table, write
     folder = out or Path("runs") / f"{study}-{scale}"
     with shown() as stages:
         document = run(study, root, protocols, scales[0], folder, changes or (), stages, ferplus)

@@ -9,6 +9,7 @@ import typer
 from mien.cli import printing
 from mien.cli.options import AsJson
 from mien.cli.progress import stages as shown
+from mien.places import unused
 
 
 def report(
@@ -37,7 +38,7 @@ def report(
     elif len(folders) == 1:
         page, document = write_run_report(folders[0], out), _one(folders[0])
     else:
-        from mien.compare import pictures
+        from mien.gallery import pictures
 
         weighed = weigh(folders)
         document = weighed.as_dict()
@@ -69,7 +70,7 @@ def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
 
 def _place(runs: list[Path]) -> Path:
     """Where the page of several runs goes: into the folder that holds them all, else here."""
-    return runs[0] / "report.html" if len(runs) == 1 else Path("comparison.html")
+    return runs[0] / "report.html" if len(runs) == 1 else unused(Path("comparison.html"))
 
 
 def _one(folder: Path) -> dict[str, Any]:

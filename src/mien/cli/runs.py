@@ -10,12 +10,13 @@ import typer
 
 from mien.cli import printing
 from mien.cli.options import AsJson, Changes, Recipes
+from mien.cli.progress import loading, waiting
 from mien.cli.progress import stages as shown
 from mien.errors import AuditBlocked, RunError, counted, line_by_line
 from mien.places import check_finished, recipe_file, shipped
 
 if TYPE_CHECKING:
-    from mien.compare import Cell
+    from mien.grids import Cell
 
     Before = Callable[[list[Cell]], Mapping[str, Exception]]
 
@@ -53,19 +54,29 @@ def train(
     Example: mien train fer2013 --set data.root=data/fer2013 --set fit.epochs=5
     """
     file = recipe_file(recipe)
-    from mien.evaluation.report.folder import runs_in
-    from mien.experiment import train as run
-    from mien.files import read_json
-    from mien.recipe import load
-
     if file.parent == recipe:
         recipe, out = file, out or recipe
-    wanted = load(recipe, changes or ())
+    with waiting("reading the recipe"):
+        from mien.recipe import load
+        from mien.rows import check, read, remembering
+        from mien.run_folder import check_free
+
+        wanted = load(recipe, changes or ())
     folder = out or RUNS / wanted.name
+    check_free(folder, wanted, resume)
     if resume and (folder / "metrics.json").is_file():
         typer.echo(f"{folder} has ended already", err=True)
+    rows = remembering(read)
+    if not resume:
+        # What the rows alone can tell is told before the libraries take their seconds.
+        with waiting("reading the rows of the data"):
+            check(wanted, rows)
+    with loading():
+        from mien.evaluation.report.folder import runs_in
+        from mien.experiment import train as run
+        from mien.files import read_json
     with shown() as stages:
-        run(wanted, folder, resume, strict, stages)
+        run(wanted, folder, resume, strict, stages, rows)
     runs = runs_in(folder)
     figures = {str(each): read_json(each / "metrics.json") for each in runs}
     if len(runs) > 1:
@@ -106,13 +117,14 @@ def export(
     Example: mien export runs/fer2013 --out fer2013.onnx
     """
     check_finished(run)
-    from dataclasses import asdict
+    with loading():
+        from dataclasses import asdict
 
-    from mien.card import write_card
-    from mien.export import export as write
-    from mien.finished import finished
+        from mien.card import write_card
+        from mien.export import export as write
+        from mien.finished import finished
 
-    opened = finished(run, root)
+        opened = finished(run, root)
     with shown() as stages:
         default = f"{name or opened.recipe.name}{'-int8' if int8 else ''}.onnx"
         made = write(opened, out or Path(default), name, int8, licence, stages)
@@ -134,12 +146,16 @@ def carried_out(
     """Run a comparison and print what came out; `before` may train runs of it elsewhere first, and says what failed."""
     for recipe in recipes:
         recipe_file(recipe)
-    from mien.compare import cells, notes, spreads, table, verdict
-    from mien.compare import compare as run
-    from mien.evaluation.report.comparison import whose
-
     begun = time.perf_counter()
-    wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
+    with loading():
+        from mien.grids import cells
+
+        # Before the libraries take their seconds: a recipe may be wrong.
+        wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
+
+        from mien.compare import compare as run
+        from mien.compare import notes, spreads, table, verdict
+        from mien.evaluation.report.comparison import whose
     failed = before(wanted) if before else {}
     with shown() as stages:
         compared = run(wanted, out, stages, failed)

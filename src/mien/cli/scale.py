@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import AsJson, Batch, Changes, Crop, Detector, Every, Model, Recipes, listed
+from mien.cli.printing import outcome
 from mien.cli.progress import progress
 from mien.cli.runs import RUNS, carried_out
-from mien.errors import DataError, UsageError, counted
+from mien.errors import DataError, UsageError
 from mien.weights import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mien.compare import Cell
+    from mien.grids import Cell
     from mien.scale.predict import Tally
 
 _TOLD = 20  # broken sources that are named
@@ -80,7 +81,7 @@ def predict(
     Example: mien scale predict data/faces --out answers --address auto
     """
     from mien.files import alone
-    from mien.imaging.decode import SUFFIXES
+    from mien.imaging.decode import READABLE
     from mien.runtime.collect import VIDEOS
     from mien.runtime.origin import Origin
     from mien.runtime.recognizer import load
@@ -104,7 +105,7 @@ def predict(
         named = [name for path in paths for lot in (listed() if path == "-" else [[path]]) for name in lot]
         items, known = unanswered(named, done)
         if not items and not known:
-            raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(SUFFIXES | VIDEOS))
+            raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(READABLE | VIDEOS))
         tally = Tally()
         if items:
             with connected(address), progress("predicting") as moved:
@@ -112,12 +113,9 @@ def predict(
                 tally = spread(job, items, min(lot, math.ceil(len(items) / processes)), moved)
     _tell(tally, [source for source in known if done[source]])
     broken = len(tally.errors) + sum(done[source] for source in known)
-    summary = {"sources": tally.sources, "faces": tally.faces, "broken": broken, "skipped": len(known)}
-    typer.echo(
-        f"{counted(tally.sources, 'source')}, {counted(tally.faces, 'face')}, {broken:,} broken, "
-        f"{len(known):,} already done; {monotonic() - began:.1f} s: {out}",
-        err=True,
-    )
+    counts = {"sources": tally.sources, "faces": tally.faces, "without_face": tally.without_face}
+    summary = counts | {"broken": broken, "skipped": len(known)}
+    typer.echo(f"{outcome(summary)}; {monotonic() - began:.1f} s: {out}", err=True)
     if as_json:
         typer.echo(json.dumps(summary | {"out": str(out)}))
     if broken:

@@ -22,6 +22,7 @@ from mien.files import cache_folder, digest, read_json, replacing_folder, write_
 from mien.imaging.chain import Chain
 from mien.imaging.operations import Image
 from mien.runtime.ahead import cores, in_order
+from mien.stages import Progress
 
 CHUNK = 32
 FORMAT = "3"
@@ -29,7 +30,6 @@ FORMAT = "3"
 DROPPED = "dropped by the chain: "
 HALF_BUILT_AFTER = 3600.0
 
-Progress = Callable[[int, int], None]
 Shape = tuple[int, ...]
 
 

@@ -12,13 +12,15 @@ from mien.errors import UnreadableImage, UsageError
 from mien.imaging.headers import Header, read_header
 
 MAX_PIXELS = 100_000_000
-SUFFIXES = frozenset(
+READABLE = frozenset(
     {
         ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm",
-        ".pnm", ".heic", ".heif", ".avif",
+        ".pnm",
     }
 )  # fmt: skip
-"""How names of pictures end. The last three cannot be decoded here: such files are told as unreadable, not left out."""
+"""How names of pictures end that can be decoded here."""
+SUFFIXES = READABLE | {".heic", ".heif", ".avif"}
+"""How names of pictures end. Those that cannot be decoded here are told as unreadable, not left out."""
 
 # The brands of ISO base media files that hold pictures.
 _STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")

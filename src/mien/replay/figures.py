@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from mien.elsewhere import figures_on
-from mien.experiment import Stages
 from mien.files import read_json
 from mien.finished import finished
 from mien.recipe import load
+from mien.stages import Stages
 
 METRICS: Mapping[str, str] = {
     "accuracy": "accuracy",

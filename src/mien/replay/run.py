@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from mien.compare import Cell, compare, spread
+from mien.compare import compare
 from mien.data.sources.catalog import load
 from mien.errors import DataError, UsageError
 from mien.evaluation import comparison
 from mien.evaluation.statistics import holm, unpaired_difference
-from mien.experiment import Stages, silent
+from mien.grids import Cell, spread
 from mien.imaging.chain import Chain
 from mien.recipe import Balance, Data, Recipe, Split
 from mien.replay.data import Found, find, fitted_to
@@ -21,6 +21,7 @@ from mien.replay.figures import held_out, of_run, on_ferplus
 from mien.replay.published import STUDIES
 from mien.replay.settings import otherwise
 from mien.replay.studies import DIFFERS, PROTOCOLS, Protocol, Scale, grid, published_arm
+from mien.stages import Stages, silent, within
 
 START_ROWS = 800
 START_SEED = 1
@@ -115,7 +116,7 @@ def replay(
     def judged(name: str, where: str, judge: Callable[[Path, Stages], dict[str, Any]]) -> dict[str, Any] | None:
         """What a finished run is worth elsewhere; where that cannot be told, the others are told all the same."""
         try:
-            return judge(compared.runs[name], stages)
+            return judge(compared.runs[name], within(stages, name))
         except Exception as failure:
             failures[name] = f"{where}: {type(failure).__name__}: {failure}"
             return None

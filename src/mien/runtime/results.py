@@ -65,6 +65,11 @@ class FrameResult:
 Result = PictureResult | FrameResult
 
 
+def shows_none(result: Result) -> bool:
+    """Whether this is a picture that was read and shows no face."""
+    return isinstance(result, PictureResult) and result.error is None and not result.faces
+
+
 def reason(error: Exception, source: str) -> str:
     """An error as one line that names its source."""
     text = "; ".join(" ".join(line.split()) for line in str(error).splitlines())

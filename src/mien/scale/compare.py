@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from mien.compare import Cell
 from mien.errors import MienError, RunError, UsageError
 from mien.experiment import begin_repetitions, train
+from mien.grids import Cell
 from mien.recipe import Recipe
 from mien.scale.cluster import Died, room, shared_out
 

@@ -17,6 +17,7 @@ from mien.runtime.collect import Item, collect, once
 from mien.runtime.origin import Origin
 from mien.runtime.predict import predict
 from mien.runtime.recognizer import Recognizer, load
+from mien.runtime.results import shows_none
 from mien.runtime.sinks import ORIGIN, open_sink
 from mien.scale.cluster import Died, shared_out
 
@@ -37,14 +38,21 @@ class Job:
 
 
 class Tally(NamedTuple):
-    """How many sources were answered and how many faces they show; what went wrong, by source."""
+    """How many sources were answered, how many faces they show, and how many pictures show none; what went wrong, by
+    source."""
 
     sources: int = 0
     faces: int = 0
+    without_face: int = 0
     errors: tuple[tuple[str, str], ...] = ()
 
     def plus(self, other: "Tally") -> "Tally":
-        return Tally(self.sources + other.sources, self.faces + other.faces, self.errors + other.errors)
+        return Tally(
+            self.sources + other.sources,
+            self.faces + other.faces,
+            self.without_face + other.without_face,
+            self.errors + other.errors,
+        )
 
 
 def lots(items: Iterable[Item], size: int) -> Iterator[Lot]:
@@ -98,14 +106,15 @@ def unanswered(paths: Iterable[str], done: Collection[str]) -> tuple[list[Item],
 def answer(job: Job, recognizer: Recognizer, lot: Lot) -> Tally:
     """Write the answers to a lot as one file, whole or not at all, in place of one that an earlier try has written."""
     place = job.out / f"part-{digest(*(item.source for item in lot))[:16]}.parquet"
-    faces, errors = 0, {}
+    faces, without_face, errors = 0, 0, {}
     with open_sink(place, recognizer.labels, job.origin, again=True) as write:
         for result in predict(lot, recognizer, job.origin.video):
             write(result)
             faces += len(result.faces)
+            without_face += shows_none(result)
             if result.error is not None:
                 errors[result.source] = result.error
-    return Tally(len(lot), faces, tuple(errors.items()))
+    return Tally(len(lot), faces, without_face, tuple(errors.items()))
 
 
 def work(job: Job, lot: Lot) -> Tally:
@@ -133,7 +142,7 @@ def spread(
             more += [lot[: len(lot) // 2], lot[len(lot) // 2 :]]
             continue
         if isinstance(found, Died):
-            found, died = Tally(1, 0, ((lot[0].source, f"the process that looked at it died: {found}"),)), died + 1
+            found, died = Tally(1, errors=((lot[0].source, f"the process that looked at it died: {found}"),)), died + 1
         elif isinstance(found, Exception):
             raise found
         tally = tally.plus(found)

@@ -1,93 +1,14 @@
 """Augmentation of whole batches as tensors, on the model's device: one resampling a batch, whatever was asked for."""
 
 import math
-from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from mien.training.spec import Augment
 
 _PADDING = {"nearest": "border", "reflect": "reflection", "constant": "zeros"}
-
-
-class Augment(BaseModel):
-    """What may happen to a training picture; every amount is the largest one, drawn evenly from -amount to +amount.
-
-    `rotation` and `shear` are degrees, `shift_x` and `shift_y` fractions of the picture, `zoom` a fraction of its
-    scale, `brightness` a fraction of full white, `contrast` a fraction of the picture's own contrast, `erasing` the
-    chance of a blanked rectangle (Zhong et al. 2020), `flip_horizontal` and `flip_vertical` chances, `mixup` and
-    `cutmix` the alpha of their beta distributions (Zhang et al. 2018; Yun et al. 2019; 0 is off), `fill` what stands
-    outside the picture. `noise` is the largest standard deviation of Gaussian noise as a fraction of full white, drawn
-    evenly from 0 for a random half of each batch; teachers see the picture without it (Xie et al. 2020,
-    "Self-training with Noisy Student").
-    The names of Keras' `ImageDataGenerator` are accepted too (`rotation_range`, `width_shift_range`, ...), a
-    `zoom_range` and a `brightness_range` as pairs when 1 is their middle. Keras multiplies by its brightness; here the
-    same amount is a share of full white that is added.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rotation: float = Field(0, ge=0, le=180)
-    shift_x: Fraction = 0
-    shift_y: Fraction = 0
-    shear: float = Field(0, ge=0, lt=90)
-    zoom: float = Field(0, ge=0, lt=1)
-    flip_horizontal: Fraction = 0
-    flip_vertical: Fraction = 0
-    brightness: Fraction = 0
-    contrast: Fraction = 0
-    erasing: Fraction = 0
-    mixup: float = Field(0, ge=0)
-    cutmix: float = Field(0, ge=0)
-    noise: Fraction = 0
-    fill: Literal["nearest", "reflect", "constant"] = "nearest"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_keras(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        names = {
-            "rotation_range": "rotation", "width_shift_range": "shift_x", "height_shift_range": "shift_y",
-            "shear_range": "shear", "zoom_range": "zoom", "fill_mode": "fill",
-        }  # fmt: skip
-        flips = {"horizontal_flip": "flip_horizontal", "vertical_flip": "flip_vertical"}
-        for theirs, ours in (names | {"brightness_range": "brightness"} | flips).items():
-            if theirs in given and ours in given:
-                raise ValueError(f"{theirs} and {ours} are the same setting: give one of them")
-        named = {names.get(key, key): value for key, value in given.items()}
-        if isinstance(named.get("zoom"), list | tuple):
-            named["zoom"] = _around_one("zoom_range", named["zoom"])
-        if "brightness_range" in named:
-            named["brightness"] = _around_one("brightness_range", named.pop("brightness_range"))
-        for theirs, ours in flips.items():
-            if theirs in named:
-                if not isinstance(asked := named.pop(theirs), bool):
-                    raise ValueError(f"{theirs} is true or false, given: {asked}; {ours} takes a chance")
-                named[ours] = 0.5 if asked else 0.0
-        return named
-
-    @property
-    def moves(self) -> bool:
-        """Whether any geometric change is asked for."""
-        return any(
-            (self.rotation, self.shift_x, self.shift_y, self.shear, self.zoom, self.flip_horizontal, self.flip_vertical)
-        )
-
-
-def _around_one(name: str, given: Any) -> float:
-    """The amount of a pair of factors [1 - amount, 1 + amount]."""
-    if not (isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(v, int | float) for v in given)):
-        raise ValueError(f"{name} must be two factors around 1, as [0.8, 1.2]; given: {given}")
-    low, high = given
-    if high < low or abs(low + high - 2) > 1e-6:
-        raise ValueError(
-            f"{name} must reach as far below 1 as above it, as [0.8, 1.2]: changes are drawn evenly; given: {given}"
-        )
-    return round((high - low) / 2, 9)  # 0.2, and not 0.19999999999999996
 
 
 def augment(batch: Tensor, spec: Augment, draw: torch.Generator, size: int | None = None) -> Tensor:

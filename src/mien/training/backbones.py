@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import timm
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from mien.errors import MienError, RunError, UsageError
 from mien.runtime import bundle
 from mien.training import bundled
 from mien.training.small import MienSmall
+from mien.training.spec import SHORTCUTS, Model
 
 OWN: Mapping[str, Callable[[int], nn.Module]] = {
     "mien-large": partial(MienSmall, widths=(96, 192, 384), depths=(3, 4, 2), stem=48, blocks=1),
@@ -27,53 +27,16 @@ OWN: Mapping[str, Callable[[int], nn.Module]] = {
 }
 """The networks of this package: given the channels of a picture, a module from (N, C, H, W) to features (N, F)."""
 
-SHORTCUTS: Mapping[str, str] = {
-    "vgg16": "vgg16",
-    "vgg19": "vgg19",
-    "resnet50": "resnet50",
-    "mobilenetv3-large": "mobilenetv3_large_100",
-}
-"""Names people use, and timm's name for each."""
 
-
-class Model(BaseModel):
-    """Which network, and what it starts from.
-
-    `backbone` is `mien-large`, `mien-base`, `mien-small`, `mien-tiny`, a shortcut (vgg16, vgg19, resnet50,
-    mobilenetv3-large) or any name of timm.
-    `head` lists the widths of hidden layers before the output, each followed by ReLU and `dropout`.
-    Raises UsageError for a backbone that nobody knows.
-    `transfer`: `scratch` starts at random; the others start from `weights` and train everything (`full`), all but the
-    first `freeze` share of the backbone's parameters (`partial`), or the head alone (`frozen`); a frozen layer's
-    batch-norm statistics stay too. `weights` is `hub` (timm's ImageNet weights), a bundle (the name of a shipped one or
-    a file .onnx), a file (.safetensors, .pt, .pth, .ckpt) or the folder of an earlier run.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    backbone: str = "mien-small"
-    head: tuple[Annotated[int, Field(gt=0)], ...] = ()
-    dropout: float = Field(0.2, ge=0, lt=1)
-    transfer: Literal["scratch", "partial", "full", "frozen"] = "scratch"
-    freeze: float = Field(0.3, ge=0, le=1)
-    weights: str | None = None
-
-    @model_validator(mode="after")
-    def _together(self) -> "Model":
-        if self.backbone not in {**OWN, **SHORTCUTS} and not timm.is_model(self.backbone):
-            known = dict.fromkeys([*OWN, *SHORTCUTS, *timm.list_models()])
-            near = get_close_matches(self.backbone, known, n=3)
-            raise UsageError(
-                "unknown backbone", got=self.backbone, allowed=[*OWN, *SHORTCUTS, "any model name of timm"],
-                then=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
-            )  # fmt: skip
-        if self.transfer == "scratch" and self.weights:
-            raise ValueError("transfer: scratch does not read weights; set transfer to full, partial or frozen")
-        if self.transfer != "scratch" and not self.weights:
-            raise ValueError(
-                f"transfer: {self.transfer} needs weights: hub, a bundle, a file, or the folder of an earlier run"
-            )
-        return self
+def check_name(backbone: str) -> None:
+    """Raise UsageError for a backbone that nobody knows, with the nearest names."""
+    if backbone in {**OWN, **SHORTCUTS} or timm.is_model(backbone):
+        return
+    near = get_close_matches(backbone, dict.fromkeys([*OWN, *SHORTCUTS, *timm.list_models()]), n=3)
+    raise UsageError(
+        "unknown backbone", got=backbone, allowed=[*OWN, *SHORTCUTS, "any model name of timm"],
+        then=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
+    )  # fmt: skip
 
 
 class Classifier(nn.Module):

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,12 @@ from mien.data.pictures import Pictures
 from mien.errors import RunError
 from mien.files import replacing, write_text
 from mien.imaging.steps import Normalise
-from mien.training.augment import Augment
+from mien.stages import Progress
 from mien.training.backbones import Classifier
-from mien.training.module import Fit, Module, channels_first
+from mien.training.module import Module, channels_first
 from mien.training.saving import save
+from mien.training.spec import Augment, Fit
 
-Progress = Callable[[int, int], None]
 Precision = Literal["bf16-mixed", "32-true"]
 
 DEPTHWISE = 0.1
@@ -214,6 +214,11 @@ class _Keeper(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         if self.progress:
             self.progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+
+    def on_train_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        # A fit that `patience` ended is over, too.
+        if self.progress:
+            self.progress(*2 * (int(trainer.estimated_stepping_batches),))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Module)

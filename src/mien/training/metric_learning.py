@@ -4,14 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
@@ -21,37 +20,12 @@ from mien.errors import DataError
 from mien.evaluation.embeddings import nearest_centroid
 from mien.files import write_text
 from mien.imaging.steps import Normalise
+from mien.stages import Progress
 from mien.training.facenet import FaceNet
-from mien.training.fit import Progress, predict
+from mien.training.fit import predict
 from mien.training.module import channels_first
 from mien.training.saving import save
-
-Positive = Annotated[int, Field(gt=0)]
-Mining = Literal["batch-hard", "semi-hard"]
-Optimiser = Literal["adam", "sgd", "rmsprop"]
-Readout = Literal["centroid", "neighbours", "linear"]
-
-
-class TripletSpec(BaseModel):
-    """How to train the embedding; the defaults are the best trial of Al-Ghiffary et al. 2024, Table 6.
-
-    `validation_rows` pictures, always the same, are looked at every `validate_every` iterations. `readout` makes
-    answers of vectors: the nearest class mean, the nearest training pictures, or a linear layer.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dimensions: Positive = 128
-    margin: float = Field(0.2, gt=0)
-    mining: Mining = "semi-hard"
-    optimiser: Optimiser = "adam"
-    learning_rate: float = Field(1e-4, gt=0)
-    epochs: Positive = 8
-    batch: int = Field(16, ge=4)
-    doubling: bool = False
-    validate_every: Positive = 30
-    validation_rows: Positive = 500
-    readout: Readout = "centroid"
+from mien.training.spec import Mining, Optimiser, TripletSpec
 
 
 @dataclass(frozen=True)

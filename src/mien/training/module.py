@@ -3,65 +3,19 @@
 import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import lightning
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from mien.training.augment import Augment, add_noise, augment, mix
+from mien.training.augment import add_noise, augment, mix
 from mien.training.backbones import Classifier
+from mien.training.spec import Augment, Fit
 
-Positive = Annotated[int, Field(gt=0)]
 FEW_STEPS = 200  # on 240 pictures of three classes, 20 to 60 steps answered no better than chance
-
-
-class Fit(BaseModel):
-    """How a network is fitted.
-
-    `monitor` chooses the checkpoint that is kept, always on the validation rows. `patience` epochs without a better
-    value end the fit early (0: never). `ema` is the decay per step of the average of weights that is evaluated
-    (0: off). `progressive` trains at small pictures first, growing evenly to full size over the first `progressive`
-    share of the epochs (Tan and Le 2021). `precision` auto means bf16 where the machine has it, but float32 on a
-    processor for a network with many depthwise convolutions. `class_weights` balanced weighs the loss by inverse class
-    frequency. `soft_labels` fits the votes of the annotators where the data has them. `teachers` are folders of earlier
-    runs, or bundles, with the same classes and chain: their mean probabilities, on the very pictures the network sees,
-    but without `noise`, are the target to the share `teacher_share` (Hinton et al. 2015; Beyer et al. 2022, "A good
-    teacher is patient and consistent").
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epochs: Positive = 30
-    batch: Annotated[int, Field(gt=1)] = 128
-    optimiser: Literal["adam", "adamw", "sgd", "rmsprop"] = "sgd"
-    learning_rate: float = Field(0.06, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    schedule: Literal["constant", "plateau", "cosine", "one-cycle"] = "one-cycle"
-    plateau_patience: Positive = 5
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    soft_labels: bool = False
-    teachers: tuple[str, ...] = ()
-    teacher_share: float = Field(0.7, gt=0, le=1)
-    class_weights: Literal["none", "balanced"] = "none"
-    ema: float = Field(0.0, ge=0, lt=1)
-    patience: int = Field(0, ge=0)
-    monitor: Literal["accuracy", "loss"] = "accuracy"
-    progressive: float = Field(0.0, ge=0, le=1)
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _never_on_test(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "test" in str(given.get("monitor", "")):
-            raise ValueError(
-                "test-as-monitor: nothing is chosen on the test split; monitor accuracy or loss, of the validation rows"
-            )
-        return given
 
 
 def remarks(fit: Fit, rows: int) -> tuple[str, ...]:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import check_random_state
 
 from mien.data.balance.steps import Adasyn, BorderlineSmote, Smote
 from mien.errors import DataError
@@ -39,6 +37,9 @@ def smote(
             then="lower smote.neighbours, or put an oversample or augment step for this class before it",
         )
     faces = _flat(gather(members))
+    # Here, and not above: a recipe is checked without the second that this import takes.
+    from sklearn.utils import check_random_state
+
     random = check_random_state(seed)
     if isinstance(step, Adasyn):
         hardness = _foreign(gather, targets, target, faces, step.neighbours) / step.neighbours
@@ -74,6 +75,8 @@ def _between(
 
 def _neighbours(faces: NDArray[np.float32], asking: NDArray[np.float32], count: int) -> Positions:
     """Each asking row's nearest `count` of `faces`, the row itself left out."""
+    from sklearn.neighbors import NearestNeighbors
+
     index = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(faces)
     return index.kneighbors(asking, return_distance=False)[:, 1:]
 

@@ -94,7 +94,8 @@ def load(name: str, root: Path | None = None, **options: Any) -> Samples:
         if root is None:
             raise UsageError(f"source '{name}' needs a root folder", allowed=" | ".join(source.layout), then=source.get)
         if not root.exists():
-            raise DataError("no such folder or file", got=root, allowed=" | ".join(source.layout), then=source.get)
+            place = root.absolute()
+            raise DataError("no such folder or file", got=place, allowed=" | ".join(source.layout), then=source.get)
     elif root is not None:
         raise UsageError(f"source '{name}' reads no files", got=root, then="leave the root out")
     try:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mien.errors import Absent, DataError, UsageError
 from mien.files import printable, walk
-from mien.imaging.decode import SUFFIXES
+from mien.imaging.decode import READABLE, SUFFIXES
 from mien.labels import EXPRESSIONS, OWN, canonical, canonical_all, is_known, is_label
 
 SPLIT_FOLDERS: Mapping[str, str] = {
@@ -52,7 +52,7 @@ def by_class(folder: Path) -> dict[str, list[str]]:
         raise DataError(
             "class folders without pictures",
             got=empty,
-            allowed=f"files ending in {', '.join(sorted(SUFFIXES))}",
+            allowed=f"files ending in {', '.join(sorted(READABLE))}",
             then="fill these folders or delete them",
         )
     return found
