@@ -128,6 +128,19 @@ def test_classes_of_the_users_own_go_all_the_way(tmp_path: Path) -> None:
     assert "fewer than two labels" in mien(*there, "--merge", "Pain=happy", check=1).stderr
 
 
+def test_rows_without_a_label_are_left_out_of_a_run_and_told(home: Path, tmp_path: Path) -> None:
+    pictures = sorted(path.relative_to(tmp_path).as_posix() for path in tree(tmp_path / "mine").rglob("*.png"))
+    rows = [f"{name};{'' if name.endswith('/0.png') else name.split('/')[2]}" for name in pictures]
+    (tmp_path / "list.csv").write_text("\n".join(["image;emotion", *rows]))
+    options = "{columns: {path: image, label: emotion}}"
+    words = ["train", home / "small.yaml", "--set", "fit.epochs=1", "--set", "split={method: stratified}"]
+    data = f"data={{source: manifest, root: {tmp_path / 'list.csv'}, options: {options}}}"
+    mien(*words, "--set", data, "--set", "balance.steps=[oversample]", "--out", tmp_path / "run")
+    assert "6 rows without a label left out" in metrics(tmp_path / "run")["notes"]
+    kept = pd.read_parquet(tmp_path / "run" / "samples.parquet")
+    assert kept["split"][kept["label"].isna()].isna().tolist() == [True] * 6
+
+
 def test_a_run_leaves_everything_it_produced(run: Path) -> None:
     for name in (
         "recipe.yaml", "environment.json", "samples.parquet", "audit.json", "history.csv", "checkpoints/best.pt",

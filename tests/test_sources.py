@@ -310,7 +310,10 @@ def test_spoilt_annotations_are_named(name: str, write: Callable[[Album], None],
     ("text", "words"),
     [
         ("file,label\na.png,happy\n", "lacks the columns path"),
-        ("path,label\na.png,\n", "rows without label"),
+        ("file,label\na.png,happy\n", "columns={path: file}"),
+        ("stimulus,label\na.png,happy\n", "columns={path: NAME}"),
+        ("path,label\na.png,\n", "no row has a label"),
+        ("path,label\n,happy\n", "rows without path"),
         ("path,label,split\na.png,happy,dev\n", "unknown split names"),
         ("path,label\na.png,hapy\n", "not known expressions"),
         ("path,lable\na.png,happy\n", "did you mean 'label'"),
@@ -329,6 +332,70 @@ def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Pa
     with pytest.raises(MienError) as caught:
         load("manifest", path)
     assert words in str(caught.value)
+
+
+LISTED = "image,emotion,participant,path\na.png,happy,anna,x/1\nb.png,sad,ben,x/2\n"
+
+
+def test_a_list_with_columns_of_other_names_is_mapped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(LISTED)
+    columns = {"path": "Image", "label": "emotion", "subject": "participant"}
+    rows = load("manifest", path, columns=columns).table
+    assert rows[["image", "label", "subject"]].to_numpy().tolist() == [
+        ["a.png", "happiness", "anna"],
+        ["b.png", "sadness", "ben"],
+    ]
+    assert "columns that are not read: path" in caplog.text
+    load("manifest", path, columns={"path": "image", "label": "emotion"})
+    assert "columns={subject: participant} reads people" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, "lacks the columns label"),
+        ({}, "columns={label: emotion, subject: participant}"),
+        ({"label": "emotions"}, "no such column\n  given:   emotions\n  allowed: image, emotion, participant, path"),
+        ({"lable": "emotion"}, "did you mean 'label'"),
+        ("emotion", "option 'columns'"),
+    ],
+)
+def test_a_map_of_columns_that_cannot_be_is_refused(columns: object, words: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(LISTED)
+    with pytest.raises(MienError) as caught:
+        load("manifest", tmp_path / "list.csv", columns=columns)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig"])
+def test_lists_as_spreadsheets_save_them_are_read(delimiter: str, coding: str, tmp_path: Path) -> None:
+    lines = [["path", "label", "subject"], ["fröhlich, 1.png", "happy", "Jörg"], ["b.png", "sad", "Ann"]]
+    quoted = [delimiter.join(f'"{each}"' if delimiter in each else each for each in line) for line in lines]
+    (tmp_path / "list.csv").write_bytes("\r\n".join(quoted).encode(coding))
+    rows = load("manifest", tmp_path / "list.csv").table
+    assert rows[["image", "label", "subject"]].to_numpy().tolist() == [
+        ["fröhlich, 1.png", "happiness", "Jörg"],
+        ["b.png", "sadness", "Ann"],
+    ]
+
+
+def test_rows_without_a_label_are_counted_and_in_no_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label,split\na.png,happy,train\nb.png,,train\nc.png,sad,test\nd.png,grumpy,test\n")
+    samples = load("manifest", path, rename={"grumpy": None})
+    assert "1 row without label, first data row 2" in caplog.text
+    assert samples.labels == ("happiness", "sadness")
+    counts = stats(samples).counts
+    assert counts["none"] == {"train": 0, "test": 0, "none": 1} and len(samples) == 3
+
+
+@pytest.mark.parametrize("coding", ["cp1252", "utf-16"])
+def test_a_list_in_another_coding_says_how_to_save_it(coding: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes("path;label;subject\na.png;happy;Jörg\n".encode(coding))
+    with pytest.raises(DataError, match=r"not UTF-8[\s\S]*save it as UTF-8"):
+        load("manifest", tmp_path / "list.csv")
 
 
 def test_names_of_the_users_own_mean_what_they_say(tmp_path: Path) -> None:

@@ -120,6 +120,9 @@ def test_rows_without_a_label_are_in_no_split():
     samples = dataset([0, 1, 2] * 10 + [-1] * 4)
     for method in ("stratified", "kfold"):
         assert assign(samples, SplitSpec(method, folds=3)).table["split"].isna().tolist() == [False] * 30 + [True] * 4
+        assert notes(samples, SplitSpec(method, folds=3)) == ("4 rows without a label left out",)
+    parts = ["train"] * 15 + ["validation"] * 3 + ["test"] * 12
+    assert notes(samples.with_split([*parts, *[None] * 4]), SplitSpec()) == ("4 rows without a label left out",)
 
 
 def test_official_split_is_kept_as_it_is():

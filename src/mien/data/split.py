@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien.data.samples import SPLITS, Samples
-from mien.errors import DataError, UsageError, unknown
+from mien.errors import DataError, UsageError, counted, unknown
 from mien.files import digest
 
 Method = Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"]
@@ -74,14 +74,15 @@ def assign(samples: Samples, spec: SplitSpec) -> Samples:
 
 def notes(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
     """What a reader of results must know about `assign(samples, spec)`; `samples` as they were before it."""
+    unlabelled = samples.targets < 0
+    said = (f"{counted(int(unlabelled.sum()), 'row')} without a label left out",) if unlabelled.any() else ()
     if spec.method != "official":
         published = [part for part in SPLITS if len(samples.rows(part))]
-        said = f"the dataset publishes {', '.join(published)} parts, and split.method: {spec.method} mixes them anew"
-        return (said,) if len(published) > 1 else ()
-    if without := int(samples.table["split"].isna().sum()):
-        left = f"{without:,} rows that the dataset puts into no part are left out"
-        return (left, *_about_parts(samples, spec))
-    return _about_parts(samples, spec)
+        mixed = f"the dataset publishes {', '.join(published)} parts, and split.method: {spec.method} mixes them anew"
+        return (*said, mixed) if len(published) > 1 else said
+    if without := int((samples.table["split"].isna() & ~unlabelled).sum()):
+        said = (*said, f"{without:,} rows that the dataset puts into no part are left out")
+    return (*said, *_about_parts(samples, spec))
 
 
 def unlearnable(samples: Samples) -> tuple[str, ...]:
