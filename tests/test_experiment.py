@@ -192,6 +192,13 @@ def test_pictures_are_looked_at_only_for_an_audit(home: Path) -> None:
     assert asked == {"on": ["prepare", "look"], "off": ["prepare"]}
 
 
+def test_people_of_other_folders_are_other_people(tmp_path: Path) -> None:
+    mine = {"source": "folders", "root": str(tmp_path / "a"), "options": {"pattern": "<subject>/<label>_*.jpg"}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(yaml.safe_load(RECIPE) | {"data": mine}))
+    assert earlier.names_same_people(tmp_path, Dataset(**mine))
+    assert not earlier.names_same_people(tmp_path, Dataset(**(mine | {"root": str(tmp_path / "b")})))
+
+
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:
     first, again = (json.loads(mien("evaluate", run, "--json").stdout) for _ in range(2))
     assert metrics(run)["opened"] < first["opened"] == again["opened"] - 1

@@ -215,6 +215,60 @@ def test_a_spoilt_ckplus_is_named(spoil: Callable[[Album], None], words: str, tm
 # --- the others ----------------------------------------------------------------------------------------------------
 
 
+def people(album: Album) -> None:
+    for subject in ("P01", "P02"):
+        for number, name in enumerate(("happy", "Sad")):
+            album.picture(f"{subject}/{name}_0{number}.JPG", ("happiness", "sadness")[number], subject=subject)
+
+
+def test_paths_that_follow_a_pattern_say_whom_and_what_they_show(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    album = Album(tmp_path)
+    people(album)
+    samples = load("folders", tmp_path, pattern="<subject>/<label>_*.jpg")
+    assert facts(samples) == album.facts and not caplog.text
+    album.write("P02/portrait.jpg", 1)
+    album.write("notes/drawn/happy_1.jpg", 1)
+    assert len(load("folders", tmp_path, pattern="<subject>/<label>_<sequence>.jpg")) == 4
+    assert "2 pictures not named as" in caplog.text and "P02/portrait.jpg" in caplog.text
+    rows = load("folders", tmp_path, pattern="P<subject>/<label>_<sequence>.*", rename={"sad": None}).table
+    assert rows[["label", "subject", "sequence"]].to_numpy().tolist() == [
+        ["happiness", "01", "00"],
+        ["happiness", "02", "00"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("<subject>/<emotion>_*.jpg", "unknown place in the pattern"),
+        ("{subject}/{label}_*.jpg", "a pattern has the place <label> once"),
+        ("<subject>/*.jpg", "a pattern has the place <label> once"),
+        ("<label>/<subject>_<subject>.jpg", "<subject>/<label>_*.jpg"),
+        ("<label>/*.jpg", "P01, P02"),
+        ("<subject>-<label>.jpg", "P01/Sad_01.JPG, P01/happy_00.JPG, P02/Sad_01.JPG"),
+        ("*/<label>/*", "is named as the pattern says"),
+        (["<label>/*.jpg"], "option 'pattern'"),
+    ],
+)
+def test_a_pattern_that_cannot_be_is_refused(pattern: object, words: str, tmp_path: Path) -> None:
+    people(Album(tmp_path))
+    with pytest.raises(MienError) as caught:
+        load("folders", tmp_path, pattern=pattern)
+    assert words in str(caught.value)
+
+
+def test_folders_of_people_send_to_what_reads_them(tmp_path: Path) -> None:
+    people(Album(tmp_path))
+    with pytest.raises(UsageError, match=r"rename=[\s\S]*pattern=<subject>/<label>_\*.jpg[\s\S]*manifest"):
+        load("folders", tmp_path)
+    Album(tmp_path).write("happy/1.png", 1)
+    with pytest.raises(UsageError, match="rename=") as caught:
+        load("folders", tmp_path)
+    assert "pattern=" not in str(caught.value)
+
+
 def test_affectnet_hq_labels_can_come_from_the_folders(tmp_path: Path) -> None:
     affectnet_hq(Album(tmp_path))
     assert load("affectnet-hq", tmp_path, labels="folder").table["label"].tolist() == ["anger", "anger", "happiness"]

@@ -149,7 +149,7 @@ def names_same_people(run: Path, data: Dataset) -> bool:
     theirs = load_recipe(run / "recipe.yaml").data
     if theirs.source != data.source:
         return False
-    if data.source not in ("manifest", "synthetic"):
+    if data.source not in ("folders", "manifest", "synthetic"):
         return True
     roots = [each.root and each.root.resolve() for each in (theirs, data)]
     return roots[0] == roots[1] and theirs.options == data.options
