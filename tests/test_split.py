@@ -196,6 +196,15 @@ def test_impossible_splits_say_why(samples, spec, message):
         assign(samples, spec)
 
 
+def test_rows_without_a_subject_are_named_and_the_leak_is_the_last_way_out():
+    samples = dataset([0, 1, 2] * 9, ["A", None, "B"] * 8 + ["C", "D", "E"])
+    with pytest.raises(DataError) as caught:
+        assign(samples, SplitSpec("grouped"))
+    said = str(caught.value)
+    assert "8 of 27 images name none, the first: faces#1, faces#4, faces#7" in said
+    assert said.index("columns") < said.index("pattern") < said.index("stratified") < said.index("the same faces train")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -114,7 +114,7 @@ def _official(samples: Samples, spec: SplitSpec) -> Parts:
         raise DataError(
             "the dataset has no official split",
             allowed=[name for name in get_args(Method) if name != "official"],
-            then="set split.method: stratified, or grouped where subjects are named",
+            then="set split.method: grouped where subjects are named, else stratified",
         )
     parts = _left_out(samples)
     for number, name in enumerate(SPLITS):
@@ -297,13 +297,15 @@ def group_names(table: pd.DataFrame, group: str) -> pd.Series:
 
 def _groups(samples: Samples, rows: Parts, group: str) -> NDArray[np.object_]:
     names = group_names(samples.table.iloc[rows], group)
-    unnamed = int(names.isna().sum())
-    if unnamed:
+    if names.isna().any():
+        bare = samples.table["image"].iloc[rows[names.isna().to_numpy(bool)]]
         raise DataError(
             f"a split by {group} needs a {group} for every image",
-            got=f"{unnamed} of {len(rows)} images name none",
-            then="set split.method: stratified, or use a manifest with that column",
-        )
+            got=f"{len(bare)} of {len(rows)} images name none, the first: {', '.join(bare[:3])}",
+            then=f"fill the column {group} of the manifest (its option columns maps names), or have the option pattern "
+            "of the source folders read it from the paths; split.method: stratified does without, but where people "
+            "come more than once, the same faces train and test, and figures show how well people are recognised",
+        )  # fmt: skip
     return names.to_numpy(object)
 
 
