@@ -22,6 +22,7 @@ from mien.data.audit import (
     looks_of,
     twins,
 )
+from mien.data.audit.lists import write_lists
 from mien.data.audit.near import near_pairs, near_twin_among
 from mien.data.audit.page import write_page
 from mien.data.audit.planted import TRANSFORMATIONS
@@ -308,7 +309,7 @@ def test_uneven_classes_and_a_shift_between_splits_are_told() -> None:
     assert "class-shift-validation" not in codes(result)
 
 
-def test_wrong_labels_are_suspected_and_the_method_is_named() -> None:
+def test_wrong_labels_are_suspected_listed_and_the_method_is_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     means = pictures(3, seed=4).astype(float)
     truth = np.arange(240) % 3
@@ -328,6 +329,14 @@ def test_wrong_labels_are_suspected_and_the_method_is_named() -> None:
         assert method in finding.message
         assert len(wrong & set(finding.rows)) >= 0.7 * len(wrong)
         assert len(wrong & set(finding.rows)) >= 0.9 * finding.count
+        write_lists(tmp_path, samples, looks_of(pixels), result)
+        listed = pd.read_csv(tmp_path / "suspect-labels.csv")
+        rows = list(finding.rows)
+        assert listed["path"].tolist() == samples.table["image"][rows].tolist()
+        assert (listed["predicted"] == [LABELS[target] for target in truth[rows]]).mean() > 0.8
+        assert (listed["predicted"] != listed["label"]).all() and listed["probability"].between(0.5, 1).all()
+        page = write_page(tmp_path / "audit.html", samples, looks_of(pixels), result, "suspects").read_text()
+        assert f"predicted {listed['predicted'][0]}, probability {listed['probability'][0]:.2f}" in page
 
 
 @pytest.mark.parametrize("people", [["a"] * 240, ["a"] * 232 + ["b"] * 8])

@@ -25,7 +25,7 @@ def audit(
     split: Annotated[
         str, typer.Option(help="official, or a new one: stratified, or grouped by people; as split.method of a recipe.")
     ] = "official",
-    out: Annotated[Path | None, typer.Option(help="The folder for audit.json and audit.html.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for audit.json, audit.html and lists.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Block on every leak, also on those in the data.")] = False,
     near_threshold: Annotated[
         float | None, typer.Option(min=0.5, max=1.0, help="Similarity from which pairs count as near twins.")
@@ -44,6 +44,7 @@ def audit(
     from mien.cli.progress import progress
     from mien.data.audit import audit as check
     from mien.data.audit import look, refuse
+    from mien.data.audit.lists import write_lists
     from mien.data.audit.near import NEAR
     from mien.data.audit.page import write_page
     from mien.data.sources import catalog
@@ -64,17 +65,20 @@ def audit(
     found = check(samples, looks, threshold=near_threshold or NEAR, promised=promised, noise=noise)
     if strict:
         found = found.strict()
+    document = found.as_dict() | {"lists": write_lists(out, samples, looks, found) if out else []}
     if out is not None:
-        write_json(out / "audit.json", found.as_dict())
+        write_json(out / "audit.json", document)
         write_page(out / "audit.html", samples, looks, found, source)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(document, ensure_ascii=False))
     else:
-        _print(source, found, out, parted)
+        _print(source, found, parted)
+        if out is not None:
+            typer.echo("\n".join(str(out / name) for name in ("audit.html", *document["lists"])))
     refuse(found.blocking)
 
 
-def _print(source: str, found: "Audit", out: Path | None, parted: bool) -> None:
+def _print(source: str, found: "Audit", parted: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -92,5 +96,3 @@ def _print(source: str, found: "Audit", out: Path | None, parted: bool) -> None:
     console.print(table if found.findings else f"{source}: {found.images:,} pictures, nothing found")
     if not parted:
         console.print("no split is published, so leaks between parts were not looked for: add --split stratified")
-    if out is not None:
-        console.print(f"{out / 'audit.html'}", soft_wrap=True, highlight=False)
