@@ -309,6 +309,14 @@ def test_uneven_classes_and_a_shift_between_splits_are_told() -> None:
     assert "class-shift-validation" not in codes(result)
 
 
+def test_a_class_that_a_part_does_not_show_is_told() -> None:
+    label = ["anger", "fear", "happiness"] * 10 + ["anger", "fear", "happiness"] * 3 + ["anger", "happiness"] * 3
+    result = found(samples_of(pictures(45), ["train"] * 30 + ["validation"] * 9 + ["test"] * 6, label=label))
+    (missing,) = [each for each in result.findings if each.code.startswith("class-missing")]
+    assert (missing.code, missing.severity, missing.count) == ("class-missing-test", "warning", 1)
+    assert missing.message.startswith("no test picture of fear: its macro figures are over 2 of ")
+
+
 def test_wrong_labels_are_suspected_listed_and_the_method_is_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     means = pictures(3, seed=4).astype(float)

@@ -141,6 +141,17 @@ def test_rows_without_a_label_are_left_out_of_a_run_and_told(home: Path, tmp_pat
     assert kept["split"][kept["label"].isna()].isna().tolist() == [True] * 6
 
 
+def test_a_class_without_test_pictures_is_in_the_notes_of_a_run(home: Path, tmp_path: Path) -> None:
+    data = tree(tmp_path / "data")
+    for split in ("train", "validation"):
+        shutil.copytree(data / split / "sad", data / split / "fear")
+    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}"]
+    mien(*words, "--set", "fit.epochs=1", "--out", tmp_path / "run")
+    said = "no test picture of fear: its macro figures are over 2 of 3 classes"
+    assert said in metrics(tmp_path / "run")["notes"]
+    assert said in [each["message"] for each in json.loads((tmp_path / "run" / "audit.json").read_text())["findings"]]
+
+
 def test_a_run_leaves_everything_it_produced(run: Path) -> None:
     for name in (
         "recipe.yaml", "environment.json", "samples.parquet", "audit.json", "history.csv", "checkpoints/best.pt",

@@ -150,8 +150,12 @@ def test_rows_in_no_part_and_classes_in_no_training_row_are_said():
     assert "10 rows" in notes(samples, SplitSpec())[0]
     assert unlearnable(assign(samples, SplitSpec())) == ()
     lost = dataset([0, 1] * 10 + [0, 1] * 5 + [0, 2, 2], split=["train"] * 20 + ["validation"] * 10 + ["test"] * 3)
-    (said,) = unlearnable(lost)
+    said, *more = unlearnable(lost)
     assert "happiness" in said and "the 2 test rows" in said
+    assert more == [
+        "no validation picture of happiness: its macro figures are over 2 of 3 classes",
+        "no test picture of fear: its macro figures are over 2 of 3 classes",
+    ]
     (said,) = unlearnable(dataset([0, 1] * 10, split=["train", "train", "test", "test"] * 5))
     assert said.startswith("no row shows happiness: raise data.limit") and "data.classes" in said
 

@@ -86,7 +86,7 @@ def notes(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
 
 
 def unlearnable(samples: Samples) -> tuple[str, ...]:
-    """Remarks on classes that no row shows, and on those that test rows show and no training row does."""
+    """Remarks on classes that no row shows, on those that test rows show and no training row does, and `unjudged`."""
     remarks = []
     given = set(samples.table["label"])
     if absent := [label for label in samples.labels if label not in given]:
@@ -96,7 +96,19 @@ def unlearnable(samples: Samples) -> tuple[str, ...]:
     if lost := [target for target in samples.targets[samples.rows("test")].tolist() if target not in shown]:
         names = ", ".join(samples.labels[target] for target in sorted(set(lost)))
         remarks.append(f"no training row shows {names}: the {len(lost):,} test rows that do cannot be answered right")
-    return tuple(remarks)
+    return (*remarks, *(said for said, _ in unjudged(samples).values()))
+
+
+def unjudged(samples: Samples) -> dict[str, tuple[str, int]]:
+    """By part, validation or test: what to say of classes that other rows show and no row of it, and how many."""
+    found = {}
+    given = set(samples.table["label"].dropna())
+    for part in SPLITS[1:]:
+        shown = set(samples.table["label"].iloc[samples.rows(part)].dropna())
+        if shown and (lacking := [label for label in samples.labels if label in given - shown]):
+            effect = f"macro figures are over {len(shown)} of {len(samples.labels)} classes"
+            found[part] = (f"no {part} picture of {', '.join(lacking)}: its {effect}", len(lacking))
+    return found
 
 
 def _about_parts(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
