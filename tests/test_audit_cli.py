@@ -40,7 +40,16 @@ def test_the_document_has_the_promised_shape(leaking: Path) -> None:
     result = run("folders", leaking, "--json")
     assert result.exit_code == 0
     document = json.loads(result.stdout)
-    assert list(document) == ["images", "exact", "near", "blank", "subjects_across_splits", "findings", "lists"]
+    assert list(document) == [
+        "split",
+        "images",
+        "exact",
+        "near",
+        "blank",
+        "subjects_across_splits",
+        "findings",
+        "lists",
+    ]
     keys = ["groups", "images", "redundant", "cross_split_groups", "label_conflicts", "twins_in_training"]
     assert list(document["exact"]) == list(document["near"]) == keys
     assert document["images"] == 24
@@ -62,6 +71,18 @@ def test_a_new_split_is_audited_as_a_run_would_make_it(leaking: Path) -> None:
     assert whole["images"] == 24 and whole["exact"]["groups"] == 1
     assert isinstance(run("folders", leaking, "--split", "random").exception, UsageError)
     assert "subject" in str(run("folders", leaking, "--split", "grouped").exception)
+
+
+def test_folds_are_audited_by_the_first_of_them(leaking: Path, tmp_path: Path) -> None:
+    said = run("folders", leaking, "--split", "kfold", "--folds", 4).stdout
+    assert said.startswith("folders, kfold, fold 0 of 4: 24 pictures")
+    names = sorted(path.relative_to(leaking).as_posix() for path in leaking.rglob("*.png"))
+    rows = [f"{name},{name.split('/')[1]},p{number % 12}" for number, name in enumerate(names)]
+    (leaking / "list.csv").write_text("\n".join(["path,label,subject", *rows]))
+    document = json.loads(run("manifest", leaking / "list.csv", "--split", "grouped-kfold", "--json").stdout)
+    assert document["split"] == "grouped-kfold, fold 0 of 10" and document["subjects_across_splits"] == 0
+    for wrong in (["--split", "stratified", "--folds", 4], ["--split", "kfolds"]):
+        assert isinstance(run("folders", leaking, *wrong).exception, UsageError)
 
 
 def test_no_leak_is_promised_away_where_there_are_no_parts(leaking: Path) -> None:
