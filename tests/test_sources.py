@@ -121,12 +121,20 @@ def test_a_root_is_asked_for() -> None:
 # --- trees of folders ----------------------------------------------------------------------------------------------
 
 
-def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+def test_an_empty_class_folder_is_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    album = Album(tmp_path)
+    folders_split(album)
+    (tmp_path / "val" / "thumbs").mkdir()
+    assert facts(load("folders", tmp_path)) == album.facts
+    assert f"without pictures, left out: {tmp_path / 'val' / 'thumbs'}" in caplog.text
+
+
+def test_an_empty_class_folder_beside_one_class_is_an_error(tmp_path: Path) -> None:
     folders_split(Album(tmp_path))
-    (tmp_path / "val" / "anger").mkdir()
+    (tmp_path / "val" / "sad" / "1.png").unlink()
     with pytest.raises(DataError, match="without pictures") as caught:
         load("folders", tmp_path)
-    assert str(tmp_path / "val" / "anger") in str(caught.value)
+    assert str(tmp_path / "val" / "sad") in str(caught.value)
 
 
 def test_an_unknown_class_lists_what_was_found_and_what_is_known(tmp_path: Path) -> None:
