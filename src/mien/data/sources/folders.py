@@ -33,8 +33,9 @@ def load(
     beside the eight expressions. With `pattern`, such as `<subject>/<label>_*.jpg`, the paths below `root` say what the
     pictures show; those that do not match it are left out.
     """
-    named = partial(_named, rename=rename or {}, own=own_labels)
-    return read(root, root, "folders", named) if pattern is None else _by_pattern(root, pattern, named)
+    if pattern is not None:
+        return _by_pattern(root, pattern, partial(tree.named, rename=rename or {}, own=own_labels))
+    return read(root, root, "folders", partial(_named, rename=rename or {}, own=own_labels))
 
 
 def read(root: Path, base: Path, source: str, named: Naming = tree.expressions) -> Samples:
@@ -69,6 +70,7 @@ def read(root: Path, base: Path, source: str, named: Naming = tree.expressions) 
 def _named(
     names: Iterable[str], where: Path, rename: Mapping[Any, str | None], own: Sequence[str]
 ) -> Mapping[str, str | None]:
+    """As `tree.named`; where no folder is named after an expression, the error names the other ways to read a tree."""
     try:
         return tree.named(names, where, rename, own)
     except UsageError as error:
