@@ -22,6 +22,7 @@ from mien.data.audit import (
     refuse,
     twins,
 )
+from mien.data.audit.lists import write_lists
 from mien.data.audit.near import near_pairs, near_twin_among
 from mien.data.audit.page import write_page
 from mien.data.audit.planted import TRANSFORMATIONS
@@ -308,7 +309,15 @@ def test_uneven_classes_and_a_shift_between_splits_are_told() -> None:
     assert "class-shift-validation" not in codes(result)
 
 
-def test_wrong_labels_are_suspected_and_the_method_is_named() -> None:
+def test_a_class_that_a_part_does_not_show_is_told() -> None:
+    label = ["anger", "fear", "happiness"] * 10 + ["anger", "fear", "happiness"] * 3 + ["anger", "happiness"] * 3
+    result = found(samples_of(pictures(45), ["train"] * 30 + ["validation"] * 9 + ["test"] * 6, label=label))
+    (missing,) = [each for each in result.findings if each.code.startswith("class-missing")]
+    assert (missing.code, missing.severity, missing.count) == ("class-missing-test", "warning", 1)
+    assert missing.message.startswith("no test picture of fear: its macro figures are over 2 of ")
+
+
+def test_wrong_labels_are_suspected_listed_and_the_method_is_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     means = pictures(3, seed=4).astype(float)
     truth = np.arange(240) % 3
@@ -328,6 +337,14 @@ def test_wrong_labels_are_suspected_and_the_method_is_named() -> None:
         assert method in finding.message
         assert len(wrong & set(finding.rows)) >= 0.7 * len(wrong)
         assert len(wrong & set(finding.rows)) >= 0.9 * finding.count
+        write_lists(tmp_path, samples, looks_of(pixels), result)
+        listed = pd.read_csv(tmp_path / "suspect-labels.csv")
+        rows = list(finding.rows)
+        assert listed["path"].tolist() == samples.table["image"][rows].tolist()
+        assert (listed["predicted"] == [LABELS[target] for target in truth[rows]]).mean() > 0.8
+        assert (listed["predicted"] != listed["label"]).all() and listed["probability"].between(0.5, 1).all()
+        page = write_page(tmp_path / "audit.html", samples, looks_of(pixels), result, "suspects").read_text()
+        assert f"predicted {listed['predicted'][0]}, probability {listed['probability'][0]:.2f}" in page
 
 
 @pytest.mark.parametrize("people", [["a"] * 240, ["a"] * 232 + ["b"] * 8])

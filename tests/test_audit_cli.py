@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -39,7 +40,16 @@ def test_the_document_has_the_promised_shape(leaking: Path) -> None:
     result = run("folders", leaking, "--json")
     assert result.exit_code == 0
     document = json.loads(result.stdout)
-    assert list(document) == ["images", "exact", "near", "blank", "subjects_across_splits", "findings"]
+    assert list(document) == [
+        "split",
+        "images",
+        "exact",
+        "near",
+        "blank",
+        "subjects_across_splits",
+        "findings",
+        "lists",
+    ]
     keys = ["groups", "images", "redundant", "cross_split_groups", "label_conflicts", "twins_in_training"]
     assert list(document["exact"]) == list(document["near"]) == keys
     assert document["images"] == 24
@@ -63,6 +73,18 @@ def test_a_new_split_is_audited_as_a_run_would_make_it(leaking: Path) -> None:
     assert "subject" in str(run("folders", leaking, "--split", "grouped").exception)
 
 
+def test_folds_are_audited_by_the_first_of_them(leaking: Path, tmp_path: Path) -> None:
+    said = run("folders", leaking, "--split", "kfold", "--folds", 4).stdout
+    assert said.startswith("folders, kfold, fold 0 of 4: 24 pictures")
+    names = sorted(path.relative_to(leaking).as_posix() for path in leaking.rglob("*.png"))
+    rows = [f"{name},{name.split('/')[1]},p{number % 12}" for number, name in enumerate(names)]
+    (leaking / "list.csv").write_text("\n".join(["path,label,subject", *rows]))
+    document = json.loads(run("manifest", leaking / "list.csv", "--split", "grouped-kfold", "--json").stdout)
+    assert document["split"] == "grouped-kfold, fold 0 of 10" and document["subjects_across_splits"] == 0
+    for wrong in (["--split", "stratified", "--folds", 4], ["--split", "kfolds"]):
+        assert isinstance(run("folders", leaking, *wrong).exception, UsageError)
+
+
 def test_no_leak_is_promised_away_where_there_are_no_parts(leaking: Path) -> None:
     flat = leaking / "train"
     refused = run("folders", flat, "--strict").exception
@@ -77,6 +99,27 @@ def test_the_table_and_the_files(leaking: Path, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert document["exact"]["groups"] == 1
     assert (tmp_path / "out" / "audit.html").read_text().count("data:image/png") == 4
+
+
+def test_the_pictures_behind_the_findings_are_listed(leaking: Path, tmp_path: Path) -> None:
+    (leaking / "train" / "happy" / "broken.png").write_bytes(b"")
+    result, out = run("folders", leaking, "--out", tmp_path / "out"), tmp_path / "out"
+    assert json.loads((out / "audit.json").read_text())["lists"] == ["twins.csv", "unreadable.csv"]
+    assert f"{out / 'twins.csv'}\n{out / 'unreadable.csv'}\n" in result.stdout
+    twins = pd.read_csv(out / "twins.csv")
+    assert list(twins) == ["group", "kind", "path", "label", "split", "subject"]
+    assert twins[["group", "kind", "path"]].to_numpy().tolist() == [
+        [1, "exact", "test/happy/16.png"],
+        [1, "exact", "train/happy/0.png"],
+        [2, "near", "test/sad/17.png"],
+        [2, "near", "train/sad/1.png"],
+    ]
+    (row,) = pd.read_csv(out / "unreadable.csv").to_numpy().tolist()
+    assert row == ["train/happy/broken.png", "the file is empty"]
+    (leaking / "train" / "happy" / "broken.png").unlink()
+    assert json.loads(run("folders", leaking, "--out", out, "--json").stdout)["lists"] == ["twins.csv"]
+    assert not (out / "unreadable.csv").exists()
+    assert json.loads(run("folders", leaking, "--json").stdout)["lists"] == []
 
 
 def test_the_threshold_decides_what_near_is(leaking: Path) -> None:

@@ -170,6 +170,17 @@ def test_an_option_is_yaml(tree: Path) -> None:
     assert named["rows"] == plain["rows"] + 1
 
 
+def test_a_pattern_is_written_without_or_with_quotes_of_its_own(tmp_path: Path) -> None:
+    for subject in ("P01", "P02"):
+        Album(tmp_path).picture(f"study_{subject}/happy_1.jpg", "happiness")
+    for pattern in ("<subject>/<label>_*.jpg", "'*_<subject>/<label>_*.jpg'"):
+        document = json.loads(run("stats", "folders", tmp_path, "--option", f"pattern={pattern}", "--json").stdout)
+        assert (document["rows"], document["subjects"]) == (2, 2)
+    for pattern in ("*_<subject>/<label>_*.jpg", "{subject}/{label}_*.jpg"):
+        refused = run("stats", "folders", tmp_path, "--option", f"pattern={pattern}").exception
+        assert isinstance(refused, UsageError) and "pattern='*/<label>.png'" in str(refused)
+
+
 def test_preview_boxes_what_a_detector_finds_and_counts_pictures_without_a_face(shared: Path, tmp_path: Path) -> None:
     people = tmp_path / "people" / "happy"
     people.mkdir(parents=True)

@@ -131,6 +131,30 @@ def test_classes_of_the_users_own_go_all_the_way(tmp_path: Path) -> None:
     assert "fewer than two labels" in mien(*there, "--merge", "Pain=happy", check=1).stderr
 
 
+def test_rows_without_a_label_are_left_out_of_a_run_and_told(home: Path, tmp_path: Path) -> None:
+    pictures = sorted(path.relative_to(tmp_path).as_posix() for path in tree(tmp_path / "mine").rglob("*.png"))
+    rows = [f"{name};{'' if name.endswith('/0.png') else name.split('/')[2]}" for name in pictures]
+    (tmp_path / "list.csv").write_text("\n".join(["image;emotion", *rows]))
+    options = "{columns: {path: image, label: emotion}}"
+    words = ["train", home / "small.yaml", "--set", "fit.epochs=1", "--set", "split={method: stratified}"]
+    data = f"data={{source: manifest, root: {tmp_path / 'list.csv'}, options: {options}}}"
+    mien(*words, "--set", data, "--set", "balance.steps=[oversample]", "--out", tmp_path / "run")
+    assert "6 rows without a label left out" in metrics(tmp_path / "run")["notes"]
+    kept = pd.read_parquet(tmp_path / "run" / "samples.parquet")
+    assert kept["split"][kept["label"].isna()].isna().tolist() == [True] * 6
+
+
+def test_a_class_without_test_pictures_is_in_the_notes_of_a_run(home: Path, tmp_path: Path) -> None:
+    data = tree(tmp_path / "data")
+    for split in ("train", "validation"):
+        shutil.copytree(data / split / "sad", data / split / "fear")
+    words = ["train", home / "small.yaml", "--set", f"data={{source: folders, root: {data}}}"]
+    mien(*words, "--set", "fit.epochs=1", "--out", tmp_path / "run")
+    said = "no test picture of fear: its macro figures are over 2 of 3 classes"
+    assert said in metrics(tmp_path / "run")["notes"]
+    assert said in [each["message"] for each in json.loads((tmp_path / "run" / "audit.json").read_text())["findings"]]
+
+
 def test_a_run_leaves_everything_it_produced(run: Path) -> None:
     for name in (
         "recipe.yaml", "environment.json", "samples.parquet", "audit.json", "history.csv", "checkpoints/best.pt",
@@ -180,6 +204,13 @@ def test_pictures_are_looked_at_only_for_an_audit(home: Path) -> None:
         gathered = experiment.gather(recipe, stages=stages.append)  # type: ignore[arg-type]
         assert (gathered.audit is None) == (audit == "off")
     assert asked == {"on": ["prepare", "look"], "off": ["prepare"]}
+
+
+def test_people_of_other_folders_are_other_people(tmp_path: Path) -> None:
+    mine = {"source": "folders", "root": str(tmp_path / "a"), "options": {"pattern": "<subject>/<label>_*.jpg"}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(yaml.safe_load(RECIPE) | {"data": mine}))
+    assert earlier.names_same_people(tmp_path, Dataset(**mine))
+    assert not earlier.names_same_people(tmp_path, Dataset(**(mine | {"root": str(tmp_path / "b")})))
 
 
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:

@@ -126,12 +126,20 @@ def test_a_root_that_nothing_is_read_from_is_refused(tmp_path: Path) -> None:
 # --- trees of folders ----------------------------------------------------------------------------------------------
 
 
-def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+def test_an_empty_class_folder_is_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    album = Album(tmp_path)
+    folders_split(album)
+    (tmp_path / "val" / "thumbs").mkdir()
+    assert facts(load("folders", tmp_path)) == album.facts
+    assert f"without pictures, left out: {tmp_path / 'val' / 'thumbs'}" in caplog.text
+
+
+def test_an_empty_class_folder_beside_one_class_is_an_error(tmp_path: Path) -> None:
     folders_split(Album(tmp_path))
-    (tmp_path / "val" / "anger").mkdir()
+    (tmp_path / "val" / "sad" / "1.png").unlink()
     with pytest.raises(DataError, match="without pictures") as caught:
         load("folders", tmp_path)
-    assert str(tmp_path / "val" / "anger") in str(caught.value)
+    assert str(tmp_path / "val" / "sad") in str(caught.value)
 
 
 def test_an_unknown_class_lists_what_was_found_and_what_is_known(tmp_path: Path) -> None:
@@ -218,6 +226,60 @@ def test_a_spoilt_ckplus_is_named(spoil: Callable[[Album], None], words: str, tm
 
 
 # --- the others ----------------------------------------------------------------------------------------------------
+
+
+def people(album: Album) -> None:
+    for subject in ("P01", "P02"):
+        for number, name in enumerate(("happy", "Sad")):
+            album.picture(f"{subject}/{name}_0{number}.JPG", ("happiness", "sadness")[number], subject=subject)
+
+
+def test_paths_that_follow_a_pattern_say_whom_and_what_they_show(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    album = Album(tmp_path)
+    people(album)
+    samples = load("folders", tmp_path, pattern="<subject>/<label>_*.jpg")
+    assert facts(samples) == album.facts and not caplog.text
+    album.write("P02/portrait.jpg", 1)
+    album.write("notes/drawn/happy_1.jpg", 1)
+    assert len(load("folders", tmp_path, pattern="<subject>/<label>_<sequence>.jpg")) == 4
+    assert "2 pictures not named as" in caplog.text and "P02/portrait.jpg" in caplog.text
+    rows = load("folders", tmp_path, pattern="P<subject>/<label>_<sequence>.*", rename={"sad": None}).table
+    assert rows[["label", "subject", "sequence"]].to_numpy().tolist() == [
+        ["happiness", "01", "00"],
+        ["happiness", "02", "00"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("<subject>/<emotion>_*.jpg", "unknown place in the pattern"),
+        ("{subject}/{label}_*.jpg", "a pattern has the place <label> once"),
+        ("<subject>/*.jpg", "a pattern has the place <label> once"),
+        ("<label>/<subject>_<subject>.jpg", "<subject>/<label>_*.jpg"),
+        ("<label>/*.jpg", "P01, P02"),
+        ("<subject>-<label>.jpg", "P01/Sad_01.JPG, P01/happy_00.JPG, P02/Sad_01.JPG"),
+        ("*/<label>/*", "is named as the pattern says"),
+        (["<label>/*.jpg"], "option 'pattern'"),
+    ],
+)
+def test_a_pattern_that_cannot_be_is_refused(pattern: object, words: str, tmp_path: Path) -> None:
+    people(Album(tmp_path))
+    with pytest.raises(MienError) as caught:
+        load("folders", tmp_path, pattern=pattern)
+    assert words in str(caught.value)
+
+
+def test_folders_of_people_send_to_what_reads_them(tmp_path: Path) -> None:
+    people(Album(tmp_path))
+    with pytest.raises(UsageError, match=r"rename=[\s\S]*pattern=<subject>/<label>_\*.jpg[\s\S]*manifest"):
+        load("folders", tmp_path)
+    Album(tmp_path).write("happy/1.png", 1)
+    with pytest.raises(UsageError, match="rename=") as caught:
+        load("folders", tmp_path)
+    assert "pattern=" not in str(caught.value)
 
 
 def test_affectnet_hq_labels_can_come_from_the_folders(tmp_path: Path) -> None:
@@ -315,7 +377,10 @@ def test_spoilt_annotations_are_named(name: str, write: Callable[[Album], None],
     ("text", "words"),
     [
         ("file,label\na.png,happy\n", "lacks the columns path"),
-        ("path,label\na.png,\n", "rows without label"),
+        ("file,label\na.png,happy\n", "columns={path: file}"),
+        ("stimulus,label\na.png,happy\n", "columns={path: NAME}"),
+        ("path,label\na.png,\n", "no row has a label"),
+        ("path,label\n,happy\n", "rows without path"),
         ("path,label,split\na.png,happy,dev\n", "unknown split names"),
         ("path,label\na.png,hapy\n", "not known expressions"),
         ("path,lable\na.png,happy\n", "did you mean 'label'"),
@@ -334,6 +399,70 @@ def test_a_wrong_manifest_says_what_is_wrong(text: str, words: str, tmp_path: Pa
     with pytest.raises(MienError) as caught:
         load("manifest", path)
     assert words in str(caught.value)
+
+
+LISTED = "image,emotion,participant,path\na.png,happy,anna,x/1\nb.png,sad,ben,x/2\n"
+
+
+def test_a_list_with_columns_of_other_names_is_mapped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(LISTED)
+    columns = {"path": "Image", "label": "emotion", "subject": "participant"}
+    rows = load("manifest", path, columns=columns).table
+    assert rows[["image", "label", "subject"]].to_numpy().tolist() == [
+        ["a.png", "happiness", "anna"],
+        ["b.png", "sadness", "ben"],
+    ]
+    assert "columns that are not read: path" in caplog.text
+    load("manifest", path, columns={"path": "image", "label": "emotion"})
+    assert "columns={subject: participant} reads people" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, "lacks the columns label"),
+        ({}, "columns={label: emotion, subject: participant}"),
+        ({"label": "emotions"}, "no such column\n  given:   emotions\n  allowed: image, emotion, participant, path"),
+        ({"lable": "emotion"}, "did you mean 'label'"),
+        ("emotion", "option 'columns'"),
+    ],
+)
+def test_a_map_of_columns_that_cannot_be_is_refused(columns: object, words: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(LISTED)
+    with pytest.raises(MienError) as caught:
+        load("manifest", tmp_path / "list.csv", columns=columns)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig"])
+def test_lists_as_spreadsheets_save_them_are_read(delimiter: str, coding: str, tmp_path: Path) -> None:
+    lines = [["path", "label", "subject"], ["fröhlich, 1.png", "happy", "Jörg"], ["b.png", "sad", "Ann"]]
+    quoted = [delimiter.join(f'"{each}"' if delimiter in each else each for each in line) for line in lines]
+    (tmp_path / "list.csv").write_bytes("\r\n".join(quoted).encode(coding))
+    rows = load("manifest", tmp_path / "list.csv").table
+    assert rows[["image", "label", "subject"]].to_numpy().tolist() == [
+        ["fröhlich, 1.png", "happiness", "Jörg"],
+        ["b.png", "sadness", "Ann"],
+    ]
+
+
+def test_rows_without_a_label_are_counted_and_in_no_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label,split\na.png,happy,train\nb.png,,train\nc.png,sad,test\nd.png,grumpy,test\n")
+    samples = load("manifest", path, rename={"grumpy": None})
+    assert "1 row without label, first data row 2" in caplog.text
+    assert samples.labels == ("happiness", "sadness")
+    counts = stats(samples).counts
+    assert counts["none"] == {"train": 0, "test": 0, "none": 1} and len(samples) == 3
+
+
+@pytest.mark.parametrize("coding", ["cp1252", "utf-16"])
+def test_a_list_in_another_coding_says_how_to_save_it(coding: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes("path;label;subject\na.png;happy;Jörg\n".encode(coding))
+    with pytest.raises(DataError, match=r"not UTF-8[\s\S]*save it as UTF-8"):
+        load("manifest", tmp_path / "list.csv")
 
 
 def test_names_of_the_users_own_mean_what_they_say(tmp_path: Path) -> None:

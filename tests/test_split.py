@@ -120,6 +120,9 @@ def test_rows_without_a_label_are_in_no_split():
     samples = dataset([0, 1, 2] * 10 + [-1] * 4)
     for method in ("stratified", "kfold"):
         assert assign(samples, SplitSpec(method, folds=3)).table["split"].isna().tolist() == [False] * 30 + [True] * 4
+        assert notes(samples, SplitSpec(method, folds=3)) == ("4 rows without a label left out",)
+    parts = ["train"] * 15 + ["validation"] * 3 + ["test"] * 12
+    assert notes(samples.with_split([*parts, *[None] * 4]), SplitSpec()) == ("4 rows without a label left out",)
 
 
 def test_official_split_is_kept_as_it_is():
@@ -147,8 +150,12 @@ def test_rows_in_no_part_and_classes_in_no_training_row_are_said():
     assert "10 rows" in notes(samples, SplitSpec())[0]
     assert unlearnable(assign(samples, SplitSpec())) == ()
     lost = dataset([0, 1] * 10 + [0, 1] * 5 + [0, 2, 2], split=["train"] * 20 + ["validation"] * 10 + ["test"] * 3)
-    (said,) = unlearnable(lost)
+    said, *more = unlearnable(lost)
     assert "happiness" in said and "the 2 test rows" in said
+    assert more == [
+        "no validation picture of happiness: its macro figures are over 2 of 3 classes",
+        "no test picture of fear: its macro figures are over 2 of 3 classes",
+    ]
     (said,) = unlearnable(dataset([0, 1] * 10, split=["train", "train", "test", "test"] * 5))
     assert said.startswith("no row shows happiness: raise data.limit") and "data.classes" in said
 
@@ -191,6 +198,15 @@ def test_two_part_dataset_is_tested_on_its_second_part_whatever_its_name():
 def test_impossible_splits_say_why(samples, spec, message):
     with pytest.raises(DataError, match=message):
         assign(samples, spec)
+
+
+def test_rows_without_a_subject_are_named_and_the_leak_is_the_last_way_out():
+    samples = dataset([0, 1, 2] * 9, ["A", None, "B"] * 8 + ["C", "D", "E"])
+    with pytest.raises(DataError) as caught:
+        assign(samples, SplitSpec("grouped"))
+    said = str(caught.value)
+    assert "8 of 27 images name none, the first: faces#1, faces#4, faces#7" in said
+    assert said.index("columns") < said.index("pattern") < said.index("stratified") < said.index("the same faces train")
 
 
 @pytest.mark.parametrize(

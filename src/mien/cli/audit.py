@@ -2,17 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from mien.cli.options import AsJson, Root, Source, SourceOption, source_options
-from mien.errors import UsageError, unknown
+from mien.errors import UsageError
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit
+    from mien.data.split import Method
 
-_SPLITS = ("official", "stratified", "grouped")
 _STYLE = {"block": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -21,9 +21,15 @@ def audit(
     root: Root = None,
     option: SourceOption = None,
     split: Annotated[
-        str, typer.Option(help="official, or a new one: stratified, or grouped by people; as split.method of a recipe.")
+        str,
+        typer.Option(
+            help="As split.method of a recipe: official, stratified, grouped by people, kfold, grouped-kfold."
+        ),
     ] = "official",
-    out: Annotated[Path | None, typer.Option(help="The folder for audit.json and audit.html.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Folds of kfold and grouped-kfold, 10 unless given; the first is audited.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for audit.json, audit.html and lists.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Block on every leak, also on those in the data.")] = False,
     near_threshold: Annotated[
         float | None, typer.Option(min=0.5, max=1.0, help="Similarity from which pairs count as near twins.")
@@ -37,20 +43,24 @@ def audit(
 
     Example: mien audit fer2013 data/fer2013 --out audit
     """
-    if split not in _SPLITS:
-        raise unknown("way to split", split, _SPLITS)
     from mien.cli.progress import progress
     from mien.data.audit import audit as check
     from mien.data.audit import look, refuse
+    from mien.data.audit.lists import write_lists
     from mien.data.audit.near import NEAR
     from mien.data.audit.page import write_page
     from mien.data.sources import catalog
     from mien.data.split import SplitSpec, assign
     from mien.files import write_json
 
+    if folds and "kfold" not in split:
+        raise UsageError("only kfold and grouped-kfold have folds", got=f"--split {split} --folds {folds}")
+    spec = SplitSpec(cast("Method", split), folds=folds or SplitSpec.folds)
+    audited = f"{split}, fold {spec.fold} of {spec.folds}" if "kfold" in split else split
+    title = source if split == "official" else f"{source}, {audited}"
     samples = catalog.load(source, root, **source_options(option))
     if split != "official":
-        samples = assign(samples, SplitSpec("grouped" if split == "grouped" else "stratified"))
+        samples = assign(samples, spec)
     parted = bool(samples.table["split"].notna().any())
     if strict and not parted:
         raise UsageError(
@@ -58,27 +68,30 @@ def audit(
         )
     with progress("checking pictures") as step:
         looks = look(samples, progress=step)
-    promised = ("subject",) if split == "grouped" else ()
+    promised = ("subject",) if split in ("grouped", "grouped-kfold") else ()
     found = check(samples, looks, threshold=near_threshold or NEAR, promised=promised, noise=noise)
     if strict:
         found = found.strict()
+    document = {"split": audited} | found.as_dict() | {"lists": write_lists(out, samples, looks, found) if out else []}
     if out is not None:
-        write_json(out / "audit.json", found.as_dict())
-        write_page(out / "audit.html", samples, looks, found, source)
+        write_json(out / "audit.json", document)
+        write_page(out / "audit.html", samples, looks, found, title)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(document, ensure_ascii=False))
     else:
-        _print(source, found, out, parted)
+        _print(title, found, parted)
+        if out is not None:
+            typer.echo("\n".join(str(out / name) for name in ("audit.html", *document["lists"])))
     refuse(found.blocking)
 
 
-def _print(source: str, found: "Audit", out: Path | None, parted: bool) -> None:
+def _print(title: str, found: "Audit", parted: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"{source}: {found.images:,} pictures", title_justify="left")
+    table = Table(title=f"{title}: {found.images:,} pictures", title_justify="left")
     table.add_column("severity")
     table.add_column("finding", no_wrap=True)
     table.add_column("meaning", overflow="fold")
@@ -87,8 +100,6 @@ def _print(source: str, found: "Audit", out: Path | None, parted: bool) -> None:
         style = _STYLE[finding.severity]
         meaning = f"{escape(finding.message)}\n[dim]{escape(finding.advice)}[/dim]"
         table.add_row(f"[{style}]{finding.severity}[/{style}]", finding.code, meaning, f"{finding.count:,}")
-    console.print(table if found.findings else f"{source}: {found.images:,} pictures, nothing found")
+    console.print(table if found.findings else f"{title}: {found.images:,} pictures, nothing found")
     if not parted:
         console.print("no split is published, so leaks between parts were not looked for: add --split stratified")
-    if out is not None:
-        console.print(f"{out / 'audit.html'}", soft_wrap=True, highlight=False)

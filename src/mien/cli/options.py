@@ -64,8 +64,9 @@ def source_options(texts: Sequence[str] | None) -> dict[str, Any]:
         return {key: yaml.safe_load(value) for key, value in given.items()}
     except (yaml.YAMLError, ValueError) as reason:  # ValueError: a date that is none, such as 2024-13-01
         raise UsageError(
-            f"the value of a source option is not valid YAML: {reason}", got=texts, allowed="as rename={Grumpy: anger}"
-        ) from reason
+            f"the value of a source option is not valid YAML: {reason}", got=texts, allowed="as rename={Grumpy: anger}",
+            then="put a text that begins with * or { in quotes of its own, as in \"pattern='*/<label>.png'\"",
+        ) from reason  # fmt: skip
 
 
 def listed() -> Iterator[list[str]]:

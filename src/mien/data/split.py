@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien.data.samples import SPLITS, Samples
-from mien.errors import DataError, UsageError, unknown
+from mien.errors import DataError, UsageError, counted, unknown
 from mien.files import digest
 
 Method = Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"]
@@ -74,18 +74,19 @@ def assign(samples: Samples, spec: SplitSpec) -> Samples:
 
 def notes(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
     """What a reader of results must know about `assign(samples, spec)`; `samples` as they were before it."""
+    unlabelled = samples.targets < 0
+    said = (f"{counted(int(unlabelled.sum()), 'row')} without a label left out",) if unlabelled.any() else ()
     if spec.method != "official":
         published = [part for part in SPLITS if len(samples.rows(part))]
-        said = f"the dataset publishes {', '.join(published)} parts, and split.method: {spec.method} mixes them anew"
-        return (said,) if len(published) > 1 else ()
-    if without := int(samples.table["split"].isna().sum()):
-        left = f"{without:,} rows that the dataset puts into no part are left out"
-        return (left, *_about_parts(samples, spec))
-    return _about_parts(samples, spec)
+        mixed = f"the dataset publishes {', '.join(published)} parts, and split.method: {spec.method} mixes them anew"
+        return (*said, mixed) if len(published) > 1 else said
+    if without := int((samples.table["split"].isna() & ~unlabelled).sum()):
+        said = (*said, f"{without:,} rows that the dataset puts into no part are left out")
+    return (*said, *_about_parts(samples, spec))
 
 
 def unlearnable(samples: Samples) -> tuple[str, ...]:
-    """Remarks on classes that no row shows, and on those that test rows show and no training row does."""
+    """Remarks on classes that no row shows, on those that test rows show and no training row does, and `unjudged`."""
     remarks = []
     given = set(samples.table["label"])
     if absent := [label for label in samples.labels if label not in given]:
@@ -95,7 +96,19 @@ def unlearnable(samples: Samples) -> tuple[str, ...]:
     if lost := [target for target in samples.targets[samples.rows("test")].tolist() if target not in shown]:
         names = ", ".join(samples.labels[target] for target in sorted(set(lost)))
         remarks.append(f"no training row shows {names}: the {len(lost):,} test rows that do cannot be answered right")
-    return tuple(remarks)
+    return (*remarks, *(said for said, _ in unjudged(samples).values()))
+
+
+def unjudged(samples: Samples) -> dict[str, tuple[str, int]]:
+    """By part, validation or test: what to say of classes that other rows show and no row of it, and how many."""
+    found = {}
+    given = set(samples.table["label"].dropna())
+    for part in SPLITS[1:]:
+        shown = set(samples.table["label"].iloc[samples.rows(part)].dropna())
+        if shown and (lacking := [label for label in samples.labels if label in given - shown]):
+            effect = f"macro figures are over {len(shown)} of {len(samples.labels)} classes"
+            found[part] = (f"no {part} picture of {', '.join(lacking)}: its {effect}", len(lacking))
+    return found
 
 
 def _about_parts(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
@@ -113,7 +126,7 @@ def _official(samples: Samples, spec: SplitSpec) -> Parts:
         raise DataError(
             "the dataset has no official split",
             allowed=[name for name in get_args(Method) if name != "official"],
-            then="set split.method: stratified, or grouped where subjects are named",
+            then="set split.method: grouped where subjects are named, else stratified",
         )
     parts = _left_out(samples)
     for number, name in enumerate(SPLITS):
@@ -296,13 +309,15 @@ def group_names(table: pd.DataFrame, group: str) -> pd.Series:
 
 def _groups(samples: Samples, rows: Parts, group: str) -> NDArray[np.object_]:
     names = group_names(samples.table.iloc[rows], group)
-    unnamed = int(names.isna().sum())
-    if unnamed:
+    if names.isna().any():
+        bare = samples.table["image"].iloc[rows[names.isna().to_numpy(bool)]]
         raise DataError(
             f"a split by {group} needs a {group} for every image",
-            got=f"{unnamed} of {len(rows)} images name none",
-            then="set split.method: stratified, or use a manifest with that column",
-        )
+            got=f"{len(bare)} of {len(rows)} images name none, the first: {', '.join(bare[:3])}",
+            then=f"fill the column {group} of the manifest (its option columns maps names), or have the option pattern "
+            "of the source folders read it from the paths; split.method: stratified does without, but where people "
+            "come more than once, the same faces train and test, and figures show how well people are recognised",
+        )  # fmt: skip
     return names.to_numpy(object)
 
 

@@ -16,6 +16,7 @@ class Finding:
     """One thing found: a stable `code`, how bad, how many, what it means, what to do, and the `rows` concerned.
 
     `leak` marks what lets a model see its test or validation pictures; under a strict audit such findings block.
+    `predicted` is the class that a model gives each of the rows, and its probability, where one was asked.
     """
 
     code: str
@@ -25,6 +26,7 @@ class Finding:
     advice: str
     rows: tuple[int, ...] = ()
     leak: bool = False
+    predicted: tuple[tuple[str, float], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, all but the rows, which can be a whole dataset."""

@@ -53,12 +53,14 @@ def suspects(
     doubtful = np.flatnonzero(issues & (margin >= CONFIDENT))
     if not len(doubtful):
         return []
+    predicted = [samples.labels[target] for target in present[given.argmax(axis=1)]]
     order = doubtful[np.argsort(get_label_quality_scores(encoded, given)[doubtful], kind="stable")]
     return [Finding(
         "label-noise", "info", len(order),
         f"{counted(len(order), 'suspect label')}: predictions confidently disagree ({method})",
-        "look at them on the audit page; a weak model suspects hard pictures too",
+        "look at them on the page of --out DIR, or in its suspect-labels.csv; a weak model suspects hard pictures too",
         tuple(rows[order].tolist()),
+        predicted=tuple((predicted[row], float(given[row].max())) for row in order),
     )]  # fmt: skip
 
 

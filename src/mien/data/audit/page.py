@@ -94,7 +94,9 @@ def _galleries(samples: Samples, looks: Looks, audit: Audit, shown: int) -> Iter
     )
     for finding in audit.findings:
         if finding.code in _GALLERIES:
-            single = tuple(show.group(np.array([row])) for row in finding.rows[:shown])
+            notes = [f"predicted {label}, probability {probability:.2f}" for label, probability in finding.predicted]
+            rows = list(zip(finding.rows, notes or [""] * len(finding.rows), strict=True))
+            single = tuple(show.group(np.array([row]), note) for row, note in rows[:shown])
             yield Gallery(_GALLERIES[finding.code], finding.message, single, finding.count)
 
 

@@ -8,6 +8,7 @@ from mien.data.audit.findings import Finding
 from mien.data.audit.looks import Looks
 from mien.data.audit.twins import BLANK, spread
 from mien.data.samples import SPLITS, Samples
+from mien.data.split import unjudged
 from mien.errors import counted
 
 TINY = 24
@@ -42,7 +43,8 @@ def blanks(looks: Looks) -> np.ndarray:
 
 
 def balance(samples: Samples) -> list[Finding]:
-    """Uneven classes in training, and class shares that differ between training and another split.
+    """Uneven classes in training, classes without validation or test pictures, and class shares that differ between
+    training and another split.
 
     Shift is the total variation distance of the class shares, told only where a chi-squared test of homogeneity
     rules chance out.
@@ -57,6 +59,11 @@ def balance(samples: Samples) -> list[Finding]:
             "uneven-classes", "info", int(train.max()),
             f"training has {train.max():,} pictures of {train.idxmax()} and {train.min():,} of {train.idxmin()}",
             "judge by macro F1 and balanced accuracy; weights or balancing are options of the recipe",
+        ))  # fmt: skip
+    for split, (said, count) in unjudged(samples).items():
+        found.append(Finding(
+            f"class-missing-{split}", "warning", count, said,
+            "bring pictures of them, split otherwise, or leave them out with data.classes",
         ))  # fmt: skip
     for split in SPLITS[1:]:
         both = counts.loc[(counts["train"] + counts[split]) > 0, ["train", split]].to_numpy()

@@ -60,7 +60,7 @@ SOURCES: dict[str, Source] = {
     "ferplus": Source(
         ferplus.load, ferplus.ABOUT, ferplus.LAYOUT, ferplus.GET, licence=ferplus.LICENCE, of_fer2013=True
     ),
-    "folders": Source(folders.load, folders.ABOUT, folders.LAYOUT, folders.GET),
+    "folders": Source(folders.load, folders.ABOUT, folders.LAYOUT, folders.GET, numbers_anew=True),
     "jaffe": Source(jaffe.load, jaffe.ABOUT, jaffe.LAYOUT, jaffe.GET),
     "manifest": Source(manifest.load, manifest.ABOUT, manifest.LAYOUT, manifest.GET, numbers_anew=True),
     "mma": Source(mma.load, mma.ABOUT, mma.LAYOUT, mma.GET),

@@ -1,5 +1,7 @@
-"""Any tree with a folder per class, with or without a folder per split above."""
+"""Any tree with a folder per class, with or without a folder per split above, or with names that follow a pattern."""
 
+import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,23 +9,33 @@ from typing import Any
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
-from mien.errors import DataError
-from mien.labels import ordered
+from mien.errors import DataError, UsageError, counted, unknown
+from mien.labels import is_known, ordered
 
-ABOUT = "any class-per-folder tree, with or without split folders"
+ABOUT = "any class-per-folder tree, with or without split folders, or names that follow a pattern"
 LAYOUT = ("<class>/*", "{train,valid|val|validation,test}/<class>/*")
-GET = "put the pictures into one folder per class"
+GET = "put the pictures into one folder per class, or say how their paths are built: pattern=<subject>/<label>_*.jpg"
+
+PLACES = ("label", "subject", "sequence")
 
 Naming = Callable[[Iterable[str], Path], Mapping[str, str | None]]
 
 
-def load(root: Path, rename: Mapping[Any, str | None] | None = None, own_labels: Sequence[str] = ()) -> Samples:
+def load(
+    root: Path,
+    rename: Mapping[Any, str | None] | None = None,
+    own_labels: Sequence[str] = (),
+    pattern: str | None = None,
+) -> Samples:
     """Read `<class>/*` or `<split>/<class>/*`; folder names are expression names in any of their forms.
 
     `rename` says which label a folder of another name stands for, or None to leave it out; `own_labels` are classes
-    beside the eight expressions.
+    beside the eight expressions. With `pattern`, such as `<subject>/<label>_*.jpg`, the paths below `root` say what the
+    pictures show; those that do not match it are left out.
     """
-    return read(root, root, "folders", partial(tree.named, rename=rename or {}, own=own_labels))
+    if pattern is not None:
+        return _by_pattern(root, pattern, partial(tree.named, rename=rename or {}, own=own_labels))
+    return read(root, root, "folders", partial(_named, rename=rename or {}, own=own_labels))
 
 
 def read(root: Path, base: Path, source: str, named: Naming = tree.expressions) -> Samples:
@@ -53,3 +65,57 @@ def read(root: Path, base: Path, source: str, named: Naming = tree.expressions) 
     rows = table(image, [meant[name] for name in label], split=split, source=source)
     rows = rows[rows["label"].notna()].reset_index(drop=True)
     return Samples(rows, ordered(rows["label"]), Files(root))
+
+
+def _named(
+    names: Iterable[str], where: Path, rename: Mapping[Any, str | None], own: Sequence[str]
+) -> Mapping[str, str | None]:
+    """As `tree.named`; where no folder is named after an expression, the error names the other ways to read a tree."""
+    try:
+        return tree.named(names, where, rename, own)
+    except UsageError as error:
+        if rename or own or any(map(is_known, names)):
+            raise
+        raise UsageError(
+            error.what, got=error.got, allowed=error.allowed,
+            then=f"{error.then}; where these are people, say how paths are built, as in "
+            "pattern=<subject>/<label>_*.jpg; or list the pictures for the source manifest",
+        ) from None  # fmt: skip
+
+
+def _by_pattern(root: Path, pattern: str, named: Naming) -> Samples:
+    expression, found = _expression(pattern), tree.pictures(root)
+    if not found:
+        raise tree.absent("pictures", root, LAYOUT, GET)
+    hits = {picture: hit for picture in found if (hit := expression.fullmatch(picture))}
+    if not hits:
+        raise DataError(
+            f"no picture below {root} is named as the pattern says", got=pattern,
+            then=f"write it as these paths are built: {', '.join(found[:: max(1, len(found) // 3)][:3])}",
+        )  # fmt: skip
+    if others := [picture for picture in found if picture not in hits]:
+        told = "%s: %s not named as %s, left out, the first: %s"
+        logging.getLogger("mien").warning(told, root, counted(len(others), "picture"), pattern, ", ".join(others[:3]))
+    places = {name: [hit[name] for hit in hits.values()] for name in PLACES if name in expression.groupindex}
+    label = places.pop("label")
+    meant = named(label, root)
+    rows = table(list(hits), [meant[name] for name in label], source="folders", **places)
+    rows = rows[rows["label"].notna()].reset_index(drop=True)
+    return Samples(rows, ordered(rows["label"]), Files(root))
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """What paths match. Raises UsageError for a place that nobody knows or that stands twice, and without a label."""
+    parts = re.split(r"<([^<>]*)>", pattern.replace("\\", "/"))
+    names = parts[1::2]
+    for name in names:
+        if name not in PLACES:
+            raise unknown("place in the pattern", name, PLACES)
+    if names.count("label") != 1 or len(set(names)) < len(names):
+        raise UsageError(
+            "a pattern has the place <label> once, and may have <subject> and <sequence>", got=pattern,
+            then="write it as in pattern=<subject>/<label>_*.jpg, where * stands for any characters but /",
+        )  # fmt: skip
+    parts[0::2] = [re.escape(part).replace(r"\*", "[^/]*") for part in parts[0::2]]
+    parts[1::2] = [f"(?P<{name}>[^/]+?)" for name in names]
+    return re.compile("".join(parts), re.IGNORECASE)

@@ -4,6 +4,7 @@ import logging
 import posixpath
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
-from mien.errors import DataError, unknown
+from mien.errors import DataError, UsageError, counted, unknown
 from mien.labels import ordered
 
 ABOUT = "a CSV or Parquet list: path, label, optionally subject, sequence, split"
@@ -20,43 +21,50 @@ GET = "write a CSV with the header path,label"
 
 COLUMNS = ("path", "label", "subject", "sequence", "split")
 
+_OFTEN: Mapping[str, tuple[str, ...]] = {
+    "path": ("image", "file", "filename", "file_name", "filepath", "picture"),
+    "label": ("emotion", "expression", "class"),
+    "subject": ("participant", "participant_id", "subject_id", "person", "person_id", "id"),
+}
+"""What other lists call the columns."""
 
-def load(root: Path, rename: Mapping[Any, str | None] | None = None, own_labels: Sequence[str] = ()) -> Samples:
+
+def load(
+    root: Path,
+    rename: Mapping[Any, str | None] | None = None,
+    own_labels: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+) -> Samples:
     """Read the manifest at `root`, a file or the folder of `manifest.csv|parquet`; paths are relative to its folder.
 
     `rename` says which label another name stands for, or None to leave its rows out; `own_labels` are classes beside
-    the eight expressions.
-    Columns of other names are not read; one that looks like a misspelt name of those that are is an error.
+    the eight expressions; `columns` says what the file calls a column, as in `{"path": "image"}`.
+    Columns of other names are not read; one that looks like a misspelt name of those that are is an error. Rows without
+    a label stay, in no part.
     """
     path = root if root.is_file() else tree.first(root, ["manifest.csv", "manifest.parquet"])
     if path is None:
         raise tree.absent("manifest", root, LAYOUT, GET)
-    rows = _read(path)
-    _check_columns(rows.columns, path)
-    if unread := [name for name in rows.columns if name not in COLUMNS]:
-        told = "%s: columns that are not read: %s (people go into `subject`)"
-        logging.getLogger("mien").warning(told, path, ", ".join(unread))
-    lacking = [name for name in ("path", "label") if name not in rows]
-    if lacking:
-        raise DataError(f"{path} lacks the columns {', '.join(lacking)}", got=list(rows.columns))
-    for name in ("path", "label"):
-        blank = rows.index[rows[name].isna()]
-        if len(blank):
-            raise DataError(f"{path}: rows without {name}", got=f"{len(blank)}, first data row {blank[0] + 1}")
+    rows = _chosen(_read(path), columns or {}, path)
+    blank = rows.index[rows["path"].isna()]
+    if len(blank):
+        raise DataError(f"{path}: rows without path", got=f"{len(blank)}, first data row {blank[0] + 1}")
+    labelled = rows["label"].notna()
+    if len(rows) and not labelled.any():
+        raise DataError(f"{path}: no row has a label")
+    if not labelled.all():
+        told = "%s: %s without label, first data row %s: left out of every part"
+        bare = rows.index[~labelled]
+        logging.getLogger("mien").warning(told, path, counted(len(bare), "row"), bare[0] + 1)
     names = [name.replace("\\", "/") for name in rows["path"]]
     _check_once(names, path)
-    meant = tree.named(rows["label"], path, rename or {}, own_labels)
-    columns = {name: rows[name] for name in ("subject", "sequence") if name in rows}
+    label = rows["label"].map(tree.named(rows["label"].dropna(), path, rename or {}, own_labels))
+    more = {name: rows[name] for name in ("subject", "sequence") if name in rows}
     if "split" in rows:
-        columns["split"] = _splits(rows["split"], path)
-    built = table(
-        names,
-        [meant[name] for name in rows["label"]],
-        source="manifest",
-        **columns,
-    )
-    built = built[built["label"].notna()].reset_index(drop=True)
-    return Samples(built, ordered(built["label"]), Files(path.parent))
+        more["split"] = _splits(rows["split"], path).where(labelled, None)
+    built = table(names, list(label.astype(object).where(label.notna(), None)), source="manifest", **more)
+    built = built[built["label"].notna() | ~labelled].reset_index(drop=True)
+    return Samples(built, ordered(built["label"].dropna()), Files(path.parent))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -70,19 +78,50 @@ def _read(path: Path) -> pd.DataFrame:
     return text.mask(text == "")
 
 
-def _check_columns(given: pd.Index, path: Path) -> None:
-    """Raise for a column given twice, and for one whose name is nearly that of a column which is not there."""
-    if given.has_duplicates:
-        raise DataError(f"{path} has a column twice", got=list(given))
-    absent = set(COLUMNS) - set(given)
-    for name in given:
-        if name not in COLUMNS and get_close_matches(name, absent, cutoff=0.8):
-            raise unknown(f"column in {path}", name, COLUMNS)
+def _chosen(rows: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:
+    """The columns that are read, by mien's names. Raises UsageError for a wrong map, DataError for one not there."""
+    if rows.columns.has_duplicates:
+        raise DataError(f"{path} has a column twice", got=list(rows.columns))
+    for name in columns:
+        if name not in COLUMNS:
+            raise unknown("column in the option columns", name, COLUMNS)
+    given = {name: other.strip().lower() for name, other in columns.items()}
+    if absent := [other for other in given.values() if other not in rows]:
+        raise DataError(f"{path} has no such column", got=absent, allowed=list(rows.columns))
+    read = {name: name for name in COLUMNS if name in rows and name not in given} | given
+    unread = [name for name in rows.columns if name not in read.values()]
+    for name in unread:
+        if near := get_close_matches(name, set(COLUMNS) - set(read), n=1, cutoff=0.8):
+            raise UsageError(
+                f"unknown column in {path}", got=name, allowed=COLUMNS,
+                then=f"did you mean '{near[0]}'? rename it, or set the source's option columns={{{near[0]}: {name}}}",
+            )  # fmt: skip
+    alike = {name: other for name in _OFTEN if name not in read for other in reversed(_OFTEN[name]) if other in unread}
+    if lacking := [name for name in ("path", "label") if name not in read]:
+        shown = ", ".join(f"{name}: {other}" for name, other in (dict.fromkeys(lacking, "NAME") | alike).items())
+        raise DataError(
+            f"{path} lacks the columns {', '.join(lacking)}", got=list(rows.columns),
+            then=f"say which these are with the source's option columns, as in columns={{{shown}}}",
+        )  # fmt: skip
+    if unread:
+        people = f"columns={{subject: {alike['subject']}}} reads people" if alike else "people go into `subject`"
+        told = "%s: columns that are not read: %s (%s)"
+        logging.getLogger("mien").warning(told, path, ", ".join(unread), people)
+    return pd.DataFrame({name: rows[other] for name, other in read.items()})
 
 
 def _csv(path: Path) -> pd.DataFrame:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path} is not UTF-8 text", got=f"line {line}: byte {error.object[error.start]:#04x}",
+            then="save it as UTF-8; Excel calls it 'CSV UTF-8'",
+        ) from None  # fmt: skip
+    header = text.lstrip().partition("\n")[0]
     # NA is a person of JAFFE, and None or null may be one: only an empty field names nobody.
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(StringIO(text), sep=max(",;\t", key=header.count), dtype=str, keep_default_na=False)
 
 
 def _check_once(names: list[str], path: Path) -> None:

@@ -1,5 +1,6 @@
 """Walking the folders that datasets come in, and saying what is not there."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,22 @@ def pictures(folder: Path) -> list[str]:
 
 
 def by_class(folder: Path) -> dict[str, list[str]]:
-    """Class folder -> its pictures as paths below `folder`. Raises DataError for a class folder without any."""
+    """Class folder -> its pictures as paths below `folder`. Folders without any are told and left out.
+
+    Raises DataError for those where fewer than two others have pictures.
+    """
     found = {name: [f"{name}/{picture}" for picture in pictures(folder / name)] for name in folders(folder)}
     empty = [str(folder / name) for name, images in found.items() if not images]
-    if empty:
+    if empty and len(found) - len(empty) < 2:
         raise DataError(
             "class folders without pictures",
             got=empty,
             allowed=f"files ending in {', '.join(sorted(READABLE))}",
             then="fill these folders or delete them",
         )
-    return found
+    if empty:
+        logging.getLogger("mien").warning("class folders without pictures, left out: %s", ", ".join(empty))
+    return {name: images for name, images in found.items() if images}
 
 
 def expressions(names: Iterable[str], where: Path) -> dict[str, str]:
