@@ -116,6 +116,12 @@ def test_options_of_a_video_are_checked(name, wrong):
         VideoOptions(**{name: wrong})
 
 
+@pytest.mark.parametrize("wrong", [{"every": 1.5}, {"detect_every": True}])
+def test_frames_are_counted_in_whole_numbers(wrong):
+    with pytest.raises(UsageError, match="is a whole number"):
+        VideoOptions(**wrong)
+
+
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"start": -1}, {"start": 2, "end": 1}])
 def test_impossible_stretches_are_refused(steady, wrong):
     with pytest.raises(UsageError):

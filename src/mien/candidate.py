@@ -24,6 +24,7 @@ from mien.runtime.recognizer import Recognizer
 
 Crop = Literal["face", "whole"]
 _AT_ONCE = 4096
+_MANY = 0.2  # of the pictures without a face: more seldom show none by chance
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class Candidate:
 
     def remarks(self, prepared: Prepared) -> list[str]:
         """What a reader must know of the pictures that it was given."""
-        if self.folder or 2 * prepared.notes.get("no-face", 0) < len(prepared.ok):
+        if self.folder or prepared.notes.get("no-face", 0) < _MANY * len(prepared.ok):
             return prepared.remarks
-        return [*prepared.remarks, "pictures that are faces already, cut out, are judged with --crop whole"]
+        hint = "faces that are cut out already are taken whole with --crop whole, in mien cross with --whole SOURCE"
+        return [*prepared.remarks, hint]
 
 
 def candidate(model: Finished | str, crop: Crop = "face") -> Candidate:

@@ -65,7 +65,7 @@ class Gathered:
 
 def train(
     recipe: Recipe,
-    folder: Path,
+    folder: str | Path,
     resume: bool = False,
     strict: bool = False,
     stages: Stages = silent,
@@ -77,6 +77,7 @@ def train(
     Raises RunError when the folder holds another run or another process is at work in it, when the data has changed
     since the run began; AuditBlocked when the audit stops it.
     """
+    folder = Path(folder)
     with alone(folder) as free:
         if not free:
             raise RunError(

@@ -52,11 +52,12 @@ class Finished:
         return calibration.softmax(logits, self.temperature).astype(np.float32)
 
 
-def finished(folder: Path, root: Path | None = None) -> Finished:
+def finished(folder: str | Path, root: Path | None = None) -> Finished:
     """Open a finished run; `root` is where its data is now, if it was moved.
 
     Raises RunError when it is not a finished one, saying how to finish it.
     """
+    folder = Path(folder)
     check_finished(folder)
     figures = read_json(folder / "metrics.json")
     labels = tuple(figures["test"]["labels"])

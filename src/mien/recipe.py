@@ -206,11 +206,12 @@ class Recipe(_Part):
         write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
-def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
+def load(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe, from a file or by the name of one that ships; `changes` are texts like `fit.epochs=3`, on top.
 
     Raises UsageError that names the key and what is allowed, with the nearest known key for a misspelt one.
     """
+    path = Path(path)
     content = read_content(path)
     if "axes" in content or "protocols" in content:
         study = str(path).startswith("studies/")

@@ -44,6 +44,9 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         end = self.start if self.end is None else self.end
+        for name in ("every", "detect_every"):
+            if isinstance(given := getattr(self, name), bool) or not isinstance(given, int):
+                raise UsageError(f"{name} of a video is a whole number", got=given)
         for name, fine, allowed in (
             ("every", self.every >= 1, "1 or more"),
             ("start", 0 <= self.start <= LONGEST, f"0 to {LONGEST:.0f} seconds"),

@@ -78,7 +78,7 @@ def needs_root(name: str) -> bool:
     return name not in SOURCES or SOURCES[name].needs_root
 
 
-def load(name: str, root: Path | None = None, **options: Any) -> Samples:
+def load(name: str, root: str | Path | None = None, **options: Any) -> Samples:
     """Read a dataset by its catalogue name.
 
     Raises UsageError for an unknown source or option, a root that is lacking, or is given to a source that reads no
@@ -86,7 +86,7 @@ def load(name: str, root: Path | None = None, **options: Any) -> Samples:
     """
     if name not in SOURCES:
         raise unknown("source", name, SOURCES)
-    source = SOURCES[name]
+    source, root = SOURCES[name], None if root is None else Path(root)
     for option in options:
         if option not in source.options:
             raise unknown(f"option of source '{name}'", option, source.options)
