@@ -512,6 +512,8 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
     assert "seeds/seed-0" in mien("evaluate", home / "seeds", check=1).stderr
     assert {"seeds/seed-0", "seeds/seed-1"} <= {opening.run for opening in ledger.openings(home)}
+    matrix = json.loads(mien("cross", home / "seeds", "--out", home / "seeds.html", "--json").stdout)
+    assert matrix["cells"][0]["figures"]["metrics"]["accuracy"] == pytest.approx(pooled, abs=1e-6)
 
 
 def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> None:
@@ -528,6 +530,20 @@ def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> N
     assert done["pictures"] == done["figures"]["rows"] == np.sum(done["figures"]["confusion"]) == 240
     right = (together["label"] == together["predicted"]).mean()
     assert done["figures"]["metrics"]["accuracy"]["value"] == pytest.approx(right)
+    bundle = home / "of-fold-0.onnx"
+    mien("export", home / "folds" / "fold-0", "--out", bundle)
+    words = ["cross", home / "folds", bundle, "--whole", "synthetic", "--out", home / "folds.html", "--json"]
+    matrix = json.loads(mien(*words).stdout)
+    ours, theirs = (cell["figures"] for cell in matrix["cells"])
+    assert ours["rows"] == theirs["rows"] == 240 and matrix["runs"] == ["folds", "of-fold-0.onnx"]
+    for name in ("accuracy", "macro_f1"):
+        assert ours["metrics"][name] == pytest.approx(done["figures"]["metrics"][name], abs=1e-6)
+    ((pair,),) = matrix["pairs"].values()
+    assert pair["rows"] == 240
+    assert pair["difference"]["value"] == pytest.approx(
+        theirs["metrics"]["accuracy"]["value"] - ours["metrics"]["accuracy"]["value"]
+    )
+    assert "is not a finished run" in mien(*words, "--on", "synthetic=", check=1).stderr
     assert "fold: all needs method" in mien("train", home / "small.yaml", "--set", "split.fold=all", check=2).stderr
 
 

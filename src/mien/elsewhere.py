@@ -21,7 +21,7 @@ from mien.earlier import looks_of_data, names_same_people
 from mien.errors import UsageError
 from mien.evaluation.cross import cross_matrix, paired
 from mien.finished import Finished, rows_of
-from mien.judging import Judgement, judged
+from mien.judging import Judgement, judged, pooled
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
 from mien.rows import read
@@ -78,15 +78,49 @@ def crossed(
     known += [elsewhere.samples.labels for elsewhere in found]
     merged = _merged(merge, [label for labels in known for label in labels])
     for elsewhere in found:
-        looks = look(elsewhere.samples, progress=within(stages, elsewhere.name)("look"))
-        answers = {}
-        for name, judge in judges[elsewhere.name].items():
-            place = within(stages, f"{name} on {elsewhere.name}")
-            worth = _told_on(judge, elsewhere, looks, merged, place)
-            answers[name] = worth.answers
-            cells.append(worth.cell | {"run": name})
-        pairs[cells[-1]["source"]] = paired(answers)
+        worth = _all_on(judges[elsewhere.name], elsewhere, merged, stages)
+        cells += [each.cell | {"run": name} for name, each in worth.items()]
+        pairs[cells[-1]["source"]] = paired({name: each.answers for name, each in worth.items()})
     return cross_matrix(cells, pairs)
+
+
+def held_out(
+    name: str,
+    runs: Sequence[Finished],
+    others: Mapping[str, Finished | str],
+    split: str,
+    merge: dict[str, str] | None = None,
+    stages: Stages = silent,
+    whole: Collection[str] = (),
+) -> dict[str, Any]:
+    """The seeds or folds of a recipe, together called `name`, each on the rows that it held out, and other models on
+    the same: one table for JSON, as `crossed` has it, over all answers.
+    """
+    source = runs[0].recipe.data.source
+    rivals = {title: candidate(model, "whole" if source in whole else "face") for title, model in others.items()}
+    merged = _merged(merge, [label for judge in (of_run(runs[0]), *rivals.values()) for label in judge.labels])
+    worth: dict[str, list[Judgement]] = {}
+    for run in runs:
+        place = within(stages, run.folder.name)
+        own = _own(run, split, source, place)
+        for title, each in _all_on({name: of_run(run), **rivals}, own, merged, place).items():
+            worth.setdefault(title, []).append(each)
+    resamples = runs[0].recipe.evaluate.bootstrap
+    all_rows = {title: pooled(each, resamples) for title, each in worth.items()}
+    cells = [each.cell | {"run": title} for title, each in all_rows.items()]
+    tests = paired({title: each.answers for title, each in all_rows.items()})
+    return cross_matrix(cells, {cells[0]["source"]: tests})
+
+
+def _all_on(
+    judges: Mapping[str, Candidate], elsewhere: "_Elsewhere", merge: Mapping[str, str], stages: Stages
+) -> dict[str, Judgement]:
+    """What several models are worth on a source, whose pictures are looked at once."""
+    looks = look(elsewhere.samples, progress=within(stages, elsewhere.name)("look"))
+    return {
+        name: _told_on(judge, elsewhere, looks, merge, within(stages, f"{name} on {elsewhere.name}"))
+        for name, judge in judges.items()
+    }
 
 
 def figures_on(

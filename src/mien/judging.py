@@ -1,5 +1,6 @@
 """A finished run on its own data: figures on its splits, under corruption, and where it looks."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,13 +19,18 @@ from mien.data.samples import SPLITS, Reader, Samples
 from mien.data.split import clusters
 from mien.errors import DataError, UsageError
 from mien.evaluation import ledger, statistics
+from mien.evaluation.comparison import drawn_by, probabilities_of
+from mien.evaluation.comparison import pooled as all_answers
 from mien.evaluation.cross import Answers, cross_cell, restrict
 from mien.evaluation.explain import deepest_map, explain
+from mien.evaluation.metrics import evaluate
 from mien.evaluation.robustness import robustness
 from mien.files import write_json
 from mien.finished import Finished, rows_of
 from mien.stages import Stages, silent
 from mien.verdict import tabulated
+
+_APART = 10**12  # more rows than a source has
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,22 @@ class Judgement:
     def noting(self, notes: Sequence[str]) -> "Judgement":
         """The same with more to be told, before what is told already."""
         return replace(self, cell=self.cell | {"notes": [*notes, *self.cell["notes"]]})
+
+
+def pooled(each: Sequence[Judgement], resamples: int) -> Judgement:
+    """Several judgements of one model, each on rows of its own, as one; the answers to a picture are drawn as one."""
+    table = all_answers([one.predictions for one in each])
+    answers, groups = [one.answers for one in each], drawn_by(table)
+    labels, targets = answers[0].labels, np.concatenate([one.targets for one in answers])
+    probabilities = probabilities_of(table)
+    rows = np.concatenate([number * _APART + one.rows for number, one in enumerate(answers)])
+    cell = each[0].cell | {
+        "figures": evaluate(probabilities, targets, labels, resamples, groups=groups),
+        "dropped": dict(sum((Counter(one.cell["dropped"]) for one in each), Counter())),
+        "protocol": ", ".join(dict.fromkeys(one.cell["protocol"] for one in each)),
+        "notes": list(dict.fromkeys(note for one in each for note in one.cell["notes"])),
+    }
+    return Judgement(cell, Answers(rows, labels, probabilities, targets, groups), table)
 
 
 def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> Judgement:

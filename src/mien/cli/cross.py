@@ -47,8 +47,9 @@ def cross(
     Labels are matched by name; rows with a label that a model does not know are left out and counted. On each source,
     every two models are tested against each other on the rows and labels that all of them have in common.
 
-    A source that names no split is judged whole; without --on all are judged on the rows that the first run held out.
-    A run prepares pictures as its chain says, a bundle as mien predict does: it finds the face, except in --whole.
+    A source that names no split is judged whole; without --on all are judged on the rows that the first run held out,
+    which may be a folder of seeds or folds: each is then judged on what it held out itself. A run prepares pictures as
+    its chain says, a bundle as mien predict does: it finds the face, except in --whole.
 
     Example: mien cross runs/mine ferplus
 
@@ -64,38 +65,50 @@ def cross(
 
     judges = dict(zip(_names(models), models, strict=True))
     bundles = {title: str(model) for title, model in judges.items() if means_bundle(str(model))}
-    runs = {title: model for title, model in judges.items() if title not in bundles}
-    for run in runs.values():
-        check_finished(run)
+    runs = [title for title in judges if title not in bundles]
     if whole and not bundles:
         raise UsageError("runs take pictures as their own chains do", got=whole, then="leave out --whole")
     if not on and not runs:
         raise UsageError("bundles have no pictures of their own", got=list(bundles), then="add --on SOURCE=ROOT")
+    several = [] if on else _repeated(judges[runs[0]])
+    for title in runs[1:] if several else runs:
+        check_finished(judges[title])
 
     with loading():
-        from mien.elsewhere import crossed
+        from mien.elsewhere import crossed, held_out
         from mien.evaluation.report import write_cross_report
         from mien.finished import Finished, finished
         from mien.recipe import Dataset
 
-    opened = {title: finished(run) for title, run in runs.items()}
+    opened = {title: finished(judges[title]) for title in (runs[1:] if several else runs)}
+    judged = {title: bundles.get(title) or opened[title] for title in judges if title in bundles or title in opened}
+    repeated = [finished(run) for run in several]
     sources: dict[str, Dataset | Finished] = {
         title: Dataset(source=source, root=root, options=options[title]) for title, (source, root) in named.items()
     }
     if not on:
-        first = next(iter(opened.values()))
+        first = next(iter([*repeated, *opened.values()]))
         sources = {first.recipe.data.source: first}
     if unheard := sorted(set(whole or ()) - set(sources)):
         raise UsageError("--whole is the name of a source", got=unheard, allowed=list(sources))
     with shown() as stages:
-        judged = {title: bundles.get(title) or opened[title] for title in judges}
-        matrix = crossed(judged, sources, split, merged, stages, whole or ())
+        if repeated:
+            matrix = held_out(runs[0], repeated, judged, split, merged, stages, whole or ())
+        else:
+            matrix = crossed(judged, sources, split, merged, stages, whole or ())
     page = write_cross_report(matrix, out or unused(Path("cross.html")))
     if as_json:
         typer.echo(json.dumps(matrix | {"report": str(page)}))
     else:
         _print(matrix)
         typer.echo(f"report: {page}")
+
+
+def _repeated(run: Path) -> list[Path]:
+    """The seeds or folds in the folder of a recipe; none for a single run."""
+    if (run / "metrics.json").is_file() or not (run / "recipe.yaml").is_file():
+        return []
+    return sorted(path.parent for path in run.glob("*/metrics.json"))
 
 
 def _named(text: str) -> tuple[str, str, Path | None]:
