@@ -426,6 +426,7 @@ def test_seeds_of_one_recipe_are_summed_up_and_not_ranked(tmp_path: Path) -> Non
 
 def test_two_recipes_over_seeds_have_a_mean_each_and_every_run_a_row(tmp_path: Path) -> None:
     means = {name: np.mean(seeds(tmp_path / name, name, skill)) for name, skill in (("plain", 2.0), ("better", 3.0))}
+    assert set(weigh([tmp_path]).arms) == {"plain", "better"}, "the folder of both stands for them"
     out = write_comparison_report(weigh([tmp_path / "plain", tmp_path / "better"]), tmp_path / "x.html")
     text = out.read_text(encoding="utf-8")
     assert "seeds" in Page(out).sections

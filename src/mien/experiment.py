@@ -146,12 +146,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "precision": run_folder.precision(folder),
         "notes": [
             *gathered.remarks,
-            *calibration.remarks(
-                figures["temperature"],
-                figures["uncertain_below"],
-                recipe.evaluate.answered_accuracy,
-                figures["validation"]["rows"],
-            ),
+            *calibration.remarks(figures["temperature"], figures["uncertain_below"], recipe.evaluate.answered_accuracy),
             *_few(recipe, predictions),
         ],
     }

@@ -75,12 +75,12 @@ def fit_temperature(values: Floats, targets: Ints) -> float:
     return math.exp(optimize.minimize_scalar(cost, bounds=(low, high), method="bounded").x)
 
 
-def remarks(temperature: float, threshold: float | None, accuracy: float, rows: int) -> list[str]:
+def remarks(temperature: float, threshold: float | None, accuracy: float) -> list[str]:
     """What a reader of calibrated probabilities must know: a temperature that was cut off, a missing threshold.
 
-    `accuracy` is what `uncertain_below` was asked for, `rows` how many validation rows it saw.
+    `accuracy` is what `uncertain_below` was asked for.
 
-    >>> remarks(1.3, 0.8, 0.9, 400), len(remarks(20.0, None, 0.9, 400))
+    >>> remarks(1.3, 0.8, 0.9), len(remarks(20.0, None, 0.9))
     ([], 2)
     """
     low, high = _TEMPERATURES
@@ -89,7 +89,7 @@ def remarks(temperature: float, threshold: float | None, accuracy: float, rows: 
         said.append(f"the temperature ends at its bound {low if temperature < 1 else high:g}: probabilities are rough")
     if threshold is None:
         said.append(
-            f"every answer counts as uncertain: at no confidence do {rows:,} validation rows promise an accuracy of "
+            f"every answer counts as uncertain: at no confidence do the validation rows promise an accuracy of "
             f"{accuracy:.0%} (evaluate.answered_accuracy)"
         )
     return said

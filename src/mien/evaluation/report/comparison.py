@@ -27,7 +27,9 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
     kept = out.parent / f"{out.stem}-figures"
     if thumbnails and weighed.first.predictions is not None:
         gallery.store(kept, dict(enumerate(weighed.first.predictions["image"])), thumbnails)
-    accuracies = [(name, run.metrics["test"]["metrics"]["accuracy"]) for name, run in runs.items()]
+    # Of several recipes their accuracies are of interest, of one those of its runs.
+    told = weighed.figures if len(weighed.arms) > 1 else {name: run.metrics["test"] for name, run in runs.items()}
+    accuracies = [(name, test["metrics"]["accuracy"]) for name, test in told.items()]
     return write_page(
         out,
         "comparison.html.j2",

@@ -85,10 +85,11 @@ def read_run(folder: Path) -> Run:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The folder itself when it is a run, else the runs right below it: the seeds of a recipe, the cells of a grid."""
+    """The folder itself when it is a run, else the runs below it: the seeds of a recipe, the cells of a grid, or the
+    seeds of those."""
     if (folder / "metrics.json").is_file():
         return [folder]
-    return sorted(path.parent for path in folder.glob("*/metrics.json")) or [folder]
+    return sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/metrics.json")) or [folder]
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
