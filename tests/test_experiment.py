@@ -543,7 +543,13 @@ def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> N
     assert pair["difference"]["value"] == pytest.approx(
         theirs["metrics"]["accuracy"]["value"] - ours["metrics"]["accuracy"]["value"]
     )
-    assert "is not a finished run" in mien(*words, "--on", "synthetic=", check=1).stderr
+    assert "is not a finished run" in mien(*words[:3], "--on", "synthetic=", check=1).stderr
+    assert not any("too narrow" in note for cell in matrix["cells"] for note in cell["notes"])
+    again = ["train", home / "small.yaml", "--set", "name=renamed", "--out", home / "folds", "--resume"]
+    mien(*again, *(word for change in changes for word in ("--set", change)))
+    shutil.rmtree(home / "folds" / "fold-2")
+    fewer = json.loads(mien(*words).stdout)["cells"][0]
+    assert "2 of the 3 runs of folds are finished" in fewer["notes"] and fewer["figures"]["rows"] < 240
     assert "fold: all needs method" in mien("train", home / "small.yaml", "--set", "split.fold=all", check=2).stderr
 
 
@@ -698,6 +704,14 @@ def test_a_bundle_is_judged_on_the_faces_that_it_finds_as_predict_does(home: Pat
     assert found["opened"] is None and any("the largest one is judged" in note for note in found["notes"])
     assert any(note.startswith("no-face") for note in found["notes"])
     rows = ["--crop", "whole", "--out", home / "answers.csv"]
+    blank = home / "blank"
+    for label in ("sad", "surprise"):
+        (blank / label).mkdir(parents=True)
+        cv2.imwrite(str(blank / label / "one.png"), np.full((80, 80), 90, np.uint8))
+    before = len(ledger.openings(home))
+    said = mien("cross", run, bundle, "--on", f"folders={blank}", check=1).stderr
+    assert "finds a face in no picture of folders" in said and "--whole SOURCE" in said
+    assert len(ledger.openings(home)) == before, "what cannot be judged opens nothing for the others"
     whole = json.loads(mien("evaluate", bundle, *words, *rows).stdout)
     answers = pd.read_csv(home / "answers.csv")
     assert whole["figures"]["rows"] == len(answers) == 13
@@ -731,6 +745,7 @@ def test_a_run_is_tested_against_bundles_on_the_rows_that_it_held_out(home: Path
         (["evaluate", "{run}", "--robustness", "--out", "answers.csv"], "give no answers"),
         (["cross", "{bundle}"], "add --on"),
         (["cross", "{run}", "--whole", "synthetic"], "leave out --whole"),
+        (["cross", "{run}", "--root", "elsewhere", "--on", "synthetic="], "--on names other data"),
         (["cross", "{run}", "{bundle}", "--whole", "elsewhere"], "is the name of a source"),
     ],
 )
@@ -754,6 +769,10 @@ def test_a_run_takes_over_what_an_earlier_one_knows_of_its_labels_by_name(home: 
     recipe = yaml.safe_load(RECIPE) | {"model": {"backbone": "mien-tiny", "transfer": "full", "weights": str(run)}}
     start = experiment.gather(parse(recipe)).material
     labels = ("surprise", "anger", *start.samples.labels[2:-1], "pain")
+    deeper = build(Model(backbone="mien-tiny", head=(9,)), 1, (24, 24), len(labels))
+    untouched = deeper.head[-1].weight.clone()
+    earlier.fill_output(deeper, run, labels)
+    assert torch.equal(deeper.head[-1].weight, untouched), "a head of another shape is no source of its last layer"
     network = build(Model(backbone="mien-tiny"), 1, (24, 24), len(labels))
     before = network.head[-1].weight.clone()
     earlier.fill_output(network, run, labels)

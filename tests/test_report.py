@@ -539,7 +539,10 @@ def test_figures_become_tables_for_papers(tmp_path: Path) -> None:
     accuracy = pooled["metrics"]["accuracy"]
     cell = f"{100 * accuracy['value']:.1f}% [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
     text = (tmp_path / "table.md").read_text()
-    assert cell in text and "one against" in text
+    assert cell in text and "one against" in text and "Holm-corrected" in text
+    changed(tmp_path / "one" / "seed-2", notes=["balanced before the split"])
+    command(*runs, "--out", tmp_path / "table.md")
+    assert "one (seed-2): balanced before the split" in (tmp_path / "table.md").read_text()
     tex = (tmp_path / "table.tex").read_text()
     assert cell.replace("%", r"\%") in tex and tex.count("\\\\") > len(LABELS)
     with pytest.raises(UsageError, match="a page or a table"):

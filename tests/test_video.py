@@ -338,6 +338,14 @@ def test_frames_far_apart_in_time_are_each_searched(tmp_path, bundle, spacing):
     assert [round(face.box[0]) for result in found for face in result.faces] == pytest.approx(places, abs=2)
 
 
+@pytest.mark.parametrize(("rate", "longest"), [(2, 0.5), (3, 1 / 3), (4, 0.5), (30, 0.5)])
+def test_faces_are_searched_at_least_twice_a_second(tmp_path, bundle, rate, longest):
+    path = film(tmp_path / "even.mp4", [step / rate for step in range(40)], at=lambda step: 10, rate=rate)
+    detector = Squares()
+    results(path, Recognizer(bundle, detector=detector), detect_every=30)
+    assert detector.calls >= 39 / rate / longest
+
+
 def test_two_faces_that_lie_where_one_was_have_not_both_its_number():
     gone = [(Face((10.0, 10.0, 40.0, 40.0)), 7)]
     found = [Face((20.0, 10.0, 40.0, 40.0)), Face((12.0, 10.0, 40.0, 40.0)), Face((200.0, 10.0, 40.0, 40.0))]

@@ -23,6 +23,7 @@ from mien.runtime.ahead import cores
 from mien.runtime.recognizer import Recognizer
 
 Crop = Literal["face", "whole"]
+CUT_OUT = "faces that are cut out already are taken whole with --crop whole, in mien cross with --whole SOURCE"
 _AT_ONCE = 4096
 _MANY = 0.2  # of the pictures without a face: more seldom show none by chance
 
@@ -49,8 +50,7 @@ class Candidate:
         """What a reader must know of the pictures that it was given."""
         if self.folder or prepared.notes.get("no-face", 0) < _MANY * len(prepared.ok):
             return prepared.remarks
-        hint = "faces that are cut out already are taken whole with --crop whole, in mien cross with --whole SOURCE"
-        return [*prepared.remarks, hint]
+        return [*prepared.remarks, CUT_OUT]
 
 
 def candidate(model: Finished | str, crop: Crop = "face") -> Candidate:

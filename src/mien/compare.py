@@ -107,14 +107,6 @@ def verdict(compared: Compared) -> tuple[str | None, list[str]]:
     return weighed.ranking.best if weighed.ranking else None, list(weighed.warnings)
 
 
-def spreads(compared: Compared, metric: str = "accuracy") -> dict[str, dict[str, Any]]:
-    """The mean of the figure with its interval, and the standard deviation, of each recipe over its seeds or folds."""
-    return {
-        name: spread[metric].mean.as_dict() | {"deviation": spread[metric].deviation, "runs": spread[metric].runs}
-        for name, spread in (compared.weighed.spreads if compared.weighed else {}).items()
-    }
-
-
 def _figures(compared: Compared) -> dict[str, dict[str, Any]]:
     return {
         name if folder == run else f"{name} ({folder.name})": read_json(folder / "metrics.json")

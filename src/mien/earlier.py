@@ -90,14 +90,20 @@ def check(recipe: Recipe) -> None:
 
 @torch.no_grad()
 def fill_output(network: Classifier, run: Path, labels: Sequence[str]) -> None:
-    """Fill the last layer of a network with what an earlier run of the same network knows of `labels`, by name."""
+    """Fill the last layer of a network with what an earlier run of the same network knows of `labels`, by name.
+
+    A head of other hidden layers than the run's stays as it is.
+    """
+    hidden = tuple(layer.out_features for layer in network.head if isinstance(layer, nn.Linear))[:-1]
     theirs, state = read_json(run / "metrics.json")["test"]["labels"], trained_state(run)
-    for part, own in network.head[-1].state_dict(keep_vars=True).items():
-        kept = state.get(f"{network.output}.{part}")
-        if kept is not None and kept.shape[1:] == own.shape[1:]:
-            for place, label in enumerate(labels):
-                if label in theirs:
-                    own[place] = kept[theirs.index(label)]
+    own = network.head[-1].state_dict(keep_vars=True)
+    kept = {part: state.get(f"{network.output}.{part}", torch.empty(0)) for part in own}
+    fits = all(kept[part].shape == (len(theirs), *own[part].shape[1:]) for part in own)
+    if not fits or load_recipe(run / "recipe.yaml").model.head != hidden:
+        return
+    for place, label in enumerate(labels):
+        for part in own if label in theirs else ():
+            own[part][place] = kept[part][theirs.index(label)]
 
 
 def teacher(run: str, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:

@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.candidate import Candidate, Crop, candidate, of_run
+from mien.candidate import CUT_OUT, Candidate, Crop, candidate, of_run
 from mien.data.audit import Looks, fitted_on, look, people_before, seen_before
 from mien.data.material import Material, readable
-from mien.data.prepare import prepare
+from mien.data.prepare import NOTHING, Prepared, prepare
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign
 from mien.data.split import notes as split_notes
 from mien.earlier import looks_of_data, names_same_people
-from mien.errors import UsageError
+from mien.errors import DataError, UsageError
 from mien.evaluation.cross import cross_matrix, paired
 from mien.finished import Finished, rows_of
 from mien.judging import Judgement, judged, pooled
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
+from mien.recipe import load as load_recipe
 from mien.rows import read
 from mien.stages import Stages, silent, within
 
@@ -47,7 +48,7 @@ def evaluate_on(
     judge = candidate(model, crop)
     elsewhere = _elsewhere(source, root, split, options)
     merged = _merged(merge, [*judge.labels, *elsewhere.samples.labels])
-    return _told_on(judge, elsewhere, look(elsewhere.samples, progress=stages("look")), merged, stages)
+    return _all_on({judge.name: judge}, elsewhere, merged, stages)[judge.name]
 
 
 def crossed(
@@ -107,7 +108,9 @@ def held_out(
             worth.setdefault(title, []).append(each)
     resamples = runs[0].recipe.evaluate.bootstrap
     all_rows = {title: pooled(each, resamples) for title, each in worth.items()}
-    cells = [each.cell | {"run": title} for title, each in all_rows.items()]
+    planned = len(load_recipe(runs[0].folder.parent / "recipe.yaml").repetitions)
+    few = [f"{len(runs)} of the {planned} runs of {name} are finished"] if len(runs) < planned else []
+    cells = [each.noting(few).cell | {"run": title} for title, each in all_rows.items()]
     tests = paired({title: each.answers for title, each in all_rows.items()})
     return cross_matrix(cells, {cells[0]["source"]: tests})
 
@@ -117,17 +120,30 @@ def _all_on(
 ) -> dict[str, Judgement]:
     """What several models are worth on a source, whose pictures are looked at once."""
     looks = look(elsewhere.samples, progress=within(stages, elsewhere.name)("look"))
-    return {
-        name: _told_on(judge, elsewhere, looks, merge, within(stages, f"{name} on {elsewhere.name}"))
+    # What cannot be prepared for one of them must not open the test rows for another.
+    prepared = {
+        name: _prepared(judge, elsewhere, within(stages, f"{name} on {elsewhere.name}"))
         for name, judge in judges.items()
     }
+    return {name: _told_on(judge, elsewhere, prepared[name], looks, merge) for name, judge in judges.items()}
+
+
+def _prepared(judge: Candidate, elsewhere: "_Elsewhere", stages: Stages) -> Prepared:
+    try:
+        return prepare(elsewhere.samples, judge.chain, progress=stages("prepare"))
+    except DataError as error:
+        if judge.folder or NOTHING not in error.what:
+            raise
+        said = f"{judge.name} finds a face in no picture of {elsewhere.name}"
+        raise DataError(said, got=error.got, then=CUT_OUT) from error
 
 
 def figures_on(
     run: Finished, source: str, root: Path | None, options: dict[str, Any] | None = None, stages: Stages = silent
 ) -> dict[str, Any]:
     """The run's figures on the test part of a source, as `evaluate_on` has them, and nothing else of it."""
-    found, _ = _on(of_run(run), _elsewhere(source, root, "test", options), None, {}, stages)
+    judge, elsewhere = of_run(run), _elsewhere(source, root, "test", options)
+    found, _ = _on(judge, elsewhere, _prepared(judge, elsewhere, stages), None, {})
     figures: dict[str, Any] = found.cell["figures"]
     return figures
 
@@ -200,19 +216,18 @@ def _own(run: Finished, split: str, name: str, stages: Stages) -> _Elsewhere:
 
 
 def _told_on(
-    judge: Candidate, elsewhere: _Elsewhere, looks: Looks, merge: Mapping[str, str], stages: Stages
+    judge: Candidate, elsewhere: _Elsewhere, prepared: Prepared, looks: Looks, merge: Mapping[str, str]
 ) -> Judgement:
     """What a model is worth on a source, with all that must be said of it."""
-    found, material = _on(judge, elsewhere, looks, merge, stages)
+    found, material = _on(judge, elsewhere, prepared, looks, merge)
     rows = np.searchsorted(material.place, found.answers.rows)
     return found.noting(_seen(judge.builds_on, elsewhere.data, material, rows))
 
 
 def _on(
-    judge: Candidate, elsewhere: _Elsewhere, looks: Looks | None, merge: Mapping[str, str], stages: Stages
+    judge: Candidate, elsewhere: _Elsewhere, prepared: Prepared, looks: Looks | None, merge: Mapping[str, str]
 ) -> tuple[Judgement, Material]:
     """What a model is worth on a source, and the rows of the source."""
-    prepared = prepare(elsewhere.samples, judge.chain, progress=stages("prepare"))
     material = readable(elsewhere.samples, prepared, looks)
     rows, protocol = elsewhere.rows(material.samples), elsewhere.protocol or describe(material.samples)
     found = judged(judge, material, rows, elsewhere.name, elsewhere.split, protocol, merge)

@@ -100,7 +100,7 @@ def _trained_often(recipe: Recipe, folder: Path, resume: bool, strict: bool, sta
     for number, (name, single) in enumerate(runs.items(), 1):
         place = f"{name.replace('-', ' ')} ({number}/{len(runs)})"
         train(single, folder / name, resume, strict, within(stages, place), read)
-    keep_together(folder)
+    keep_together(folder, runs)
     write_comparison_report(weigh([folder / name for name in runs]), folder / "report.html")
     return folder
 

@@ -53,12 +53,14 @@ def pooled(each: Sequence[Judgement], resamples: int) -> Judgement:
     answers, groups = [one.answers for one in each], drawn_by(table)
     labels, targets = answers[0].labels, np.concatenate([one.targets for one in answers])
     probabilities = probabilities_of(table)
+    people = clusters(table[["subject", "sequence"]])
+    notes = (note for one in each for note in one.cell["notes"] if statistics.TOO_NARROW not in note)
     rows = np.concatenate([number * _APART + one.rows for number, one in enumerate(answers)])
     cell = each[0].cell | {
         "figures": evaluate(probabilities, targets, labels, resamples, groups=groups),
         "dropped": dict(sum((Counter(one.cell["dropped"]) for one in each), Counter())),
         "protocol": ", ".join(dict.fromkeys(one.cell["protocol"] for one in each)),
-        "notes": list(dict.fromkeys(note for one in each for note in one.cell["notes"])),
+        "notes": [*statistics.few(len(table), people), *dict.fromkeys(notes)],
     }
     return Judgement(cell, Answers(rows, labels, probabilities, targets, groups), table)
 

@@ -31,6 +31,9 @@ def cross(
         list[str] | None,
         typer.Option("--option", metavar="NAME:KEY=VALUE", help="An option of one of the sources, by its name here."),
     ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the first run's data is now, if it was moved; without --on.")
+    ] = None,
     split: Split = "test",
     merge: Merge = None,
     whole: Annotated[
@@ -70,8 +73,12 @@ def cross(
         raise UsageError("runs take pictures as their own chains do", got=whole, then="leave out --whole")
     if not on and not runs:
         raise UsageError("bundles have no pictures of their own", got=list(bundles), then="add --on SOURCE=ROOT")
+    if root and on:
+        raise UsageError(
+            "--root is where the data of the first run is, and --on names other data", got=f"--root {root}"
+        )
     several = [] if on else _repeated(judges[runs[0]])
-    for title in runs[1:] if several else runs:
+    for title in runs[bool(several) :]:
         check_finished(judges[title])
 
     with loading():
@@ -80,9 +87,9 @@ def cross(
         from mien.finished import Finished, finished
         from mien.recipe import Dataset
 
-    opened = {title: finished(judges[title]) for title in (runs[1:] if several else runs)}
+    opened = {title: finished(judges[title], root if title == runs[0] else None) for title in runs[bool(several) :]}
     judged = {title: bundles.get(title) or opened[title] for title in judges if title in bundles or title in opened}
-    repeated = [finished(run) for run in several]
+    repeated = [finished(run, root) for run in several]
     sources: dict[str, Dataset | Finished] = {
         title: Dataset(source=source, root=root, options=options[title]) for title, (source, root) in named.items()
     }

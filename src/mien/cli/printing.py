@@ -22,6 +22,7 @@ def figures(folder: Path, found: dict[str, Any]) -> None:
 def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -> None:
     """All answers of a folder of runs together; `found` has the content of each run's `metrics.json`."""
     from mien.evaluation.report.comparison import whose
+    from mien.evaluation.statistics import TOO_NARROW
     from mien.files import read_json
 
     pooled = read_json(folder / "pooled.json")
@@ -35,7 +36,14 @@ def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -
     ]
     title = f"{folder}: {len(found)} runs, {pooled['pictures']:,} pictures, {pooled['figures']['rows']:,} answers"
     table(("figure", "value", "95% interval", "deviation of runs"), rows, title)
-    for text, who in whose({Path(run).name: each["notes"] for run, each in found.items()}).items():
+    for text in pooled["figures"]["few"]:
+        typer.echo(f"note: {text}")
+    folds = pooled["pictures"] > max(each["protocol"]["rows"] for each in found.values())
+    notes = {
+        Path(run).name: [note for note in each["notes"] if not (folds and TOO_NARROW in note)]
+        for run, each in found.items()
+    }
+    for text, who in whose(notes).items():
         typer.echo(f"note: {who}: {text}")
     typer.echo(f"report: {folder / 'report.html'}")
 
@@ -70,6 +78,18 @@ def comparison(rows: list[dict[str, Any]], best: str | None = None) -> None:
     table(("run", "accuracy", "95% interval", "seconds"), shown)
 
 
+def recipes(repeats: dict[str, Any], best: str | None) -> None:
+    """The accuracy of recipes that were run several times: all answers together, and how far the runs lie apart."""
+    for name, found in repeats.items():
+        spread = found["spread"]["accuracy"]
+        whole = found["metrics"]["accuracy"] if found["metrics"] else spread["mean"]
+        mark = " (best)" if name == best else ""
+        typer.echo(
+            f"{name}{mark}: {whole['value']:.4f} ({interval(whole)}) over all answers of {spread['runs']} runs, whose "
+            f"deviation is {spread['deviation']:.4f}"
+        )
+
+
 def differences(document: dict[str, Any]) -> None:
     """The other arms of a comparison, as `Weighed.as_dict` has it, against the first: difference, interval, test."""
     pairs = (document.get("tests") or {}).get("pairs", ())
@@ -79,12 +99,12 @@ def differences(document: dict[str, Any]) -> None:
 
 
 def difference(pair: dict[str, Any]) -> str:
-    """One sentence on a pair of arms: points, interval, p, and whether that is beyond chance."""
+    """One sentence on a pair of arms: points, interval, p, corrected where there are several, and what that means."""
     change, p = pair["difference"], pair["adjusted"]
     text = f"{pair['b']} against {pair['a']}: {100 * change['value']:+.1f} points"
     if change["low"] is not None:
         text += f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    shown = ("corrected " if p != pair["p"] else "") + ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
     return f"{text}, {shown}, {'beyond chance' if p < 0.05 else 'not beyond chance'}"
 
 

@@ -56,6 +56,7 @@ def report(
 def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
     """A table of the figures of one run, or of several side by side."""
     from mien.evaluation.report import weigh
+    from mien.evaluation.report.comparison import whose
     from mien.evaluation.report.folder import read_run
     from mien.evaluation.report.tables import write_figures
 
@@ -64,8 +65,14 @@ def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
         return write_figures({run.name: run.metrics["test"]}, run.metrics.get("notes", []), out), _one(folders[0])
     weighed = weigh(folders)
     document = weighed.as_dict()
-    said = [printing.difference(pair) for pair in (document["tests"] or {}).get("pairs", ())]
-    return write_figures(weighed.figures, [*said, *weighed.warnings], out), document
+    tests = document["tests"] or {"pairs": []}
+    said = [f"Tests: {tests['test']}, Holm-corrected over all pairs"] if tests["pairs"] else []
+    said += [
+        *map(printing.difference, tests["pairs"]),
+        *weighed.warnings,
+        *(f"{who}: {text}" for text, who in whose(weighed.notes).items()),
+    ]
+    return write_figures(weighed.figures, said, out), document
 
 
 def _place(runs: list[Path]) -> Path:

@@ -154,26 +154,24 @@ def carried_out(
         wanted = [cell for recipe in recipes for cell in cells(recipe, changes)]
 
         from mien.compare import compare as run
-        from mien.compare import notes, spreads, table, verdict
+        from mien.compare import notes, table, verdict
         from mien.evaluation.report.comparison import whose
     failed = before(wanted) if before else {}
     with shown() as stages:
         compared = run(wanted, out, stages, failed)
-    rows, noted, repeated = table(compared), notes(compared), spreads(compared)
+    rows, noted = table(compared), notes(compared)
+    weighed = compared.weighed.as_dict() if compared.weighed else {}
     best, warnings = verdict(compared)
     if as_json:
-        told = {"runs": rows, "repeats": repeated, "best": best, "warnings": warnings, "notes": noted}
+        told = {name: weighed.get(name) for name in ("repeats", "tests")}
+        told |= {"runs": rows, "best": best, "warnings": warnings, "notes": noted}
         report = str(compared.report) if compared.report else None
         typer.echo(json.dumps(told | {"failures": dict(compared.failures), "report": report}))
     else:
         printing.comparison(rows, best)
-        for name, found in repeated.items():
-            mark = " (best)" if name == best else ""
-            typer.echo(
-                f"{name}{mark}: mean of {found['runs']} runs {found['value']:.4f} ({printing.interval(found)}), "
-                f"deviation {found['deviation']:.4f}"
-            )
-        printing.differences(compared.weighed.as_dict() if compared.weighed and compared.report else {})
+        printing.recipes(weighed.get("repeats", {}), best)
+        if compared.report:
+            printing.differences(weighed)
         for warning in warnings:
             typer.echo(f"warning: {warning}")
         for text, who in whose({row["run"]: noted.get(row["run"], []) for row in rows}).items():

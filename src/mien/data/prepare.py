@@ -28,6 +28,7 @@ CHUNK = 32
 FORMAT = "3"
 """Part of every key: raised when a picture is decoded, a step is computed or a row is kept otherwise than before."""
 DROPPED = "dropped by the chain: "
+NOTHING = "no picture could be prepared"
 HALF_BUILT_AFTER = 3600.0
 
 Shape = tuple[int, ...]
@@ -156,7 +157,7 @@ def _shape(samples: Samples, chain: Chain, images: list[str]) -> Shape:
         reasons.setdefault(row.reason, []).append(image)
     dropped = any(reason.startswith(DROPPED) for reason in reasons)
     raise DataError(
-        "no picture could be prepared",
+        NOTHING,
         got=[f"{reason}: {len(found):,}, first {found[0]}" for reason, found in reasons.items()][:3],
         then="look at what the steps see with: mien data preview SOURCE ROOT --chain STEPS; 'missing: keep' drops none"
         if dropped

@@ -17,6 +17,7 @@ from mien.evaluation.statistics import (
     all_pairs,
     distinguishable_best,
     paired_difference,
+    paired_differences,
     paired_p,
     units,
 )
@@ -72,7 +73,8 @@ class Comparison:
 class Ranking:
     """Several arms on the same rows: `best` is the one better than all others beyond chance, if there is one.
 
-    `test` names the test between every two of them.
+    `test` names the test between every two of them; `differences` are, pair by pair, the accuracy of the second minus
+    that of the first.
     """
 
     names: tuple[str, ...]
@@ -80,6 +82,7 @@ class Ranking:
     pairs: tuple[Pair, ...]
     best: str | None
     test: str
+    differences: tuple[Estimate, ...]
 
     def p_of(self, a: str, b: str) -> float:
         """The p-value of the test between two arms, corrected for all pairs."""
@@ -88,7 +91,10 @@ class Ranking:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, arms by name."""
-        pairs = [asdict(pair) | {"a": self.names[pair.a], "b": self.names[pair.b]} for pair in self.pairs]
+        pairs = [
+            asdict(pair) | {"a": self.names[pair.a], "b": self.names[pair.b], "difference": difference.as_dict()}
+            for pair, difference in zip(self.pairs, self.differences, strict=True)
+        ]
         accuracy = dict(zip(self.names, self.accuracy, strict=True))
         return {"accuracy": accuracy, "pairs": pairs, "best": self.best, "test": self.test}
 
@@ -231,12 +237,8 @@ def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
         pairs,
         None if best is None else names[best],
         _test(groups),
+        paired_differences(right, pairs, groups),
     )
-
-
-def difference(a: pd.DataFrame, b: pd.DataFrame) -> Estimate:
-    """The accuracy of `b` minus that of `a` on the same rows in the same order, with its interval."""
-    return paired_difference(_right(a), _right(b), groups=drawn_by(a))
 
 
 def _test(groups: Sequence[str | None] | None) -> str:

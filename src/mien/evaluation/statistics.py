@@ -89,6 +89,9 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
     return len(names) + int((codes < 0).sum())
 
 
+TOO_NARROW = "their intervals are too narrow"
+
+
 def few(rows: int, groups: Sequence[Hashable | None] | None) -> list[str]:
     """A remark where intervals are drawn over so few people or sequences that they are too narrow; else nothing.
 
@@ -98,7 +101,7 @@ def few(rows: int, groups: Sequence[Hashable | None] | None) -> list[str]:
     count = units(rows, groups)
     if groups is None or count >= FEW:
         return []
-    return [f"the {rows:,} pictures show {count} people or sequences: below {FEW}, their intervals are too narrow"]
+    return [f"the {rows:,} pictures show {count} people or sequences: below {FEW}, {TOO_NARROW}"]
 
 
 def interval(
@@ -250,6 +253,18 @@ def paired_difference(
     change = np.asarray(right_b, np.float64) - np.asarray(right_a, np.float64)
     sums = resampled_sums(np.stack([change, np.ones_like(change)], axis=1), resamples, seed, groups)
     return interval(float(change.mean()), sums[:, 0] / sums[:, 1], units(len(change), groups), within=(-1, 1))
+
+
+def paired_differences(
+    right: NDArray[np.bool_], pairs: Sequence[Pair], groups: Sequence[Hashable | None] | None = None
+) -> tuple[Estimate, ...]:
+    """What `paired_difference` gives for each pair of arms (K, N) bool, all from the same draws."""
+    sums = resampled_sums(np.column_stack([*right.astype(np.float64), np.ones(right.shape[1])]), 1000, 0, groups)
+    shares, mean, count = sums[:, :-1] / sums[:, -1:], right.mean(axis=1), units(right.shape[1], groups)
+    return tuple(
+        interval(float(mean[pair.b] - mean[pair.a]), shares[:, pair.b] - shares[:, pair.a], count, within=(-1, 1))
+        for pair in pairs
+    )
 
 
 def unpaired_difference(

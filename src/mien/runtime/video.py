@@ -69,9 +69,10 @@ def watch(
     file that is no video, and where one breaks off.
     """
     rate = about(source).rate / options.every
-    follower = tracker(rate / min(options.detect_every, max(1, int(_APART * rate))))
+    detect_every = min(options.detect_every, max(1, int(_APART * rate)))
+    follower = tracker(rate / detect_every)
     frames = ahead(read(source, options.every, options.start, options.end), size=4)
-    groups = ahead(_tracked(frames, recognizer, follower, options.detect_every if follower else 1), size=2)
+    groups = ahead(_tracked(frames, recognizer, follower, detect_every if follower else 1), size=2)
     smoother = Smoother(options.smoothing)
     try:
         for group in groups:

@@ -24,7 +24,7 @@ COLUMNS = ("path", "label", "subject", "sequence", "split")
 _OFTEN: Mapping[str, tuple[str, ...]] = {
     "path": ("image", "file", "filename", "file_name", "filepath", "picture"),
     "label": ("emotion", "expression", "class"),
-    "subject": ("participant", "participant_id", "subject_id", "person", "person_id", "id"),
+    "subject": ("participant", "participant_id", "subject_id", "person", "person_id"),
 }
 """What other lists call the columns."""
 

@@ -1,18 +1,19 @@
 """What a comparison compares: single runs, and recipes with all their seeds or folds."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mien.data.split import clusters
 from mien.errors import UsageError
 from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.metrics import METRICS, evaluate, limits
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
-from mien.evaluation.statistics import Spread, over_seeds
+from mien.evaluation.statistics import Spread, few, over_seeds
 from mien.files import replacing, write_json
 
 _REPEATED = {"seeds", "split.seed", "split.fold"}
@@ -59,23 +60,28 @@ def _repetitions(names: list[str], runs: dict[str, Run]) -> list[list[str]]:
 
 def repeats(runs: dict[str, Run]) -> dict[str, dict[str, Spread]]:
     """Mean, spread and interval of every metric for each recipe that was run over several seeds or folds."""
+    return {arm: _spread(family) for arm, family in arms(runs).items() if len(family) > 1}
+
+
+def _spread(family: Sequence[Run]) -> dict[str, Spread]:
     return {
-        arm: {
-            name: over_seeds(
-                [run.metrics["test"]["metrics"][name]["value"] for run in family],
-                _test_to_train(family),
-                limits(name),
-                [_fold(run) for run in family],
-            )
-            for name in METRICS
-        }
-        for arm, family in arms(runs).items()
-        if len(family) > 1
+        name: over_seeds(
+            [run.metrics["test"]["metrics"][name]["value"] for run in family],
+            _test_to_train(family),
+            limits(name),
+            [_fold(run) for run in family],
+        )
+        for name in METRICS
     }
 
 
+def over_folds(family: Sequence[Run]) -> bool:
+    """Whether the runs of a recipe were tested on different folds."""
+    return len({_fold(run) for run in family}) > 1
+
+
 def together(family: Sequence[Run]) -> dict[str, Any]:
-    """The figures of all answers of a recipe's seeds or folds, as `metrics.evaluate` has them.
+    """The figures of all answers of a recipe's seeds or folds, as `metrics.evaluate` has them, and what `few` says.
 
     Each picture is judged once by each run that it was held out from. Intervals are over pictures, or over people where
     they are named: how far the figure would move on other ones, with these trained networks.
@@ -84,20 +90,23 @@ def together(family: Sequence[Run]) -> dict[str, Any]:
     labels = labels_of(table)
     targets = np.array([labels.index(label) for label in table["label"]])
     resamples = min(int((run.recipe.get("evaluate") or {}).get("bootstrap", 1000)) for run in family)
-    return evaluate(probabilities_of(table), targets, labels, resamples, groups=drawn_by(table))
+    groups = drawn_by(table)
+    found = evaluate(probabilities_of(table), targets, labels, resamples, groups=groups)
+    named = clusters(table[["subject", "sequence"]]) if {"subject", "sequence"} <= set(table) else None
+    return found | {"few": few(len(table), named)}
 
 
-def keep_together(folder: Path) -> None:
-    """Write what the runs of a recipe in a folder say together: `pooled.json`, and `predictions.parquet` of them all.
+def keep_together(folder: Path, names: Iterable[str]) -> None:
+    """Write what the runs of a recipe, by their names in its folder, say together: `pooled.json`, and all their rows,
+    `predictions.parquet`.
 
     The former has `figures`, those of `together`, and `spread`: by metric the `mean` over the runs with its t interval,
     and the standard `deviation`. The latter has the rows of every run and its name, `run`.
     """
-    runs = read_arms([folder])
-    ((name, family),) = arms(runs).items()
+    family = [read_run(folder / name) for name in names]
     spread = {
         metric: {"mean": each.mean.as_dict(), "deviation": each.deviation, "runs": each.runs}
-        for metric, each in repeats(runs)[name].items()
+        for metric, each in _spread(family).items()
     }
     document = {"figures": together(family), "spread": spread, "pictures": pictures_of(family)}
     write_json(folder / "pooled.json", document)
@@ -124,7 +133,7 @@ def _fold(run: Run) -> tuple[Any, Any]:
 
 def _test_to_train(family: Sequence[Run]) -> float:
     """Test rows a training row, for runs that were split each in its own way, as folds are; else 0."""
-    if len({_fold(run) for run in family}) < 2:
+    if not over_folds(family):
         return 0.0
     tables = [run.samples for run in family if run.samples is not None]
     real = [table[table["source"] != "made"]["split"].value_counts() for table in tables]

@@ -43,7 +43,7 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
         pair=pair,
         corrected=pair and ranking and ranking.p_of(pair.a, pair.b),
         warnings=weighed.warnings,
-        said=whose({name: run.metrics.get("notes", []) for name, run in runs.items()}),
+        said=whose(weighed.notes),
         audits={name: audit_state(run) or "–" for name, run in runs.items()},
         differences=differences(runs),
         forest=figures.forest(accuracies, ranking.best if ranking else None),

@@ -34,6 +34,11 @@ ALWAYS = (
     "Guo, Pleiss, Sun & Weinberger 2017: On calibration of modern neural networks. ICML.",
     "Hesterberg 2015: What teachers should know about the bootstrap. The American Statistician 69.",
 )
+_DATA = ("classes", "hold_out", "limit")
+_FIT = ("label_smoothing", "soft_labels", "teachers", "class_weights", "ema", "patience", "progressive")
+_UNUSED = ("", "0", "0.0", "False", "None", "none")
+"""Settings that are told where they are used, and what they are where not."""
+
 _SPLITS = {
     "official": "the split that the dataset publishes",
     "stratified": "a random split with equal shares of each class",
@@ -48,7 +53,7 @@ def sentences(run: Run) -> list[str]:
     recipe = run.recipe
     if not {"data", "split", "chain", "balance", "augment", "model", "fit", "evaluate", "seeds"} <= recipe.keys():
         return []
-    return [*_data(run), *_pictures(recipe), *_network(recipe), *_figures(run)]
+    return [*_data(run), *_pictures(recipe), *_network(run), *_figures(run)]
 
 
 def references(run: Run) -> list[str]:
@@ -113,19 +118,25 @@ def _named(step: Any) -> tuple[str, dict[str, Any]]:
     return name, parameters if isinstance(parameters, dict) else {}
 
 
-def _network(recipe: dict[str, Any]) -> Iterator[str]:
-    fit, model = recipe["fit"], recipe["model"]
+def _network(run: Run) -> Iterator[str]:
+    recipe, fit, model = run.recipe, run.recipe["fit"], run.recipe["model"]
     if triplet := recipe["triplet"]:
         told = ", ".join(f"{key} {value}" for key, value in flat(triplet))
         yield f"A FaceNet embedding was trained with triplets ({told})."
         return
+    passed = fit["epochs"] if run.history is None else len(run.history)
+    epochs = f"{passed} epochs" if passed == fit["epochs"] else f"{passed} of at most {fit['epochs']} epochs"
     start = f"from {model['weights']} ({model['transfer']})" if model["weights"] else "from random weights"
     yield (
-        f"The network {model['backbone']} was trained {start} for {fit['epochs']} epochs in batches of "
+        f"The network {model['backbone']} was trained {start} for {epochs} in batches of "
         f"{fit['batch']} with {fit['optimiser']}, a peak learning rate of {fit['learning_rate']} ({fit['schedule']} "
         f"schedule) and a weight decay of {fit['weight_decay']}, seed {', '.join(map(str, recipe['seeds']))}. "
         f"The epoch with the best {fit['monitor']} on validation pictures was kept."
     )
+    parts = {"data": _DATA, "split": ("clean_against",), "fit": _FIT, "evaluate": ("flip",)}
+    further = {f"{part}.{key}": recipe[part].get(key) for part, keys in parts.items() for key in keys}
+    if used := [f"{key} {value}" for key, value in flat(further) if value not in _UNUSED]:
+        yield f"Also set were {', '.join(used)}."
 
 
 def _figures(run: Run) -> Iterator[str]:

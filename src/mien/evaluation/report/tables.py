@@ -60,7 +60,10 @@ def _side_by_side(arms: Mapping[str, Mapping[str, Any]], said: Sequence[str]) ->
                 (f"{label}: {title}", *(share(each[label][name]) if label in each else "–" for each in classes))
             )
     counts = ", ".join(f"{name}: {test['rows']:,}" for name, test in arms.items())
-    notes = (f"Figures with 95% intervals. Answers to test pictures: {counts}.",)
+    notes = (
+        "Figures with 95% intervals over pictures, or people where they are named; of a recipe that was run several "
+        f"times, all answers together. Answers to test pictures: {counts}.",
+    )
     return Table("Figures on test pictures", notes, ("figure", *arms), tuple(rows), {"Beside the figures": said})
 
 

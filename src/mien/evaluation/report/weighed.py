@@ -10,10 +10,10 @@ import yaml
 
 from mien.data.protocols import same_protocol
 from mien.errors import DataError
-from mien.evaluation.comparison import Comparison, Ranking, aligned, compare, difference, evenly, rank
-from mien.evaluation.report.arms import answers_of, arms, pictures_of, read_arms, repeats, together
+from mien.evaluation.comparison import Comparison, Ranking, compare, evenly, rank
+from mien.evaluation.report.arms import answers_of, arms, over_folds, pictures_of, read_arms, repeats, together
 from mien.evaluation.report.folder import Run
-from mien.evaluation.statistics import Spread
+from mien.evaluation.statistics import TOO_NARROW, Spread
 
 SHOWN = 18
 """Pictures shown of each kind: wrong without and right with, and the opposite."""
@@ -48,6 +48,15 @@ class Weighed:
         """The figures of each arm, those of all its answers together where it was run several times."""
         return {name: self.whole.get(name) or family[0].metrics["test"] for name, family in self.arms.items()}
 
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """What is to be told of each run, but that a fold shows few people where all folds stand together."""
+        folds = {run.folder for family in self.arms.values() if over_folds(family) for run in family}
+        return {
+            name: [n for n in run.metrics.get("notes", []) if run.folder not in folds or TOO_NARROW not in n]
+            for name, run in self.runs.items()
+        }
+
     def changed_rows(self) -> list[int]:
         """Row positions, in the first run's test predictions, of the pictures that the page would show."""
         predictions = self.first.predictions
@@ -74,17 +83,9 @@ class Weighed:
                 }
                 for name, spread in self.spreads.items()
             },
-            "tests": self._tests() if self.ranking else None,
+            "tests": self.ranking.as_dict() if self.ranking else None,
             "warnings": list(self.warnings),
         }
-
-    def _tests(self) -> dict[str, Any]:
-        assert self.ranking is not None
-        tables, told = aligned(_predictions(self.arms)), self.ranking.as_dict()
-        pairs = [
-            pair | {"difference": difference(tables[pair["a"]], tables[pair["b"]]).as_dict()} for pair in told["pairs"]
-        ]
-        return told | {"pairs": pairs}
 
 
 def weigh(folders: Sequence[Path]) -> Weighed:
@@ -96,6 +97,7 @@ def weigh(folders: Sequence[Path]) -> Weighed:
     compared, spreads = arms(runs), repeats(runs)
     ranking, warnings = _ranked(runs, compared)
     whole = {name: together(compared[name]) for name in spreads if answers_of(compared[name])}
+    warnings += [f"{name}: {text}" for name, figures in whole.items() for text in figures["few"]]
     pair, pictures = _pair(compared, ranking), pictures_of(next(iter(compared.values())))
     return Weighed(runs, compared, spreads, whole, ranking, pair, warnings, pictures)
 
