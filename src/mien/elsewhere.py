@@ -132,7 +132,7 @@ def _prepared(judge: Candidate, elsewhere: "_Elsewhere", stages: Stages) -> Prep
     try:
         return prepare(elsewhere.samples, judge.chain, progress=stages("prepare"))
     except DataError as error:
-        if judge.folder or NOTHING not in error.what:
+        if judge.folder or not judge.chain.finder or NOTHING not in error.what:
             raise
         said = f"{judge.name} finds a face in no picture of {elsewhere.name}"
         raise DataError(said, got=error.got, then=CUT_OUT) from error
