@@ -158,7 +158,7 @@ def _print(matrix: dict[str, Any]) -> None:
     for source, tests in matrix["pairs"].items():
         for pair in tests:
             told = f"{pair['rows']:,} rows, {len(pair['labels'])} classes"
-            typer.echo(f"{source}: {printing.difference(pair)} ({told})")
+            typer.echo(f"{source}: {printing.difference(pair, len(tests))} ({told})")
     for text in remarks(matrix):
         typer.echo(f"note: {text}")
 

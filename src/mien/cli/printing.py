@@ -95,16 +95,16 @@ def differences(document: dict[str, Any]) -> None:
     pairs = (document.get("tests") or {}).get("pairs", ())
     for pair in pairs:
         if pair["a"] == pairs[0]["a"]:
-            typer.echo(difference(pair))
+            typer.echo(difference(pair, len(pairs)))
 
 
-def difference(pair: dict[str, Any]) -> str:
-    """One sentence on a pair of arms: points, interval, p, corrected where there are several, and what that means."""
+def difference(pair: dict[str, Any], pairs: int) -> str:
+    """One sentence on a pair of arms of so many: points, interval, p, corrected for several, and what that means."""
     change, p = pair["difference"], pair["adjusted"]
     text = f"{pair['b']} against {pair['a']}: {100 * change['value']:+.1f} points"
     if change["low"] is not None:
         text += f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
-    shown = ("corrected " if p != pair["p"] else "") + ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+    shown = ("corrected " if pairs > 1 else "") + ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
     return f"{text}, {shown}, {'beyond chance' if p < 0.05 else 'not beyond chance'}"
 
 

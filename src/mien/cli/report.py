@@ -68,7 +68,7 @@ def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
     tests = document["tests"] or {"pairs": []}
     said = [f"Tests: {tests['test']}, Holm-corrected over all pairs"] if tests["pairs"] else []
     said += [
-        *map(printing.difference, tests["pairs"]),
+        *(printing.difference(pair, len(tests["pairs"])) for pair in tests["pairs"]),
         *weighed.warnings,
         *(f"{who}: {text}" for text, who in whose(weighed.notes).items()),
     ]
