@@ -25,7 +25,7 @@ from mien.judging import Judgement, judged, pooled
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
 from mien.recipe import load as load_recipe
-from mien.rows import read
+from mien.rows import Read, read, remembering
 from mien.stages import Stages, silent, within
 
 
@@ -64,9 +64,9 @@ def crossed(
     `models` and `sources` are what each is called in the table; a run among the sources stands for its own data as it
     split it. Bundles take the pictures of the sources named in `whole` as faces that are cut out.
     """
-    cells, pairs = [], {}
+    cells, pairs, once = [], {}, remembering(read)
     found = [
-        _own(data, split, title, within(stages, title))
+        _own(data, split, title, within(stages, title), once)
         if isinstance(data, Finished)
         else _elsewhere(data.source, data.root, split, data.options, title)
         for title, data in sources.items()
@@ -101,9 +101,10 @@ def held_out(
     rivals = {title: candidate(model, "whole" if source in whole else "face") for title, model in others.items()}
     merged = _merged(merge, [label for judge in (of_run(runs[0]), *rivals.values()) for label in judge.labels])
     worth: dict[str, list[Judgement]] = {}
+    once = remembering(read)
     for run in runs:
         place = within(stages, run.folder.name)
-        own = _own(run, split, source, place)
+        own = _own(run, split, source, place, once)
         for title, each in _all_on({name: of_run(run), **rivals}, own, merged, place).items():
             worth.setdefault(title, []).append(each)
     resamples = runs[0].recipe.evaluate.bootstrap
@@ -204,9 +205,9 @@ def _elsewhere(
     return found
 
 
-def _own(run: Finished, split: str, name: str, stages: Stages) -> _Elsewhere:
+def _own(run: Finished, split: str, name: str, stages: Stages, read: Read) -> _Elsewhere:
     """The rows of one split of a run, as the run split its data."""
-    material, rows = rows_of(run, split, stages)
+    material, rows = rows_of(run, split, stages, read)
     if not len(rows):
         raise UsageError(f"{run.folder} has no rows in split {split}", got=split, allowed=[*SPLITS, "all"])
     samples = read(run.recipe.data).take(material.place[rows])

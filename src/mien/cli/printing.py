@@ -22,7 +22,6 @@ def figures(folder: Path, found: dict[str, Any]) -> None:
 def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -> None:
     """All answers of a folder of runs together; `found` has the content of each run's `metrics.json`."""
     from mien.evaluation.report.comparison import whose
-    from mien.evaluation.statistics import TOO_NARROW
     from mien.files import read_json
 
     pooled = read_json(folder / "pooled.json")
@@ -38,12 +37,7 @@ def repetitions(folder: Path, found: dict[str, dict[str, Any]], as_json: bool) -
     table(("figure", "value", "95% interval", "deviation of runs"), rows, title)
     for text in pooled["figures"]["few"]:
         typer.echo(f"note: {text}")
-    folds = pooled["pictures"] > max(each["protocol"]["rows"] for each in found.values())
-    notes = {
-        Path(run).name: [note for note in each["notes"] if not (folds and TOO_NARROW in note)]
-        for run, each in found.items()
-    }
-    for text, who in whose(notes).items():
+    for text, who in whose(pooled["notes"]).items():
         typer.echo(f"note: {who}: {text}")
     typer.echo(f"report: {folder / 'report.html'}")
 

@@ -1,5 +1,6 @@
 """Chain steps that look for the face: crop to it, frame it, or turn and scale it until its eyes lie in their place."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -17,8 +18,32 @@ FINDERS = ("haar", "viola-jones", "yunet")
 MISSING = ("keep", "drop", "fail")
 
 
+class CutsFace(Step):
+    """A step that cuts out the largest face; the notes say that there is none, or that there are several."""
+
+    detector: str
+    missing: str
+
+    @abstractmethod
+    def around(self, image: Image, face: Face) -> Outcome:
+        """The crop around a face that is known already."""
+
+    def check(self) -> None:
+        detector_named(self.detector)
+
+    def apply(self, image: Image) -> Outcome:
+        faces = detector_named(self.detector)(image)
+        face = largest(faces)
+        if face is None:
+            return absent(image, "no-face", self.missing)
+        return Outcome(self.around(image, face).pixels, ("several-faces",) if len(faces) > 1 else ())
+
+    def size_after(self, before: Size | None) -> Size | None:
+        return None
+
+
 @dataclass(frozen=True)
-class DetectFace(Step):
+class DetectFace(CutsFace):
     """Crop to the largest face, square; `margin` widens its box on every side, as a fraction of it.
 
     Where no face is found (note `no-face`), `missing` says what happens: `keep` the whole picture, `drop` it, or
@@ -34,22 +59,12 @@ class DetectFace(Step):
         one_of("policy", self.missing, MISSING)
         within("margin", self.margin, -0.4, 5)
 
-    def check(self) -> None:
-        detector_named(self.detector)
-
-    def apply(self, image: Image) -> Outcome:
-        return around_largest(self, image)
-
     def around(self, image: Image, face: Face) -> Outcome:
-        """The crop around a face that is known already."""
         return Outcome(square(image, face, self.margin))
-
-    def size_after(self, before: Size | None) -> Size | None:
-        return None
 
 
 @dataclass(frozen=True)
-class FrameFace(Step):
+class FrameFace(CutsFace):
     """Crop to the largest face as `mien predict` crops for a bundle: so that it lies as in the pictures of FER2013.
 
     `missing` as in `detect-face`, and so are the notes; the other parameters are those of
@@ -74,18 +89,8 @@ class FrameFace(Step):
         """Where the crop lies around a face. Raises UsageError where a parameter is out of range."""
         return Framing(**{each.name: getattr(self, each.name) for each in fields(Framing)})
 
-    def check(self) -> None:
-        detector_named(self.detector)
-
-    def apply(self, image: Image) -> Outcome:
-        return around_largest(self, image)
-
     def around(self, image: Image, face: Face) -> Outcome:
-        """The crop around a face that is known already."""
         return Outcome(frame(image, face, self.framing))
-
-    def size_after(self, before: Size | None) -> Size | None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -149,15 +154,6 @@ def square(image: Image, face: Face, margin: float = 0.0) -> Image:
     side = max(1.0, max(width, height) * (1 + 2 * margin))
     left, top = x + (width - side) / 2, y + (height - side) / 2
     return operations.crop(image, (round(left), round(top), round(side), round(side)))
-
-
-def around_largest(step: DetectFace | FrameFace, image: Image) -> Outcome:
-    """The crop of a step around the largest face; the notes say that there is none, or that there are several."""
-    faces = detector_named(step.detector)(image)
-    face = largest(faces)
-    if face is None:
-        return absent(image, "no-face", step.missing)
-    return Outcome(step.around(image, face).pixels, ("several-faces",) if len(faces) > 1 else ())
 
 
 def absent(image: Image, note: str, missing: str) -> Outcome:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError, UsageError, unknown
 from mien.files import digest
-from mien.imaging.alignment import Align, DetectFace, FrameFace
+from mien.imaging.alignment import Align, CutsFace, DetectFace, FrameFace
 from mien.imaging.faces import Face, detector_named
 from mien.imaging.operations import Image, check
 from mien.imaging.restoration import Restore
@@ -102,7 +102,7 @@ class Chain:
     def finder(self) -> "Finder | None":
         """Where the chain looks for the face in the whole picture; None where it does not, or crops before."""
         for at, step in enumerate(self.steps):
-            if isinstance(step, DetectFace | FrameFace | Align):
+            if isinstance(step, CutsFace | Align):
                 return Finder(Chain(self.steps[:at]), step, Chain(self.steps[at + 1 :]))
             if isinstance(step, Crop):
                 return None
@@ -158,7 +158,7 @@ class Finder:
     """
 
     before: Chain
-    step: DetectFace | FrameFace | Align
+    step: CutsFace | Align
     after: Chain
 
     def faces(self, image: Image) -> list[Face]:

@@ -13,7 +13,7 @@ from mien.errors import UsageError
 from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.metrics import METRICS, evaluate, limits
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
-from mien.evaluation.statistics import Spread, few, over_seeds
+from mien.evaluation.statistics import TOO_NARROW, Spread, few, over_seeds
 from mien.files import replacing, write_json
 
 _REPEATED = {"seeds", "split.seed", "split.fold"}
@@ -100,8 +100,8 @@ def keep_together(folder: Path, names: Iterable[str]) -> None:
     """Write what the runs of a recipe, by their names in its folder, say together: `pooled.json`, and all their rows,
     `predictions.parquet`.
 
-    The former has `figures`, those of `together`, and `spread`: by metric the `mean` over the runs with its t interval,
-    and the standard `deviation`. The latter has the rows of every run and its name, `run`.
+    The former has `figures`, those of `together`; `spread`, by metric the `mean` over the runs with its t interval and
+    the standard `deviation`; and the `notes` of each run. The latter has the rows of every run and its name, `run`.
     """
     family = [read_run(folder / name) for name in names]
     spread = {
@@ -109,10 +109,17 @@ def keep_together(folder: Path, names: Iterable[str]) -> None:
         for metric, each in _spread(family).items()
     }
     document = {"figures": together(family), "spread": spread, "pictures": pictures_of(family)}
+    document["notes"] = {run.folder.name: notes_of(run, family) for run in family}
     write_json(folder / "pooled.json", document)
     table = pd.concat([run.predictions.assign(run=run.folder.name) for run in family if run.predictions is not None])
     with replacing(folder / "predictions.parquet") as beside:
         table.to_parquet(beside, index=False)
+
+
+def notes_of(run: Run, family: Sequence[Run]) -> list[str]:
+    """What is to be told of a run beside the others of its recipe: not that a fold shows few people, which all show."""
+    notes = run.metrics.get("notes", [])
+    return [note for note in notes if TOO_NARROW not in note] if over_folds(family) else list(notes)
 
 
 def answers_of(family: Sequence[Run]) -> list[pd.DataFrame]:

@@ -13,7 +13,8 @@ from mien.evaluation.report.figures import percent
 from mien.evaluation.report.svg import STYLE
 from mien.files import write_text
 
-_COUNTED = ("nll", "ece")
+COUNTED = ("nll", "ece")
+"""Figures that are no shares, and are printed as numbers."""
 
 
 def write_page(out: Path, template: str, **content: Any) -> Path:
@@ -50,7 +51,7 @@ def duration(seconds: float) -> str:
 def _shown(name: str, value: float | None, digits: int) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if name in _COUNTED else percent(value, digits)
+    return f"{value:.3f}" if name in COUNTED else percent(value, digits)
 
 
 def _environment() -> Environment:

@@ -9,10 +9,10 @@ from typing import Any
 
 from mien.errors import UsageError
 from mien.evaluation.metrics import METRICS
+from mien.evaluation.report.page import COUNTED
 from mien.files import write_text
 
 KINDS = (".md", ".tex", ".csv")
-_COUNTED = ("nll", "ece")
 _OF_A_CLASS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _ESCAPES = (
     {letter: f"\\{letter}" for letter in "%&#_${}"}
@@ -86,7 +86,7 @@ def _listed(test: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, fl
 
 
 def _cell(name: str, found: Mapping[str, Any]) -> str:
-    if name not in _COUNTED:
+    if name not in COUNTED:
         return share(found)
     bounds = "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
     return f"{found['value']:.3f}{bounds}"

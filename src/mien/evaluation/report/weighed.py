@@ -11,9 +11,9 @@ import yaml
 from mien.data.protocols import same_protocol
 from mien.errors import DataError
 from mien.evaluation.comparison import Comparison, Ranking, compare, evenly, rank
-from mien.evaluation.report.arms import answers_of, arms, over_folds, pictures_of, read_arms, repeats, together
+from mien.evaluation.report.arms import answers_of, arms, notes_of, pictures_of, read_arms, repeats, together
 from mien.evaluation.report.folder import Run
-from mien.evaluation.statistics import TOO_NARROW, Spread
+from mien.evaluation.statistics import Spread
 
 SHOWN = 18
 """Pictures shown of each kind: wrong without and right with, and the opposite."""
@@ -50,12 +50,9 @@ class Weighed:
 
     @property
     def notes(self) -> dict[str, list[str]]:
-        """What is to be told of each run, but that a fold shows few people where all folds stand together."""
-        folds = {run.folder for family in self.arms.values() if over_folds(family) for run in family}
-        return {
-            name: [n for n in run.metrics.get("notes", []) if run.folder not in folds or TOO_NARROW not in n]
-            for name, run in self.runs.items()
-        }
+        """What is to be told of each run."""
+        families = {run.folder: family for family in self.arms.values() for run in family}
+        return {name: notes_of(run, families[run.folder]) for name, run in self.runs.items()}
 
     def changed_rows(self) -> list[int]:
         """Row positions, in the first run's test predictions, of the pictures that the page would show."""
