@@ -1,6 +1,7 @@
 """The audit: twins counted independently, planted near twins found, and every planted leak caught by its name."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,6 @@ from mien.data.audit import (
     audit,
     children,
     clean_train,
-    inherited,
     look,
     looks_of,
     refuse,
@@ -24,7 +25,6 @@ from mien.data.audit import (
 )
 from mien.data.audit.lists import write_lists
 from mien.data.audit.near import near_pairs, near_twin_among
-from mien.data.audit.page import write_page
 from mien.data.audit.planted import TRANSFORMATIONS
 from mien.data.audit.twins import figures, liken
 from mien.data.balance import parse
@@ -34,8 +34,11 @@ from mien.data.samples import Rows, Samples, table
 from mien.data.sources import catalog, fer2013
 from mien.data.split import SplitSpec, assign
 from mien.errors import AuditBlocked, DataError
+from mien.evaluation.report import write_audit_report
 from mien.imaging.chain import Chain
+from mien.imaging.decode import encode_png
 from mien.labels import LABEL_SETS
+from mien.run import inherited
 
 LABELS = ("anger", "fear", "happiness")
 
@@ -156,7 +159,15 @@ def test_a_near_twin_across_the_split_is_named_and_blocks_only_when_strict() -> 
 
 
 def earlier_run(folder: Path, pixels: np.ndarray) -> Path:
-    """A run folder as far as the audit reads it: the list of the pictures that it was fitted on."""
+    """A run folder as far as later runs read it: recipe, data, and the list of the pictures that it was fitted on."""
+    for row, picture in enumerate(pixels):
+        place = folder / "data" / LABELS[row % 3] / f"{row}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(encode_png(picture))
+    data = {"source": "folders", "root": str(folder / "data")}
+    (folder / "recipe.yaml").write_text(
+        yaml.safe_dump({"name": "earlier", "data": data, "chain": ["grey", {"resize": 48}]})
+    )
     kept = samples_of(pixels).table.assign(digest=looks_of(pixels).digests)
     kept["made_from"] = [[] for _ in pixels]
     kept.to_parquet(folder / "samples.parquet")
@@ -169,12 +180,13 @@ def test_what_is_held_out_is_compared_with_what_an_earlier_run_was_fitted_on(tmp
     pixels[7] = np.clip(theirs[8][:, ::-1].astype(int) + 20, 0, 255)
     run, samples, looks = earlier_run(tmp_path, theirs), samples_of(pixels, in_three_parts(40)), looks_of(pixels)
     none = np.empty(0, np.int64)
-    at_hand = {finding.code: finding for finding in inherited(samples, looks, none, run, lambda _: looks_of(theirs))}
+    at_hand = {finding.code: finding for finding in inherited.findings(samples, looks, none, run)}
     assert {code: (one.severity, one.rows) for code, one in at_hand.items()} == {
         "held-out-seen-by-earlier-run": ("block", (3,)),
         "held-out-like-those-of-earlier-run": ("warning", (7,)),
     }
-    absent = {finding.code: finding for finding in inherited(samples, looks, none, run, lambda _: None)}
+    shutil.rmtree(run / "data")
+    absent = {finding.code: finding for finding in inherited.findings(samples, looks, none, run)}
     assert set(absent) == {"held-out-seen-by-earlier-run", "earlier-run-without-pictures"}
     assert absent["earlier-run-without-pictures"].count == 59 and absent["earlier-run-without-pictures"].leak
 
@@ -182,23 +194,22 @@ def test_what_is_held_out_is_compared_with_what_an_earlier_run_was_fitted_on(tmp
 def test_people_and_choices_of_an_earlier_run_are_told(tmp_path: Path) -> None:
     pixels, theirs = pictures(40), pictures(60, seed=1)
     pixels[3], pixels[7] = theirs[7], theirs[8]
-    kept = samples_of(theirs).table.assign(digest=looks_of(theirs).digests)
+    kept = pd.read_parquet(earlier_run(tmp_path, theirs) / "samples.parquet")
     kept["split"] = ["validation" if row in (7, 8) else "train" for row in range(60)]
     kept["subject"] = [f"person {row}" for row in range(60)]
-    kept["made_from"] = [[] for _ in theirs]
     kept.to_parquet(tmp_path / "samples.parquet")
     samples = samples_of(pixels, in_three_parts(40))
     people = ["person 20" if row in (3, 4) else f"other {row}" for row in range(40)]
     samples = replace(samples, table=samples.table.assign(subject=pd.array(people, dtype="string")))
     looks, none = looks_of(pixels), np.empty(0, np.int64)
-    found = {one.code: one for one in inherited(samples, looks, none, tmp_path, lambda _: looks_of(theirs))}
+    found = {one.code: one for one in inherited.findings(samples, looks, none, tmp_path)}
     held_out = {row for split in ("validation", "test") for row in samples.rows(split).tolist()}
     assert set(found["held-out-people-of-earlier-run"].rows) == {3, 4} & held_out != set()
     assert set(found["test-chose-earlier-run"].rows) == {3, 7} & set(samples.rows("test").tolist()) != set()
     assert all(one.leak and one.severity == "warning" for one in found.values())
     elsewhere = replace(samples, table=samples.table.assign(source="another"))
     assert "held-out-people-of-earlier-run" not in {
-        one.code for one in inherited(elsewhere, looks, none, tmp_path, lambda _: looks_of(theirs))
+        one.code for one in inherited.findings(elsewhere, looks, none, tmp_path)
     }
 
 
@@ -209,8 +220,8 @@ def test_a_training_picture_dropped_here_is_no_excuse_for_an_earlier_run_that_ke
     run = earlier_run(tmp_path, pixels[samples.rows("train")])
     dropped = clean_train(samples, audit(samples, looks))
     assert dropped.tolist() == [0]
-    assert not inherited(samples, looks, dropped[:0], run, lambda _: None)
-    assert [(one.code, one.rows) for one in inherited(samples, looks, dropped, run, lambda _: None)] == [
+    assert not inherited.findings(samples, looks, dropped[:0], run)
+    assert [(one.code, one.rows) for one in inherited.findings(samples, looks, dropped, run)] == [
         ("held-out-like-those-of-earlier-run", (3,))
     ]
 
@@ -343,7 +354,7 @@ def test_wrong_labels_are_suspected_listed_and_the_method_is_named(tmp_path: Pat
         assert listed["path"].tolist() == samples.table["image"][rows].tolist()
         assert (listed["predicted"] == [LABELS[target] for target in truth[rows]]).mean() > 0.8
         assert (listed["predicted"] != listed["label"]).all() and listed["probability"].between(0.5, 1).all()
-        page = write_page(tmp_path / "audit.html", samples, looks_of(pixels), result, "suspects").read_text()
+        page = write_audit_report(tmp_path / "audit.html", samples, looks_of(pixels), result, "suspects").read_text()
         assert f"predicted {listed['predicted'][0]}, probability {listed['probability'][0]:.2f}" in page
 
 
@@ -385,7 +396,9 @@ def test_the_page_shows_pairs_side_by_side_and_loads_nothing(tmp_path: Path) -> 
     pixels = pictures(40)
     pixels[3], pixels[7] = pixels[0], pixels[5][:, ::-1]
     samples = samples_of(pixels, in_three_parts(40))
-    page = write_page(tmp_path / "audit.html", samples, looks_of(pixels), found(samples), "<b>odd</b>").read_text()
+    page = write_audit_report(
+        tmp_path / "audit.html", samples, looks_of(pixels), found(samples), "<b>odd</b>"
+    ).read_text()
     assert "&lt;b&gt;odd" in page
     assert page.count("data:image/png;base64,") == 4
     assert "mirrored" in page

@@ -11,13 +11,13 @@ import torch
 from onnx import helper
 from torch import nn
 
-from mien.data.audit import fitted_on
-from mien.earlier import check, teacher
 from mien.errors import BundleError, MienError, RunError
 from mien.labels import LABEL_SETS
-from mien.lineage import licence
 from mien.recipe import parse
+from mien.run.earlier import check, teacher
+from mien.run.inherited import fitted_on
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, load, means_bundle
+from mien.shipping.lineage import licence
 from mien.training.backbones import OWN, build
 from mien.training.bundled import fill_head, settle
 from mien.training.spec import Model

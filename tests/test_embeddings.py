@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import pairwise_distances
 
 from mien.errors import DataError
-from mien.evaluation.embeddings import READOUTS, draw_map, flatten, nearest_centroid, precision_at
+from mien.evaluation.embeddings import draw_map, flatten, precision_at
+from mien.training.readouts import READOUTS, nearest_centroid
 
 
 def clusters(classes: int, each: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

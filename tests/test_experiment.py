@@ -20,25 +20,25 @@ import yaml
 from torch import nn
 from typer.testing import CliRunner
 
-from mien import earlier, experiment, leaks
+from mien import experiment
 from mien.cli import app
-from mien.data.audit import fitted_on
-from mien.elsewhere import crossed
 from mien.errors import MienError
 from mien.evaluation import ledger
 from mien.evaluation.report.folder import read_run
 from mien.evaluation.report.methods import references, sentences
 from mien.evaluation.robustness import corrupt
 from mien.files import alone
-from mien.finished import finished, rows_of
 from mien.imaging import operations
 from mien.imaging.chain import Chain
 from mien.imaging.decode import decode
 from mien.imaging.faces import YuNetDetector, largest
 from mien.imaging.framing import Framing, frame
 from mien.imaging.models import find
+from mien.judging.elsewhere import crossed
+from mien.judging.finished import finished, rows_of
 from mien.recipe import Data, Dataset, load, parse
 from mien.rows import read, remembering
+from mien.run import earlier, inherited, leaks
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 from mien.training.backbones import build
@@ -209,8 +209,8 @@ def test_pictures_are_looked_at_only_for_an_audit(home: Path) -> None:
 def test_people_of_other_folders_are_other_people(tmp_path: Path) -> None:
     mine = {"source": "folders", "root": str(tmp_path / "a"), "options": {"pattern": "<subject>/<label>_*.jpg"}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(yaml.safe_load(RECIPE) | {"data": mine}))
-    assert earlier.names_same_people(tmp_path, Dataset(**mine))
-    assert not earlier.names_same_people(tmp_path, Dataset(**(mine | {"root": str(tmp_path / "b")})))
+    assert inherited.names_same_people(tmp_path, Dataset(**mine))
+    assert not inherited.names_same_people(tmp_path, Dataset(**(mine | {"root": str(tmp_path / "b")})))
 
 
 def test_each_opening_of_the_test_split_is_counted(home: Path, run: Path) -> None:
@@ -543,7 +543,10 @@ def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> N
     assert pair["difference"]["value"] == pytest.approx(
         theirs["metrics"]["accuracy"]["value"] - ours["metrics"]["accuracy"]["value"]
     )
-    assert "is not a finished run" in mien(*words[:3], "--on", "synthetic=", check=1).stderr
+    elsewhere = json.loads(mien(*words[:3], "--on", "synthetic=", *words[5:]).stdout)
+    assert elsewhere["runs"] == ["folds/fold-0", "folds/fold-1", "folds/fold-2", "of-fold-0.onnx"]
+    assert len(elsewhere["pairs"]["synthetic test"]) == 6
+    assert "is not a finished run" in mien("cross", bundle, home / "folds" / "fold-1", home / "folds", check=1).stderr
     assert not any("too narrow" in note for cell in matrix["cells"] for note in cell["notes"])
     again = ["train", home / "small.yaml", "--set", "name=renamed", "--out", home / "folds", "--resume"]
     mien(*again, *(word for change in changes for word in ("--set", change)))
@@ -850,7 +853,7 @@ def test_pictures_that_made_rows_come_from_are_known_as_fitted_on(home: Path, tm
     parents = {digest for each in made["made_from"] for digest in each}
     gone = parents - set(kept[kept["source"] != "made"]["digest"])
     assert gone, "some parents were balanced away"
-    seen = fitted_on(tmp_path / "made")
+    seen = inherited.fitted_on(tmp_path / "made")
     assert seen is not None and gone < seen
     again = ["--set", "model.transfer=full", "--set", f"model.weights={tmp_path / 'made'}", "--set", "split.seed=4"]
     said = mien("train", home / "small.yaml", *split, *again, "--out", tmp_path / "on", check=3).stderr

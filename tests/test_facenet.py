@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import DataError
-from mien.evaluation.embeddings import nearest_centroid
 from mien.imaging.steps import Normalise
 from mien.training.facenet import FaceNet, classifier
 from mien.training.fit import predict
 from mien.training.metric_learning import balanced_batches, fit_embedding, triplets, turn_and_shift
+from mien.training.readouts import nearest_centroid
 from mien.training.spec import TripletSpec
 
 SMALL = TripletSpec(dimensions=16, epochs=2, batch=12, learning_rate=1e-3, validate_every=5, validation_rows=30)

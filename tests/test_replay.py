@@ -16,8 +16,8 @@ from mien.data.samples import Rows, Samples, table
 from mien.data.subset import of_classes, sampled, without_official_test
 from mien.errors import DataError, MienError, RunError, UsageError
 from mien.evaluation.statistics import unpaired_difference
-from mien.finished import finished, rows_of
 from mien.grids import cells, spread
+from mien.judging.finished import finished, rows_of
 from mien.recipe import parse
 from mien.replay import tables
 from mien.replay.data import find, fitted_to

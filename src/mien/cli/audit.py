@@ -48,9 +48,9 @@ def audit(
     from mien.data.audit import look, refuse
     from mien.data.audit.lists import write_lists
     from mien.data.audit.near import NEAR
-    from mien.data.audit.page import write_page
     from mien.data.sources import catalog
     from mien.data.split import SplitSpec, assign
+    from mien.evaluation.report import write_audit_report
     from mien.files import write_json
 
     if folds and "kfold" not in split:
@@ -75,7 +75,7 @@ def audit(
     document = {"split": audited} | found.as_dict() | {"lists": write_lists(out, samples, looks, found) if out else []}
     if out is not None:
         write_json(out / "audit.json", document)
-        write_page(out / "audit.html", samples, looks, found, title)
+        write_audit_report(out / "audit.html", samples, looks, found, title)
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:

@@ -1,6 +1,7 @@
 """mien cross: several runs and bundles on several sources, in one table."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,64 +52,112 @@ def cross(
     every two models are tested against each other on the rows and labels that all of them have in common.
 
     A source that names no split is judged whole; without --on all are judged on the rows that the first run held out,
-    which may be a folder of seeds or folds: each is then judged on what it held out itself. A run prepares pictures as
-    its chain says, a bundle as mien predict does: it finds the face, except in --whole.
+    which may be a folder of seeds or folds: each is then judged on what it held out itself. With --on, the runs in such
+    a folder are models like others. A run prepares pictures as its chain says, a bundle as mien predict does: it finds
+    the face, except in --whole.
 
     Example: mien cross runs/mine ferplus
 
     Example: mien cross runs/mine ferplus --on fer2013=data/fer2013 --whole fer2013 --on clinic:folders=data/clinic
     """
     merged = pairs(merge, "a merge of labels")
-    named = {title: (source, root) for title, source, root in map(_named, on or ())}
+    named = {title: (source, place) for title, source, place in map(_named, on or ())}
     if len(named) < len(on or ()):
         raise UsageError("each source of a table needs its own name", got=on, then="--on NAME:SOURCE=ROOT")
     options = _options(option, list(named))
+    asked = _asked(models, bool(on))
+    _check(asked, on, root, whole)
+    matrix = _matrix(asked, {title: (*named[title], options[title]) for title in named}, root, split, merged, whole)
 
-    from mien.runtime.bundle import means_bundle
+    from mien.evaluation.report import write_cross_report
 
-    judges = dict(zip(_names(models), models, strict=True))
-    bundles = {title: str(model) for title, model in judges.items() if means_bundle(str(model))}
-    runs = [title for title in judges if title not in bundles]
-    if whole and not bundles:
-        raise UsageError("runs take pictures as their own chains do", got=whole, then="leave out --whole")
-    if not on and not runs:
-        raise UsageError("bundles have no pictures of their own", got=list(bundles), then="add --on SOURCE=ROOT")
-    if root and on:
-        raise UsageError(
-            "--root is where the data of the first run is, and --on names other data", got=f"--root {root}"
-        )
-    several = [] if on else _repeated(judges[runs[0]])
-    for title in runs[bool(several) :]:
-        check_finished(judges[title])
-
-    with loading():
-        from mien.elsewhere import crossed, held_out
-        from mien.evaluation.report import write_cross_report
-        from mien.finished import Finished, finished
-        from mien.recipe import Dataset
-
-    opened = {title: finished(judges[title], root if title == runs[0] else None) for title in runs[bool(several) :]}
-    judged = {title: bundles.get(title) or opened[title] for title in judges if title in bundles or title in opened}
-    repeated = [finished(run, root) for run in several]
-    sources: dict[str, Dataset | Finished] = {
-        title: Dataset(source=source, root=root, options=options[title]) for title, (source, root) in named.items()
-    }
-    if not on:
-        first = next(iter([*repeated, *opened.values()]))
-        sources = {first.recipe.data.source: first}
-    if unheard := sorted(set(whole or ()) - set(sources)):
-        raise UsageError("--whole is the name of a source", got=unheard, allowed=list(sources))
-    with shown() as stages:
-        if repeated:
-            matrix = held_out(runs[0], repeated, judged, split, merged, stages, whole or ())
-        else:
-            matrix = crossed(judged, sources, split, merged, stages, whole or ())
     page = write_cross_report(matrix, out or unused(Path("cross.html")))
     if as_json:
         typer.echo(json.dumps(matrix | {"report": str(page)}))
     else:
         _print(matrix)
         typer.echo(f"report: {page}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The models of a table by what they are called in it, in order, and which of them are bundles.
+
+    `repeated` are the runs of a recipe with several seeds or folds, together called `name`, which are judged on what
+    each of them held out.
+    """
+
+    models: dict[str, Path]
+    bundles: frozenset[str]
+    name: str = ""
+    repeated: tuple[Path, ...] = ()
+
+    @property
+    def runs(self) -> list[str]:
+        return [title for title in self.models if title not in self.bundles]
+
+
+def _asked(models: list[Path], elsewhere: bool) -> _Asked:
+    """What is to be judged. On data from `elsewhere` the seeds or folds of a recipe are runs like others; on their own
+    the first run may be a folder of them."""
+    from mien.runtime.bundle import means_bundle
+
+    if elsewhere:
+        models = [each for model in models for each in _repeated(model) or [model]]
+    named = dict(zip(_names(models), models, strict=True))
+    asked = _Asked(named, frozenset(title for title, model in named.items() if means_bundle(str(model))))
+    repeated = [] if elsewhere or not asked.runs else _repeated(named[asked.runs[0]])
+    if repeated:
+        name, others = asked.runs[0], {title: model for title, model in named.items() if title != asked.runs[0]}
+        asked = replace(asked, models=others, name=name, repeated=tuple(repeated))
+    for title in asked.runs:
+        check_finished(asked.models[title])
+    return asked
+
+
+def _check(asked: _Asked, on: list[str] | None, root: Path | None, whole: list[str] | None) -> None:
+    """Raise UsageError where options do not go together."""
+    if whole and not asked.bundles:
+        raise UsageError("runs take pictures as their own chains do", got=whole, then="leave out --whole")
+    if not on and not asked.runs and not asked.repeated:
+        raise UsageError("bundles have no pictures of their own", got=[*asked.models], then="add --on SOURCE=ROOT")
+    if root and on:
+        raise UsageError(
+            "--root is where the data of the first run is, and --on names other data", got=f"--root {root}"
+        )
+
+
+def _matrix(
+    asked: _Asked,
+    named: dict[str, tuple[str, Path | None, dict[str, Any]]],
+    root: Path | None,
+    split: str,
+    merged: dict[str, str],
+    whole: list[str] | None,
+) -> dict[str, Any]:
+    """The table of all models on the sources by name, or on what the first run held out."""
+    with loading():
+        from mien.judging.elsewhere import crossed, held_out
+        from mien.judging.finished import Finished, finished
+        from mien.recipe import Dataset
+
+    # The data that may have moved is that of the first run, or of all the seeds or folds.
+    moved = [] if asked.repeated else asked.runs[:1]
+    repeated = [finished(run, root) for run in asked.repeated]
+    opened = {title: finished(asked.models[title], root if title in moved else None) for title in asked.runs}
+    models = {title: opened.get(title) or str(model) for title, model in asked.models.items()}
+    sources: dict[str, Dataset | Finished] = {
+        title: Dataset(source=source, root=place, options=options) for title, (source, place, options) in named.items()
+    }
+    if not sources:
+        own = next(iter([*repeated, *opened.values()]))
+        sources = {own.recipe.data.source: own}
+    if unheard := sorted(set(whole or ()) - set(sources)):
+        raise UsageError("--whole is the name of a source", got=unheard, allowed=list(sources))
+    with shown() as stages:
+        if repeated:
+            return held_out(asked.name, repeated, models, split, merged, stages, whole or ())
+        return crossed(models, sources, split, merged, stages, whole or ())
 
 
 def _repeated(run: Path) -> list[Path]:
@@ -139,10 +188,11 @@ def _options(texts: list[str] | None, titles: list[str]) -> dict[str, dict[str, 
 
 
 def _names(models: list[Path]) -> list[str]:
-    """A name a model: its folder's or file's, with the folder above where two share one. A model twice is refused."""
+    """A name a model: its folder's or file's, with the folder above where two share one, and for a seed or a fold. A
+    model twice is refused."""
     places = [model.resolve() for model in models]
     names = [place.name for place in places]
-    told = [f"{p.parent.name}/{p.name}" if names.count(p.name) > 1 else p.name for p in places]
+    told = [f"{p.parent.name}/{p.name}" if names.count(p.name) > 1 or _repeated(p.parent) else p.name for p in places]
     if len(set(told)) < len(told):
         raise UsageError("the models of one table need different names", got=told)
     return told

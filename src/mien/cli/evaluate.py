@@ -70,9 +70,9 @@ def evaluate(
         check_finished(model)
 
     with loading():
-        from mien import elsewhere, judging
         from mien.evaluation.report import write_run_report
-        from mien.finished import finished
+        from mien.judging import elsewhere, own
+        from mien.judging.finished import finished
 
     document: dict[str, Any] = {}
     with shown() as stages:
@@ -85,11 +85,11 @@ def evaluate(
         else:
             opened = finished(model, root)
             if robustness:
-                document["robustness"] = judging.corrupted(opened, stages)
+                document["robustness"] = own.corrupted(opened, stages)
             if explain:
-                document["explain"] = [str(path) for path in judging.explained(opened, stages)]
+                document["explain"] = [str(path) for path in own.explained(opened, stages)]
             if not document:
-                found = judging.evaluate_own(opened, split, stages)
+                found = own.evaluate_own(opened, split, stages)
                 document = found.cell
     if out:
         document["answers"] = str(_written(found.predictions, out))

@@ -59,7 +59,7 @@ def train(
     with waiting("reading the recipe"):
         from mien.recipe import load
         from mien.rows import check, read, remembering
-        from mien.run_folder import check_free
+        from mien.run.folder import check_free
 
         wanted = load(recipe, changes or ())
     folder = out or RUNS / wanted.name
@@ -120,9 +120,9 @@ def export(
     with loading():
         from dataclasses import asdict
 
-        from mien.card import write_card
-        from mien.export import export as write
-        from mien.finished import finished
+        from mien.judging.finished import finished
+        from mien.shipping.card import write_card
+        from mien.shipping.export import export as write
 
         opened = finished(run, root)
     with shown() as stages:

@@ -1,92 +1,22 @@
-"""What embeddings know: three readouts, retrieval precision, and a map in two dimensions."""
+"""What embeddings know: retrieval precision, and a map in two dimensions."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
-from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from sklearn.neighbors import NearestNeighbors
 
 from mien.errors import DataError
 from mien.evaluation.report.svg import document, standalone, text
 from mien.files import write_text
 
-Readout = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
 # Okabe and Ito's palette: eight hues that stay apart for colour-blind readers.
 PALETTE = ("#D55E00", "#000000", "#009E73", "#CC79A7", "#E69F00", "#999999", "#0072B2", "#56B4E9")
 
 _SIDE = 520
-
-
-@dataclass(frozen=True)
-class LinearReadout:
-    """Class probabilities from a linear layer: `weight` (C, D), `bias` (C,), float32."""
-
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embeddings (N, D) to probabilities float32 (N, C)."""
-        logits = embeddings @ self.weight.T + self.bias
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class NeighbourReadout:
-    """Class probabilities from the `k` nearest of the training embeddings, weighted by inverse distance."""
-
-    model: KNeighborsClassifier
-
-    def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embeddings (N, D) to probabilities float32 (N, C)."""
-        return self.model.predict_proba(embeddings).astype(np.float32)
-
-
-def nearest_centroid(embeddings: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> LinearReadout:
-    """The readout whose answer is the nearest class mean.
-
-    Its probabilities are those of Gaussian classes with equal priors and one shared spherical variance, which makes
-    squared distance to the means linear in the embedding. Raises DataError for a class without embeddings.
-    """
-    _check_classes(targets, classes)
-    means = np.stack([embeddings[targets == code].mean(axis=0, dtype=np.float64) for code in range(classes)])
-    variance = max(float(np.mean((embeddings - means[targets]) ** 2)), 1e-6)
-    middle = means.mean(axis=0)  # distances to the means less a common part: small weights, exact in float32
-    weight = (means - middle) / variance
-    bias = -((means**2).sum(axis=1) - (middle**2).sum()) / (2 * variance)
-    return LinearReadout(weight.astype(np.float32), bias.astype(np.float32))
-
-
-def nearest_neighbours(
-    embeddings: NDArray[np.float32], targets: NDArray[np.int64], classes: int, k: int = 15
-) -> NeighbourReadout:
-    """The readout by the `k` nearest training embeddings. Raises DataError for a class without embeddings."""
-    _check_classes(targets, classes)
-    model = KNeighborsClassifier(min(k, len(targets)), weights="distance", algorithm="brute")
-    return NeighbourReadout(model.fit(embeddings, targets))
-
-
-def linear_head(embeddings: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> LinearReadout:
-    """Multinomial logistic regression on the embeddings. Raises DataError for a class without embeddings."""
-    _check_classes(targets, classes)
-    model = LogisticRegression(max_iter=1000).fit(embeddings, targets)
-    weight, bias = model.coef_, model.intercept_
-    if classes == 2:  # scikit-learn keeps one row for two classes: the log-odds of the second
-        weight, bias = np.vstack([np.zeros_like(weight), weight]), np.append(0.0, bias)
-    return LinearReadout(weight.astype(np.float32), bias.astype(np.float32))
-
-
-READOUTS: Mapping[str, Callable[[NDArray[np.float32], NDArray[np.int64], int], Readout]] = {
-    "centroid": nearest_centroid,
-    "neighbours": nearest_neighbours,
-    "linear": linear_head,
-}
 
 
 def precision_at(
@@ -145,13 +75,3 @@ def draw_map(
     title = f"{len(rows):,} embeddings in two dimensions, by expression"
     write_text(path, standalone(document(_SIDE + 150, _SIDE, marks, title)))
     return path
-
-
-def _check_classes(targets: NDArray[np.int64], classes: int) -> None:
-    absent = sorted(set(range(classes)) - set(np.unique(targets).tolist()))
-    if absent:
-        raise DataError(
-            "a readout needs training embeddings of every class",
-            got=f"none of class {absent}",
-            allowed="one or more each",
-        )

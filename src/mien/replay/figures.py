@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from mien.elsewhere import figures_on
 from mien.files import read_json
-from mien.finished import finished
+from mien.judging.elsewhere import figures_on
+from mien.judging.finished import finished
 from mien.recipe import load
 from mien.stages import Stages
 

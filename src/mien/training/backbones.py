@@ -76,7 +76,7 @@ class Classifier(nn.Module):
 def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed: int = 0) -> Classifier:
     """The network of a recipe, its weights loaded and its frozen part frozen; what starts at random follows `seed`.
 
-    The last layer stays at its start, and of a bundle the backbone alone is loaded: `mien.earlier.fill_output` and
+    The last layer stays at its start, and of a bundle the backbone alone is loaded: `mien.run.earlier.fill_output` and
     `bundled` have what is left to do, with the labels and pictures at hand.
     Raises UsageError for a size the backbone cannot take, and MienError when weights cannot be had.
     """

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.evaluation.embeddings import linear_head, nearest_centroid
 from mien.imaging.steps import Normalise
 from mien.stages import Progress
 from mien.training.facenet import FaceNet, classifier
 from mien.training.fit import Rows, predict
 from mien.training.metric_learning import fit_embedding
+from mien.training.readouts import linear_head, nearest_centroid
 from mien.training.saving import save
 from mien.training.spec import TripletSpec
 

@@ -17,13 +17,13 @@ from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from torch import Tensor
 
 from mien.errors import DataError
-from mien.evaluation.embeddings import nearest_centroid
 from mien.files import write_text
 from mien.imaging.steps import Normalise
 from mien.stages import Progress
 from mien.training.facenet import FaceNet
 from mien.training.fit import predict
 from mien.training.module import channels_first
+from mien.training.readouts import nearest_centroid
 from mien.training.saving import save
 from mien.training.spec import Mining, Optimiser, TripletSpec
 

@@ -2,9 +2,9 @@
 
 from mien.data.audit.check import Audit, audit, clean_train
 from mien.data.audit.findings import Finding, refuse
-from mien.data.audit.inherited import fitted_on, inherited, like_held_out, people_before, seen_before
 from mien.data.audit.looks import Looks, look, looks_of
 from mien.data.audit.people import children
+from mien.data.audit.seen import like_held_out, seen_before
 
 __all__ = [
     "Audit",
@@ -13,12 +13,9 @@ __all__ = [
     "audit",
     "children",
     "clean_train",
-    "fitted_on",
-    "inherited",
     "like_held_out",
     "look",
     "looks_of",
-    "people_before",
     "refuse",
     "seen_before",
 ]

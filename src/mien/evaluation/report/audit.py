@@ -1,19 +1,17 @@
-"""The audit as one HTML file: findings, and the pictures behind them side by side."""
+"""The page of an audit: findings, and the pictures behind them side by side."""
 
-import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from numpy.typing import NDArray
 
 from mien.data.audit.check import Audit
 from mien.data.audit.looks import Looks
 from mien.data.samples import SPLITS, Samples
-from mien.files import write_text
-from mien.imaging.decode import encode_png
+from mien.evaluation.report.gallery import address_of
+from mien.evaluation.report.page import write_page
 
 SHOWN = 48
 _MEMBERS = 4
@@ -29,7 +27,7 @@ _GALLERIES: Mapping[str, str] = {
 class Face:
     """One picture of the page: its image as a data URI, and what is known of it."""
 
-    picture: str
+    picture: str | None
     image: str
     label: str
     split: str
@@ -56,22 +54,11 @@ class Gallery:
     total: int
 
 
-def write_page(out: Path, samples: Samples, looks: Looks, audit: Audit, title: str, shown: int = SHOWN) -> Path:
+def write_audit_report(out: Path, samples: Samples, looks: Looks, audit: Audit, title: str, shown: int = SHOWN) -> Path:
     """Write the page to `out`, whole or not at all; at most `shown` groups a section."""
-    environment = Environment(
-        loader=PackageLoader("mien.data.audit"),
-        autoescape=select_autoescape(default_for_string=True, default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     galleries = [gallery for gallery in _galleries(samples, looks, audit, shown) if gallery.groups]
     splits = [split for split in SPLITS if len(samples.rows(split))]
-    text = environment.get_template("audit.html.j2").render(
-        title=title, audit=audit, galleries=galleries, splits=splits, judged=splits[1:]
-    )
-    write_text(out, text)
-    return out
+    return write_page(out, "audit.html.j2", title=title, audit=audit, galleries=galleries, judged=splits[1:])
 
 
 def _galleries(samples: Samples, looks: Looks, audit: Audit, shown: int) -> Iterator[Gallery]:
@@ -127,11 +114,7 @@ class _Show:
         _, first = np.unique([f"{self.split[row]} {self.label[row]}" for row in rows], return_index=True)
         telling = np.concatenate([rows[first], np.delete(rows, first)])[:_MEMBERS]
         faces = tuple(
-            Face(_inline(self.looks.miniatures[row]), self.image[row], self.label[row], self.split[row])
+            Face(address_of(self.looks.miniatures[row]), self.image[row], self.label[row], self.split[row])
             for row in telling
         )
         return Group(faces, len(rows) - len(faces), note, self.crosses(rows), self.conflicts(rows))
-
-
-def _inline(picture: NDArray[np.uint8]) -> str:
-    return "data:image/png;base64," + base64.b64encode(encode_png(np.ascontiguousarray(picture))).decode()

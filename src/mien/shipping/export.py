@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from mien import __version__, lineage
+from mien import __version__
 from mien.data.material import Material
 from mien.data.sources.catalog import SOURCES
 from mien.data.split import clusters
@@ -22,13 +22,14 @@ from mien.errors import RunError, UsageError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.metrics import evaluate
 from mien.files import read_json, replacing
-from mien.finished import Finished, rows_of
 from mien.imaging import models
 from mien.imaging.faces import YuNetDetector
 from mien.imaging.framing import FER2013, Framing, measured
+from mien.judging.finished import Finished, rows_of
 from mien.rows import Read, read, remembering
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
 from mien.runtime.recognizer import Recognizer
+from mien.shipping import lineage
 from mien.stages import Stages, silent
 
 LARGEST_DIFFERENCE = 1e-4

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from mien.data.pictures import Pictures
 from mien.data.prepare import Prepared
-from mien.earlier import all_below
 from mien.errors import unknown
-from mien.experiment import BEFORE_SPLIT
-from mien.finished import Finished
 from mien.imaging.alignment import FrameFace
 from mien.imaging.chain import Chain
 from mien.imaging.faces import settled
+from mien.judging.finished import Finished
 from mien.recipe import Evaluate
+from mien.run import leaks
+from mien.run.inherited import all_below
 from mien.runtime import bundle
 from mien.runtime.ahead import cores
 from mien.runtime.recognizer import Recognizer
@@ -60,7 +60,7 @@ def candidate(model: Finished | str, crop: Crop = "face") -> Candidate:
 
 def of_run(run: Finished) -> Candidate:
     """A run, which prepares every picture as its training pictures were."""
-    notes = (BEFORE_SPLIT,) if run.recipe.balance.order == "balance-before-split" else ()
+    notes = (leaks.BEFORE_SPLIT,) if run.recipe.balance.order == "balance-before-split" else ()
     return Candidate(
         run.folder.name, run.labels, run.chain, run.probabilities, run.recipe.evaluate.bootstrap, run.folder,
         (run.folder, *all_below(run.recipe)), notes,

@@ -2,20 +2,54 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import earlier
-from mien.data.audit import Audit, Finding, audit, clean_train, inherited, like_held_out, refuse
+from mien.data.audit import Audit, Finding, audit, clean_train, like_held_out, refuse
 from mien.data.material import Material
 from mien.data.samples import Samples
 from mien.errors import DataError, MienError, counted
 from mien.recipe import Data, Recipe
+from mien.run import inherited
+
+BEFORE_SPLIT = (
+    "balanced before the split: made rows and their parents are on both sides, "
+    "so figures on this split do not show how well new pictures are recognised"
+)
 
 
-def audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
+@dataclass(frozen=True)
+class Cleaned:
+    """What is left of the material of a run, what the audit found (None when it was off), the test pictures that had a
+    twin in training, by name, and what a reader of results must know."""
+
+    material: Material
+    audit: Audit | None
+    twins: frozenset[str]
+    told: tuple[str, ...]
+
+
+def cleaned(recipe: Recipe, material: Material, others: Sequence[Samples], early: bool) -> Cleaned:
+    """The audit of a split, and the material without the training rows that `split.clean` drops.
+
+    `others` are the datasets of `split.clean_against`; `early` says that rows were made before the split. Raises
+    AuditBlocked where the audit stops the run, DataError where no training row would be left.
+    """
+    found = _audited(recipe, material, early)
+    if not found:
+        return Cleaned(material, None, frozenset(), ("the audit was off: no check for leaks",))
+    twins = _twins_in_training(material.samples, found)
+    dropped, told = _twins_to_drop(recipe, material, found, others)
+    found = found.found(_taken_over(recipe, material, dropped))
+    if len(dropped):
+        material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
+    return Cleaned(material, found, twins, tuple(told))
+
+
+def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
     """The audit of the split that will be used. Raises AuditBlocked where that stops the run.
 
     What the run itself sees to is let through; so are made rows across the split where the recipe asks for the
@@ -46,7 +80,7 @@ def read_others(recipe: Recipe, read: Callable[[Data], Samples]) -> list[Samples
     return found
 
 
-def twins_to_drop(
+def _twins_to_drop(
     recipe: Recipe, material: Material, found: Audit, others: Sequence[Samples]
 ) -> tuple[NDArray[np.int64], list[str]]:
     """The training rows that `split.clean` drops, and those that are like what `others` hold out; what to say of them.
@@ -78,19 +112,14 @@ def _left_out(count: int, rows: str, where: str) -> str:
     return f"left out: {counted(count, rows)} with a twin in {where}" if count else f"no {rows} has a twin in {where}"
 
 
-def taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:
+def _taken_over(recipe: Recipe, material: Material, dropped: NDArray[np.int64]) -> list[Finding]:
     """What the audit finds of the runs that this one builds on. Raises AuditBlocked where that stops the run."""
     assert material.looks is not None
     found = [
         finding
-        for run in earlier.all_below(recipe)
-        for finding in inherited(
-            material.samples,
-            material.looks,
-            dropped,
-            run,
-            earlier.looks_of_data,
-            earlier.names_same_people(run, recipe.data),
+        for run in inherited.all_below(recipe)
+        for finding in inherited.findings(
+            material.samples, material.looks, dropped, run, inherited.names_same_people(run, recipe.data)
         )
     ]
     refuse([each for each in found if each.severity == "block" or (each.leak and recipe.audit == "strict")])
@@ -107,7 +136,7 @@ def said(recipe: Recipe, found: Audit) -> list[str]:
     return texts
 
 
-def twins_in_training(samples: Samples, found: Audit) -> frozenset[str]:
+def _twins_in_training(samples: Samples, found: Audit) -> frozenset[str]:
     """The test pictures that have a twin among the training pictures, by name."""
     twin = found.likeness.twin_in((samples.table["split"] == "train").to_numpy(bool, na_value=False))
     test = samples.rows("test")

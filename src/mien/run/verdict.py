@@ -13,11 +13,13 @@ from mien.data.material import Material
 from mien.data.samples import Samples
 from mien.data.split import clusters
 from mien.evaluation import calibration, statistics
-from mien.evaluation.embeddings import READOUTS, draw_map, precision_at
+from mien.evaluation.comparison import drawn_by
+from mien.evaluation.embeddings import draw_map, precision_at
 from mien.evaluation.metrics import evaluate
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe
 from mien.training.fit import predict
+from mien.training.readouts import READOUTS
 
 
 def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -83,3 +85,19 @@ def tabulated(
     table["predicted"] = pd.array([labels[i] for i in probabilities.argmax(axis=1)], dtype="string")
     columns = {f"p_{label}": probabilities[:, i].astype(np.float32) for i, label in enumerate(labels)}
     return table.assign(**columns)
+
+
+def without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any]:
+    """Accuracy on the predictions of other pictures than `images`, which had a twin in training."""
+    kept = predictions[~predictions["image"].isin(images)]
+    if not len(kept):
+        return {"rows": 0}
+    right = (kept["predicted"] == kept["label"]).to_numpy(bool)
+    return {"rows": len(kept), "accuracy": statistics.proportion(right, groups=drawn_by(kept)).as_dict()}
+
+
+def few(recipe: Recipe, predictions: pd.DataFrame) -> list[str]:
+    """That the test part shows few people, and what shows more."""
+    said = statistics.few(len(predictions), clusters(predictions[["subject", "sequence"]]))
+    more = "; with split.method: grouped-kfold and split.fold: all everybody is tested once"
+    return [text + more if recipe.split.method == "grouped" else text for text in said]

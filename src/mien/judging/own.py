@@ -1,10 +1,8 @@
 """A finished run on its own data: figures on its splits, under corruption, and where it looks."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -12,57 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mien.candidate import Candidate, of_run
-from mien.data.material import Material
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Reader, Samples
 from mien.data.split import clusters
 from mien.errors import DataError, UsageError
-from mien.evaluation import ledger, statistics
-from mien.evaluation.comparison import drawn_by, probabilities_of
-from mien.evaluation.comparison import pooled as all_answers
-from mien.evaluation.cross import Answers, cross_cell, restrict
+from mien.evaluation import ledger
 from mien.evaluation.explain import deepest_map, explain
-from mien.evaluation.metrics import evaluate
 from mien.evaluation.robustness import robustness
 from mien.files import write_json
-from mien.finished import Finished, rows_of
+from mien.judging.candidate import of_run
+from mien.judging.finished import Finished, rows_of
+from mien.judging.judgement import Judgement, judged
 from mien.stages import Stages, silent
-from mien.verdict import tabulated
-
-_APART = 10**12  # more rows than a source has
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a model is worth on some rows: a cell of a table of models and sources, for JSON, the answers that stand
-    behind it, and the same as a table, `predictions`, as `mien.verdict.tabulated` makes it."""
-
-    cell: dict[str, Any]
-    answers: Answers
-    predictions: pd.DataFrame
-
-    def noting(self, notes: Sequence[str]) -> "Judgement":
-        """The same with more to be told, before what is told already."""
-        return replace(self, cell=self.cell | {"notes": [*notes, *self.cell["notes"]]})
-
-
-def pooled(each: Sequence[Judgement], resamples: int) -> Judgement:
-    """Several judgements of one model, each on rows of its own, as one; the answers to a picture are drawn as one."""
-    table = all_answers([one.predictions for one in each])
-    answers, groups = [one.answers for one in each], drawn_by(table)
-    labels, targets = answers[0].labels, np.concatenate([one.targets for one in answers])
-    probabilities = probabilities_of(table)
-    people = clusters(table[["subject", "sequence"]])
-    notes = (note for one in each for note in one.cell["notes"] if statistics.TOO_NARROW not in note)
-    rows = np.concatenate([number * _APART + one.rows for number, one in enumerate(answers)])
-    cell = each[0].cell | {
-        "figures": evaluate(probabilities, targets, labels, resamples, groups=groups),
-        "dropped": dict(sum((Counter(one.cell["dropped"]) for one in each), Counter())),
-        "protocol": ", ".join(dict.fromkeys(one.cell["protocol"] for one in each)),
-        "notes": [*statistics.few(len(table), people), *dict.fromkeys(notes)],
-    }
-    return Judgement(cell, Answers(rows, labels, probabilities, targets, groups), table)
 
 
 def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> Judgement:
@@ -152,36 +111,6 @@ def explained(run: Finished, stages: Stages = silent) -> list[Path]:
         run.network, layer, pixels, run.chain.tensor, run.probabilities, material.samples.targets[rows], run.labels,
         run.folder / "figures",
     )  # fmt: skip
-
-
-def judged(
-    model: Candidate,
-    material: Material,
-    rows: NDArray[np.int64],
-    source: str,
-    split: str,
-    protocol: str,
-    merge: Mapping[str, str],
-) -> Judgement:
-    """What a model is worth on those of the rows whose label it knows."""
-    chosen = material.samples.table.iloc[rows]
-    seen = restrict(
-        model.answers(material.pixels, material.place[rows]), model.labels, list(chosen["label"]),
-        material.samples.labels, merge,
-    )  # fmt: skip
-    # What cannot be judged has opened nothing.
-    opened = None
-    if model.folder and split in ("test", "all"):
-        opened = ledger.record(model.folder.parent, protocol, model.folder.name)
-    groups = clusters(chosen)
-    cell = cross_cell(model.name, f"{source} {split}", seen, groups, model.bootstrap)
-    kept = rows[seen.kept]
-    drawn = None if groups is None else list(compress(groups, seen.kept))
-    answers = Answers(material.place[kept], seen.labels, seen.probabilities, seen.targets, drawn)
-    predictions = tabulated(material.samples, kept, seen.probabilities, seen.labels)
-    predictions["label"] = pd.array([seen.labels[code] for code in seen.targets], dtype="string")
-    notes = [*statistics.few(len(kept), drawn), *model.notes]
-    return Judgement(cell | {"protocol": protocol, "opened": opened, "notes": notes}, answers, predictions)
 
 
 def _without_made(run: Finished, samples: Samples) -> str:

@@ -1,4 +1,4 @@
-"""Earlier runs, as a new one meets them: a network to judge, a teacher, or what it builds on."""
+"""Earlier runs whose networks a new one meets: to judge, to learn from, or to start from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.data.audit import Looks, look
-from mien.data.sources.catalog import SOURCES, load
-from mien.errors import MienError, RunError
+from mien.errors import RunError
 from mien.files import read_json
 from mien.imaging.chain import Chain
 from mien.places import check_finished
-from mien.recipe import Dataset, Recipe
+from mien.recipe import Recipe
 from mien.recipe import load as load_recipe
+from mien.run.inherited import is_run
 from mien.runtime import bundle
 from mien.training.backbones import Classifier, build, trained_state, weights_file
 from mien.training.embedding import restored_embedding
@@ -72,7 +71,7 @@ def check(recipe: Recipe) -> None:
         fits = (theirs.channels, theirs.normalise) == (ours.channels, ours.normalise)
     elif weights and weights != "hub":
         weights_file(Path(weights))
-        theirs = Chain.parse(load_recipe(Path(weights) / "recipe.yaml").chain) if _is_run(Path(weights)) else ours
+        theirs = Chain.parse(load_recipe(Path(weights) / "recipe.yaml").chain) if is_run(Path(weights)) else ours
         fits = theirs.channels != ours.channels or theirs.normalise == ours.normalise
     else:
         theirs, fits = ours, True
@@ -126,41 +125,3 @@ def _check_alike(run: str, theirs: tuple[str, ...], chain: Chain, recipe: Recipe
         raise RunError(f"the teacher {run} knows other classes", got=theirs, allowed=labels)
     if chain.digest != Chain.parse(recipe.chain).digest:
         raise RunError(f"the teacher {run} has another chain", got=chain.as_list(), allowed=recipe.chain)
-
-
-def all_below(recipe: Recipe) -> list[Path]:
-    """The runs and bundles that a recipe builds on, and those that they build on."""
-    found: list[Path] = []
-    for run in recipe.builds_on:
-        below = all_below(load_recipe(run / "recipe.yaml")) if _is_run(run) else []
-        found += [each for each in (run, *below) if each not in found]
-    return found
-
-
-def looks_of_data(run: Path) -> Looks | None:
-    """A look at every picture of the data that a run was made on; None where it is not at hand any more."""
-    if not _is_run(run):
-        return None
-    data = load_recipe(run / "recipe.yaml").data
-    try:
-        return look(load(data.source, data.root, **data.options))
-    except MienError:
-        return None
-
-
-def names_same_people(run: Path, data: Dataset) -> bool:
-    """Whether a name means one person in the data of an earlier run and in `data`: each list numbers people anew."""
-    if not _is_run(run):
-        return False
-    theirs = load_recipe(run / "recipe.yaml").data
-    if theirs.source != data.source:
-        return False
-    if not SOURCES[data.source].numbers_anew:
-        return True
-    roots = [each.root and each.root.resolve() for each in (theirs, data)]
-    return roots[0] == roots[1] and theirs.options == data.options
-
-
-def _is_run(place: Path) -> bool:
-    # A folder that is called as a shipped model is not what a recipe means by that name.
-    return not bundle.means_bundle(str(place)) and (place / "recipe.yaml").is_file()

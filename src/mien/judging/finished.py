@@ -14,7 +14,6 @@ from mien.data.material import Material, readable
 from mien.data.pictures import Pictures
 from mien.data.prepare import prepare
 from mien.data.samples import SPLITS
-from mien.earlier import restored
 from mien.errors import DataError, RunError
 from mien.evaluation import calibration
 from mien.files import read_json
@@ -22,6 +21,7 @@ from mien.imaging.chain import Chain
 from mien.places import check_finished
 from mien.recipe import Recipe
 from mien.rows import Read, read
+from mien.run.earlier import restored
 from mien.stages import Stages, silent
 from mien.training.fit import predict
 

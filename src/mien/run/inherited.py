@@ -1,7 +1,6 @@
-"""What a run must not know: pictures held out here or elsewhere that it, or a run that it builds on, was fitted on."""
+"""What a run inherits from those that it builds on: the pictures and people that they were fitted on."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,33 +8,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyarrow.parquet import read_schema
 
-from mien.data.audit.findings import Finding
-from mien.data.audit.looks import Looks, look
-from mien.data.audit.near import near_twin_among
-from mien.data.audit.twins import BLANK, spread
+from mien.data.audit import Finding, Looks, look, seen_before
 from mien.data.samples import Samples
-from mien.errors import counted
-from mien.runtime.bundle import load, means_bundle
+from mien.data.sources import catalog
+from mien.errors import MienError, counted
+from mien.recipe import Dataset, Recipe, load
+from mien.runtime import bundle
 
 _KEPT = ("digest", "split", "source", "subject", "made_from")  # columns of a run's rows that are read here
-Bring = Callable[[Path], Looks | None]
-"""Gives the looks of the data of an earlier run, None where it is not at hand any more."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Which of some pictures were fitted on: `same` pixels (N,) bool, `alike` (N,) near twins of such.
-
-    `untold` counts the pictures fitted on whose pixels are not at hand, so that nothing is known to be like them.
-    """
-
-    same: NDArray[np.bool_]
-    alike: NDArray[np.bool_]
-    untold: int
-
-
-def inherited(
-    samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: Path, bring: Bring, same_people: bool = True
+def findings(
+    samples: Samples, looks: Looks, dropped: NDArray[np.int64], run: Path, same_people: bool = True
 ) -> list[Finding]:
     """Validation and test rows on which the run of folder `run` was fitted, or near twins of such pictures.
 
@@ -49,7 +33,7 @@ def inherited(
         return [_unlisted(run)]
     held_out = np.concatenate([samples.rows("validation"), samples.rows("test")])
     trained = np.setdiff1d(samples.rows("train"), dropped)
-    seen = seen_before(looks, held_out, known.difference(looks.digests[trained].tolist()), map(bring, [run]))
+    seen = seen_before(looks, held_out, known.difference(looks.digests[trained].tolist()), map(looks_of_data, [run]))
     found = []
     if seen.same.any():
         found.append(Finding(
@@ -98,8 +82,8 @@ def inherited(
 
 def _unlisted(run: Path) -> Finding:
     advice = "restore the whole folder of that run, or train it again"
-    if means_bundle(str(run)):
-        data = load(str(run)).info.training_data.partition(",")[0] or "unknown data"
+    if bundle.means_bundle(str(run)):
+        data = bundle.load(str(run)).info.training_data.partition(",")[0] or "unknown data"
         advice = f"it was fitted on {data}: hold out pictures that it cannot have seen"
     elif run.is_file():
         advice = "name the folder of its run instead, or hold out pictures that it cannot have seen"
@@ -109,45 +93,6 @@ def _unlisted(run: Path) -> Finding:
         "are among them cannot be checked",
         advice, leak=True,
     )  # fmt: skip
-
-
-def seen_before(looks: Looks, rows: NDArray[np.int64], fitted: set[str], elsewhere: Iterable[Looks | None]) -> Seen:
-    """Which of the rows (N,) of `looks` are among the pictures that were fitted on, or near twins of one.
-
-    `fitted` has the digests of those pictures. Their pixels come from `looks` where it has them, else from what is
-    `elsewhere`, which is asked for only then.
-    """
-    here = np.isin(looks.digests, list(fitted))
-    same = here[rows]
-    pools, missing = [looks.miniatures[here]], fitted.difference(looks.digests[here].tolist())
-    for brought in elsewhere if missing else ():
-        if brought:
-            there = np.isin(brought.digests, list(missing))
-            pools.append(brought.miniatures[there])
-            missing.difference_update(brought.digests[there].tolist())
-        if not missing:
-            break
-    pool = np.concatenate(pools)
-    alike = np.zeros(len(rows), bool)
-    asked = np.flatnonzero(~same & (spread(looks.miniatures, rows) >= BLANK))
-    shown = pool[spread(pool, np.arange(len(pool))) >= BLANK]
-    alike[asked] = near_twin_among(looks.miniatures[rows[asked]], shown)
-    return Seen(same, alike, len(missing))
-
-
-def like_held_out(samples: Samples, looks: Looks, other: Samples) -> NDArray[np.int64]:
-    """Positions of the training rows of `samples` that have a twin among the held-out pictures of another dataset.
-
-    `looks` has one look a row of `samples`. Held out are the validation and test parts that the other dataset
-    publishes, and all of its pictures where it publishes none.
-    """
-    theirs = look(other)
-    held_out = other.table["split"].isin(["validation", "test"]).to_numpy(bool)
-    if not held_out.any():
-        held_out = np.ones(len(other), bool)
-    train = samples.rows("train")
-    seen = seen_before(looks, train, set(theirs.digests[held_out & theirs.readable]), [theirs])
-    return train[seen.same | seen.alike]
 
 
 def fitted_on(run: Path) -> set[str] | None:
@@ -188,7 +133,46 @@ def people_before(samples: Samples, rows: NDArray[np.int64], runs: Iterable[Path
 def _listed(run: Path, split: str) -> pd.DataFrame | None:
     """The rows of one split as a run keeps them; None without a list."""
     kept = run / "samples.parquet"
-    if means_bundle(str(run)) or not kept.is_file():
+    if bundle.means_bundle(str(run)) or not kept.is_file():
         return None
     table = pd.read_parquet(kept, columns=[name for name in read_schema(kept).names if name in _KEPT])
     return table[(table["split"] == split).to_numpy(bool, na_value=False)]
+
+
+def all_below(recipe: Recipe) -> list[Path]:
+    """The runs and bundles that a recipe builds on, and those that they build on."""
+    found: list[Path] = []
+    for run in recipe.builds_on:
+        below = all_below(load(run / "recipe.yaml")) if is_run(run) else []
+        found += [each for each in (run, *below) if each not in found]
+    return found
+
+
+def looks_of_data(run: Path) -> Looks | None:
+    """A look at every picture of the data that a run was made on; None where it is not at hand any more."""
+    if not is_run(run):
+        return None
+    data = load(run / "recipe.yaml").data
+    try:
+        return look(catalog.load(data.source, data.root, **data.options))
+    except MienError:
+        return None
+
+
+def names_same_people(run: Path, data: Dataset) -> bool:
+    """Whether a name means one person in the data of an earlier run and in `data`: each list numbers people anew."""
+    if not is_run(run):
+        return False
+    theirs = load(run / "recipe.yaml").data
+    if theirs.source != data.source:
+        return False
+    if not catalog.SOURCES[data.source].numbers_anew:
+        return True
+    roots = [each.root and each.root.resolve() for each in (theirs, data)]
+    return roots[0] == roots[1] and theirs.options == data.options
+
+
+def is_run(place: Path) -> bool:
+    """Whether there is a run, finished or not."""
+    # A folder that is called as a shipped model is not what a recipe means by that name.
+    return not bundle.means_bundle(str(place)) and (place / "recipe.yaml").is_file()

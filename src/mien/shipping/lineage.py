@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from mien.data.sources.catalog import SOURCES
-from mien.earlier import all_below
 from mien.recipe import Recipe, load
+from mien.run.inherited import all_below
 from mien.runtime import bundle
 
 UNKNOWN = "as the training data allows"

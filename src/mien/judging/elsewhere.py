@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.candidate import CUT_OUT, Candidate, Crop, candidate, of_run
-from mien.data.audit import Looks, fitted_on, look, people_before, seen_before
+from mien.data.audit import Looks, look, seen_before
 from mien.data.material import Material, readable
 from mien.data.prepare import NOTHING, Prepared, prepare
 from mien.data.protocols import describe
@@ -17,15 +16,16 @@ from mien.data.samples import SPLITS, Samples
 from mien.data.sources.catalog import load
 from mien.data.split import SplitSpec, assign
 from mien.data.split import notes as split_notes
-from mien.earlier import looks_of_data, names_same_people
 from mien.errors import DataError, UsageError
 from mien.evaluation.cross import cross_matrix, paired
-from mien.finished import Finished, rows_of
-from mien.judging import Judgement, judged, pooled
+from mien.judging.candidate import CUT_OUT, Candidate, Crop, candidate, of_run
+from mien.judging.finished import Finished, rows_of
+from mien.judging.judgement import Judgement, judged, pooled
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
 from mien.recipe import load as load_recipe
 from mien.rows import Read, read, remembering
+from mien.run.inherited import fitted_on, looks_of_data, names_same_people, people_before
 from mien.stages import Stages, silent, within
 
 
@@ -42,7 +42,7 @@ def evaluate_on(
     """What a run, or a bundle, is worth on one split of a source (or `all` of it), labels matched explicitly.
 
     A source that names no split is all test. `merge` sends labels to others on purpose; `crop` is how a bundle takes
-    the pictures, as `mien.candidate` has it. Opening a test split is noted in the ledger beside a run. Raises
+    the pictures, as `mien.judging.candidate` has it. Opening a test split is noted in the ledger beside a run. Raises
     UsageError when the source has no such split.
     """
     judge = candidate(model, crop)

@@ -1,0 +1,1 @@
+"""Finished runs and bundles, judged: on their own rows, on other data, side by side."""
