@@ -407,6 +407,7 @@ LISTED = "image,emotion,participant,path\na.png,happy,anna,x/1\nb.png,sad,ben,x/
 def test_a_list_with_columns_of_other_names_is_mapped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "list.csv"
     path.write_text(LISTED)
+    (tmp_path / "a.png").touch()
     columns = {"path": "Image", "label": "emotion", "subject": "participant"}
     rows = load("manifest", path, columns=columns).table
     assert rows[["image", "label", "subject"]].to_numpy().tolist() == [
@@ -437,10 +438,12 @@ def test_a_map_of_columns_that_cannot_be_is_refused(columns: object, words: str,
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig"])
-def test_lists_as_spreadsheets_save_them_are_read(delimiter: str, coding: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["", "sep={}\r\n"])
+def test_lists_as_spreadsheets_save_them_are_read(first: str, delimiter: str, coding: str, tmp_path: Path) -> None:
     lines = [["path", "label", "subject"], ["fröhlich, 1.png", "happy", "Jörg"], ["b.png", "sad", "Ann"]]
     quoted = [delimiter.join(f'"{each}"' if delimiter in each else each for each in line) for line in lines]
-    (tmp_path / "list.csv").write_bytes("\r\n".join(quoted).encode(coding))
+    (tmp_path / "list.csv").write_bytes((first.format(delimiter) + "\r\n".join(quoted)).encode(coding))
+    (tmp_path / "b.png").touch()
     rows = load("manifest", tmp_path / "list.csv").table
     assert rows[["image", "label", "subject"]].to_numpy().tolist() == [
         ["fröhlich, 1.png", "happiness", "Jörg"],
@@ -451,6 +454,7 @@ def test_lists_as_spreadsheets_save_them_are_read(delimiter: str, coding: str, t
 def test_rows_without_a_label_are_counted_and_in_no_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "list.csv"
     path.write_text("path,label,split\na.png,happy,train\nb.png,,train\nc.png,sad,test\nd.png,grumpy,test\n")
+    (tmp_path / "a.png").touch()
     samples = load("manifest", path, rename={"grumpy": None})
     assert "1 row without label, first data row 2" in caplog.text
     assert samples.labels == ("happiness", "sadness")
@@ -535,15 +539,25 @@ def test_an_empty_list_does_not_send_to_a_command_that_says_the_same(tmp_path: P
     assert "an empty list" in str(caught.value) and "data stats" not in str(caught.value)
 
 
+def test_a_list_that_stands_elsewhere_than_its_pictures_says_where_they_are_sought(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\nfaces/a.png,happy\nfaces/b.png,sad\n")
+    with pytest.raises(DataError, match=r"none of the 2 pictures[\s\S]*faces/a.png[\s\S]*relative to the folder"):
+        load("manifest", tmp_path / "list.csv")
+    Album(tmp_path).write("faces/b.png", 60)
+    assert len(load("manifest", tmp_path / "list.csv")) == 2, "what is missing of others is told where they are read"
+
+
 def test_columns_of_the_users_own_are_let_be(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("path,label,labels,subject,subject_id,age\na.png,happy,2,anna,7,30\n")
+    (tmp_path / "a.png").touch()
     assert load("manifest", path).table["subject"].tolist() == ["anna"]
 
 
 def test_people_called_na_and_none_are_people(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("path,label,subject\na.png,happy,NA\nb.png,sad,None\nc.png,sad,\n")
+    (tmp_path / "a.png").touch()
     assert load("manifest", path).table["subject"].astype(object).where(lambda name: name.notna(), None).tolist() == [
         "NA",
         "None",

@@ -16,6 +16,9 @@ from mien.files import write_text
 # Okabe and Ito's palette: eight hues that stay apart for colour-blind readers.
 PALETTE = ("#D55E00", "#000000", "#009E73", "#CC79A7", "#E69F00", "#999999", "#0072B2", "#56B4E9")
 
+LEAST = 4
+"""Embeddings that a map needs at least."""
+
 _SIDE = 520
 
 
@@ -42,7 +45,7 @@ def precision_at(
 
 
 def flatten(embeddings: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
-    """Embeddings (N, D), N of 4 or more, to map positions (N, 2): PCA to at most 50 dimensions, then t-SNE.
+    """Embeddings (N, D), N of `LEAST` or more, to map positions (N, 2): PCA to at most 50 dimensions, then t-SNE.
 
     The first step is van der Maaten and Hinton's (2008, section 4.2): it takes out noise and time.
     """

@@ -14,7 +14,7 @@ from mien.data.samples import Samples
 from mien.data.split import clusters
 from mien.evaluation import calibration, statistics
 from mien.evaluation.comparison import drawn_by
-from mien.evaluation.embeddings import draw_map, precision_at
+from mien.evaluation.embeddings import LEAST, draw_map, precision_at
 from mien.evaluation.metrics import evaluate
 from mien.imaging.chain import Chain
 from mien.recipe import Recipe
@@ -61,7 +61,8 @@ def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, pict
         return predict(network[0], material.pixels, material.place[rows], normalise), material.samples.targets[rows]
 
     (known, known_targets), (asked, asked_targets) = vectors("train"), vectors("test")
-    draw_map(asked, asked_targets, labels, picture)
+    if len(asked) >= LEAST:
+        draw_map(asked, asked_targets, labels, picture)
     ks = [k for k in (1, 5, 10) if k <= len(known)]
     groups = clusters(material.samples.table.iloc[material.samples.rows("test")])
     right = {

@@ -2,6 +2,7 @@
 
 import logging
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from io import StringIO
@@ -62,6 +63,7 @@ def load(
     more = {name: rows[name] for name in ("subject", "sequence") if name in rows}
     if "split" in rows:
         more["split"] = _splits(rows["split"], path).where(labelled, None)
+    _check_there(names, path)
     built = table(names, list(label.astype(object).where(label.notna(), None)), source="manifest", **more)
     built = built[built["label"].notna() | ~labelled].reset_index(drop=True)
     return Samples(built, ordered(built["label"].dropna()), Files(path.parent))
@@ -119,9 +121,27 @@ def _csv(path: Path) -> pd.DataFrame:
             f"{path} is not UTF-8 text", got=f"line {line}: byte {error.object[error.start]:#04x}",
             then="save it as UTF-8; Excel calls it 'CSV UTF-8'",
         ) from None  # fmt: skip
-    header = text.lstrip().partition("\n")[0]
+    separator, text = _separated(text)
     # NA is a person of JAFFE, and None or null may be one: only an empty field names nobody.
-    return pd.read_csv(StringIO(text), sep=max(",;\t", key=header.count), dtype=str, keep_default_na=False)
+    return pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+
+
+def _separated(text: str) -> tuple[str, str]:
+    """What parts the columns, and the text without Excel's own line about that, `sep=;`."""
+    header, _, rest = text.lstrip().partition("\n")
+    if said := re.fullmatch(r'"?sep=([,;\t])"?\r?', header, re.IGNORECASE):
+        return said[1], rest
+    return max(",;\t", key=header.count), text
+
+
+def _check_there(names: list[str], path: Path) -> None:
+    """One missing picture is listed with the broken ones; all of them are a list that stands elsewhere."""
+    if names and not any((path.parent / name).exists() for name in names):
+        raise DataError(
+            f"none of the {counted(len(names), 'picture')} of {path} is there",
+            got=f"first {path.parent / names[0]}",
+            then="paths are relative to the folder of the list: put the list there, or write them so",
+        )
 
 
 def _check_once(names: list[str], path: Path) -> None:

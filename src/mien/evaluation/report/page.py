@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from mien.errors import counted
 from mien.evaluation.metrics import METRICS
 from mien.evaluation.report.figures import percent
 from mien.evaluation.report.svg import STYLE
@@ -62,6 +63,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(METRICS=METRICS, figure=figure, bounds=bounds)
+    environment.globals.update(METRICS=METRICS, figure=figure, bounds=bounds, counted=counted)
     environment.filters.update(percent=percent, duration=duration, svg=Markup)
     return environment

@@ -59,9 +59,9 @@ def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gall
 
 
 def _embedding(run: Run) -> dict[str, Any] | None:
-    """The map of a run that fitted an embedding, and what its vectors know; None for other runs."""
+    """What the vectors of a run that fitted an embedding know, and a map where there is one; None for other runs."""
     picture, found = run.folder / "figures" / "embedding.svg", run.metrics.get("embedding")
-    return {"map": picture.read_text(encoding="utf-8"), **found} if found and picture.is_file() else None
+    return {"map": picture.read_text(encoding="utf-8") if picture.is_file() else None, **found} if found else None
 
 
 def draw(run: Run) -> dict[str, str]:
