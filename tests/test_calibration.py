@@ -111,3 +111,25 @@ def test_rows_of_equal_confidence_are_answered_together() -> None:
         (0.8, 0.6, 1.0),
         (0.6, 1.0, 0.6),
     ]
+
+
+def test_the_calibration_error_of_answers_that_say_what_is_so_may_be_nothing() -> None:
+    held, shown = 0, []
+    for seed in range(40):
+        values, targets = calibrated(300, seed)
+        found = evaluate(calibration.softmax(values), targets, EXPRESSIONS[:7], bootstrap=200, seed=seed)
+        error, perfect = found["metrics"]["ece"], found["calibration"]["perfect"]
+        held += error["low"] == 0
+        shown.append((error["value"], perfect["mean"]))
+        assert error["low"] <= error["value"] <= error["high"] and perfect["mean"] < perfect["most"]
+    assert held >= 34, "one in twenty begins above 0"
+    observed, expected = np.mean(shown, axis=0)
+    assert observed == pytest.approx(expected, rel=0.15), "this much is what chance adds"
+
+
+def test_a_model_that_is_far_too_sure_is_not_called_calibrated() -> None:
+    values, targets = calibrated(1000, 1)
+    found = evaluate(calibration.softmax(values, 0.3), targets, EXPRESSIONS[:7], bootstrap=200)
+    endless, many = calibrated(200_000, 2)
+    truth = evaluate(calibration.softmax(endless, 0.3), many, EXPRESSIONS[:7], bootstrap=0)["metrics"]["ece"]["value"]
+    assert 0 < found["metrics"]["ece"]["low"] <= truth <= found["metrics"]["ece"]["high"]

@@ -110,8 +110,30 @@ def test_made_pictures_are_drawn_with_the_one_they_come_from() -> None:
 def test_of_several_arms_each_p_is_that_of_the_corrected_test() -> None:
     arms = {"a": arm("f" * 7, [0.1] * 7), "b": arm("f" * 7, [0.9] * 7), "c": arm("f" * 7, [0.1] * 7)}
     ranking = rank(arms)
-    assert ranking.p_of("a", "b") == ranking.p_of("b", "a") == pytest.approx(3 * 2 / 2**7)
+    test, difference, macro_f1 = ranking.between("a", "b")
+    assert test.adjusted == pytest.approx(3 * 2 / 2**7) and test.verdict == "second"
     assert compare(arms["a"], arms["b"]).p == pytest.approx(2 / 2**7)
+    assert macro_f1 is not None
+    assert (difference.value, macro_f1.difference.value) == pytest.approx((1, 1))
+    assert macro_f1.p == pytest.approx(2 / 2**7), "all answers exchanged, or none"
+
+
+def test_people_that_one_arm_alone_names_are_people_in_every_order() -> None:
+    worse, better = arm("f" * 12, [0.1] * 12), arm("f" * 12, [0.9] * 12)
+    named, others = worse.assign(subject=["p"] * 6 + ["q"] * 6), better.assign(subject=["x"] * 3 + [None] * 9)
+    assert compare(named, better).p == compare(better, named).p == 0.5
+    assert rank({"a": named, "b": better}).pairs[0].p == rank({"b": better, "a": named}).pairs[0].p == 0.5
+    # Those of one person in either arm stand together: here x is among the pictures of p.
+    assert compare(named, others).p == compare(others, named).p == 0.5
+
+
+def test_too_few_people_for_any_difference_are_not_called_alike() -> None:
+    worse, better = arm("f" * 10, [0.1] * 10), arm("f" * 10, [0.9] * 10)
+    people = [name for name in "abcde" for _ in range(2)]
+    (five,) = rank({"a": worse.assign(subject=people), "b": better.assign(subject=people)}).pairs
+    assert (five.verdict, five.least) == ("untold", pytest.approx(five.p))
+    (ten,) = rank({"a": worse, "b": better}).pairs
+    assert (ten.verdict, ten.least) == ("second", 2 / 2**10)
 
 
 def test_seeds_are_pooled_over_pictures_and_folds_one_after_another() -> None:

@@ -114,7 +114,7 @@ def test_two_runs_are_tested_on_the_rows_that_both_were_judged_on(tmp_path: Path
     poor[2:12] = False
     (pair,) = paired({"sure": answered(np.arange(30), sure), "poor": answered(np.arange(5, 25), poor)})
     assert (pair["a"], pair["b"], pair["rows"], pair["only_a"], pair["only_b"]) == ("sure", "poor", 20, 10, 0)
-    assert pair["p"] == pytest.approx(2 / 2**10) and pair["distinguishable"]
+    assert pair["p"] == pytest.approx(2 / 2**10) and pair["verdict"] == "first"
     assert pair["difference"]["value"] == pytest.approx(-0.5)
     matrix = cross_matrix([cell("sure", "x", SEVEN, SEVEN), cell("poor", "x", SEVEN, SEVEN)], {"x": [pair]})
     assert json.loads(json.dumps(matrix)) == matrix

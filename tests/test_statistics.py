@@ -1,6 +1,7 @@
 """Intervals and tests: laws, and agreement with SciPy."""
 
 import math
+from dataclasses import astuple
 from itertools import product
 
 import numpy as np
@@ -173,15 +174,17 @@ def test_answers_about_one_person_are_no_evidence_each_of_its_own() -> None:
     assert best(np.stack([~clear, clear]), people) is None
 
 
-@pytest.mark.parametrize(("people", "covered"), [(4, 0.85), (12, 0.9)])
-def test_intervals_over_few_people_hold_the_truth_about_as_often_as_they_say(people: int, covered: float) -> None:
+@pytest.mark.parametrize("people", [3, 4, 12])
+@pytest.mark.parametrize("truth", [0.7, 0.95])
+def test_intervals_over_few_people_hold_the_truth_about_as_often_as_they_say(people: int, truth: float) -> None:
     generator = np.random.default_rng(6)
     names, held = np.repeat(np.arange(people), 20).tolist(), 0
-    for seed in range(150):
-        right = generator.random(people * 20) < np.repeat(generator.beta(7, 3, people), 20)
-        found = statistics.proportion(right, 400, seed, names)
-        held += found.low <= 0.7 <= found.high
-    assert held / 150 >= covered
+    for _ in range(300):
+        share = generator.beta(10 * truth, 10 * (1 - truth), people)
+        right = generator.random(people * 20) < np.repeat(share, 20)
+        found = statistics.proportion(right, names)
+        held += found.low <= truth <= found.high
+    assert held / 300 >= 0.9
 
 
 def test_one_person_gives_no_interval_and_rows_by_themselves_wilsons() -> None:
@@ -198,6 +201,25 @@ def test_arms_without_a_difference_in_few_rows_may_still_differ(count: int) -> N
     opposite = statistics.paired_difference(~right, right)
     assert (opposite.value, opposite.low, opposite.high) == pytest.approx((1, 1 - 2 * unseen, 1))
     assert statistics.unpaired_difference(right, right).high == pytest.approx(unseen)
+
+
+def test_intervals_of_many_pairs_hold_together() -> None:
+    generator, missed = np.random.default_rng(8), {"alone": 0, "together": 0}
+    for _ in range(60):
+        right = generator.random((5, 300)) < np.repeat([[0.7]], 300, axis=1)
+        pairs = statistics.all_pairs(right)
+        together = statistics.paired_differences(right, pairs)
+        alone = [statistics.paired_difference(right[pair.a], right[pair.b]) for pair in pairs]
+        assert all(wide.low <= one.low and one.high <= wide.high for wide, one in zip(together, alone, strict=True))
+        for name, found in (("alone", alone), ("together", together)):
+            missed[name] += any(not each.low <= 0 <= each.high for each in found)
+    assert missed["together"] <= 6 < missed["alone"], "of ten intervals of equal arms some would miss 0 by chance"
+
+
+def test_a_pair_of_arms_has_the_interval_of_its_own() -> None:
+    right = np.random.default_rng(9).random((2, 200)) < 0.7
+    (only,) = statistics.paired_differences(right, statistics.all_pairs(right))
+    assert astuple(only) == pytest.approx(astuple(statistics.paired_difference(*right)))
 
 
 def test_folds_that_share_training_rows_have_a_wider_interval_than_seeds() -> None:

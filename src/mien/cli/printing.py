@@ -9,6 +9,13 @@ import typer
 
 from mien.errors import counted
 
+_MEANT = {
+    "first": "beyond chance",
+    "second": "beyond chance",
+    "alike": "not beyond chance",
+    "untold": "too few people or pictures for any difference to be beyond chance",
+}
+
 
 def figures(folder: Path, found: dict[str, Any]) -> None:
     """The figures of a finished run: the content of its `metrics.json`."""
@@ -99,7 +106,16 @@ def difference(pair: dict[str, Any], pairs: int) -> str:
     if change["low"] is not None:
         text += f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
     shown = ("corrected " if pairs > 1 else "") + ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
-    return f"{text}, {shown}, {'beyond chance' if p < 0.05 else 'not beyond chance'}"
+    return f"{text}, {shown}, {_MEANT[pair['verdict']]}{_macro_f1(pair.get('macro_f1'))}"
+
+
+def _macro_f1(found: dict[str, Any] | None) -> str:
+    """The same of macro F1, where it was tested."""
+    if not found:
+        return ""
+    change, p = found["difference"], found["adjusted"]
+    bounds = "" if change["low"] is None else f" [{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
+    return f"; macro F1 {100 * change['value']:+.1f}{bounds}, {'p < 0.001' if p < 0.001 else f'p = {p:.3f}'}"
 
 
 def interval(found: dict[str, Any]) -> str:

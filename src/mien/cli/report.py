@@ -66,7 +66,7 @@ def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
     weighed = weigh(folders)
     document = weighed.as_dict()
     tests = document["tests"] or {"pairs": []}
-    said = [f"Tests: {tests['test']}, Holm-corrected over all pairs"] if tests["pairs"] else []
+    said = [f"Tests: {tests['test']}, Holm-corrected over all pairs; so are the intervals"] if tests["pairs"] else []
     said += [
         *(printing.difference(pair, len(tests["pairs"])) for pair in tests["pairs"]),
         *weighed.warnings,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from mien.evaluation.statistics import summed_by, units
+from mien.evaluation.statistics import Estimate, independent
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -20,6 +20,7 @@ BINS = 15
 _LEAST = 1e-12
 _TEMPERATURES = (0.05, 20.0)
 _THRESHOLDS = 20
+_CELLS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,36 @@ def reliability(probabilities: Floats, targets: Ints) -> list[Bin]:
     ]
 
 
+def error_if_perfect(probabilities: Floats, resamples: int, seed: int = 0) -> NDArray[np.float64]:
+    """The calibration errors (resamples,) that answers of these confidences (N, C) show when they are right as often as
+    they say: not nothing, since every bin of few answers is off by chance (Bröcker & Smith 2007)."""
+    confidence = np.asarray(probabilities, np.float64).max(axis=1)
+    place, generator = np.eye(BINS)[bin_of(confidence)], np.random.default_rng(seed)
+    step = max(1, _CELLS_AT_ONCE // len(confidence))
+    starts = range(0, resamples, step)
+    gaps = [
+        ((generator.random((min(step, resamples - at), len(confidence))) < confidence) - confidence) @ place
+        for at in starts
+    ]
+    return np.abs(np.concatenate(gaps)).sum(axis=1) / len(confidence) if gaps else np.empty(0)
+
+
+def error_interval(value: float, drawn: NDArray[np.float64], perfect: NDArray[np.float64], count: int) -> Estimate:
+    """A calibration error with a 95% interval of what it would be on endless pictures.
+
+    Chance adds to the error of few pictures, and adds again in each of its bootstrap replicates `drawn` (B,): they are
+    moved down by what the second has added, twice. Where answers that are `perfect` (B,), as `error_if_perfect` has
+    them, show as much in more than one of twenty samples, the interval begins at 0. `count` independent units were
+    drawn; from one no interval can be given.
+    """
+    if not drawn.size or not perfect.size or count < 2:
+        return Estimate(value, math.nan, math.nan)
+    moved = np.maximum(drawn - drawn.mean() + max(0.0, 2 * value - drawn.mean()), 0)
+    low, high = np.quantile(moved, [0.025, 0.975])
+    low = 0.0 if value <= np.quantile(perfect, 0.95) else min(low, value)
+    return Estimate(value, float(low), float(max(high, value)))
+
+
 def selective_curve(probabilities: Floats, targets: Ints, points: int = 50) -> list[Selection]:
     """Accuracy among the answered rows, from few answers to all of them, at about `points` confidences.
 
@@ -147,29 +178,11 @@ def uncertain_below(
     for point in selective_curve(probabilities, targets, points=_THRESHOLDS):
         answered = confidence >= point.threshold
         inside = None if groups is None else list(compress(groups, answered))
-        rows = _independent(right[answered], inside)
+        rows = independent(right[answered], inside)
         bound = _least_accuracy(point.accuracy * rows, rows, delta / _THRESHOLDS)
         if bound >= accuracy:
             found = replace(point, bound=bound)
     return found
-
-
-def _independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None) -> float:
-    """How many rows, each by itself, would tell the accuracy as well as these (n,) of some groups do."""
-    if groups is None:
-        return len(right)
-    count = units(len(right), groups)
-    if count < 2:
-        return count
-    if right.all():
-        # Rows without an error would promise less than those with one, of which a spread can be told.
-        right = right.copy()
-        right[0] = False
-    share = float(right.mean())
-    errors = summed_by(groups, (right.astype(np.float64) - share)[:, None])
-    variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
-    widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
-    return min(len(right), share * (1 - share) / variance * widened) if variance else count
 
 
 def _least_accuracy(right: float, rows: float, delta: float) -> float:

@@ -3,24 +3,32 @@
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mien.data.split import clusters
 from mien.errors import DataError
+from mien.evaluation.randomisation import paired_macro_f1
 from mien.evaluation.statistics import (
     Estimate,
     Pair,
     all_pairs,
     distinguishable_best,
+    holm,
     paired_difference,
     paired_differences,
     paired_p,
     units,
 )
+
+_TESTED = 10
+"""Of more arms macro F1 is not tested: so many pairs take minutes."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,24 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class MacroF1:
+    """Macro F1 of the second of two arms minus that of the first: the randomisation test, its p corrected by Holm."""
+
+    difference: Estimate
+    p: float
+    adjusted: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"difference": self.difference.as_dict(), "p": self.p, "adjusted": self.adjusted}
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Several arms on the same rows: `best` is the one better than all others beyond chance, if there is one.
 
     `test` names the test between every two of them; `differences` are, pair by pair, the accuracy of the second minus
-    that of the first.
+    that of the first, with intervals that hold together. `macro_f1` has the same of macro F1, for up to ten arms.
     """
 
     names: tuple[str, ...]
@@ -83,17 +104,21 @@ class Ranking:
     best: str | None
     test: str
     differences: tuple[Estimate, ...]
+    macro_f1: tuple[MacroF1, ...]
 
-    def p_of(self, a: str, b: str) -> float:
-        """The p-value of the test between two arms, corrected for all pairs."""
-        wanted = {self.names.index(a), self.names.index(b)}
-        return next(pair.adjusted for pair in self.pairs if {pair.a, pair.b} == wanted)
+    def between(self, a: str, b: str) -> tuple[Pair, Estimate, MacroF1 | None]:
+        """The test between two arms, `a` the earlier one; accuracy and macro F1 of `b` minus that of `a`."""
+        wanted = self.names.index(a), self.names.index(b)
+        each = zip_longest(self.pairs, self.differences, self.macro_f1)
+        return next(found for found in each if (found[0].a, found[0].b) == wanted)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, arms by name."""
         pairs = [
-            asdict(pair) | {"a": self.names[pair.a], "b": self.names[pair.b], "difference": difference.as_dict()}
-            for pair, difference in zip(self.pairs, self.differences, strict=True)
+            asdict(pair)
+            | {"a": self.names[pair.a], "b": self.names[pair.b], "verdict": pair.verdict}
+            | {"difference": difference.as_dict(), "macro_f1": macro_f1 and macro_f1.as_dict()}
+            for pair, difference, macro_f1 in zip_longest(self.pairs, self.differences, self.macro_f1)
         ]
         accuracy = dict(zip(self.names, self.accuracy, strict=True))
         return {"accuracy": accuracy, "pairs": pairs, "best": self.best, "test": self.test}
@@ -144,6 +169,21 @@ def drawn_by(predictions: pd.DataFrame) -> list[str | None] | None:
     return [name or picture for name, picture in zip(named or [None] * len(shown), shown, strict=True)]
 
 
+def drawn_together(arms: Sequence[pd.DataFrame]) -> list[str | None] | None:
+    """What stands together in tests and intervals of several arms, their rows in one order: what does in any of them,
+    since people that one arm does not name are there all the same.
+    """
+    named = [names for arm in arms if (names := drawn_by(arm)) is not None]
+    if all(names == named[0] for names in named[1:]):
+        return named[0] if named else None
+    rows, whose = np.arange(len(arms[0])), [pd.factorize(pd.Series(names, dtype=object))[0] for names in named]
+    starts = np.cumsum([len(rows), *(int(codes.max()) + 1 for codes in whose)])
+    links = [(rows[codes >= 0], start + codes[codes >= 0]) for codes, start in zip(whose, starts, strict=False)]
+    ends = [np.concatenate(each) for each in zip(*links, strict=True)]
+    graph = coo_array((np.ones(len(ends[0])), tuple(ends)), shape=(starts[-1],) * 2)
+    return [str(part) for part in connected_components(graph, directed=False)[1][: len(rows)]]
+
+
 def aligned(arms: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The arms with their rows in the order of the first. Raises DataError unless rows and labels are the same.
 
@@ -191,10 +231,10 @@ def compare(
 ) -> Comparison:
     """Compare two predictions tables over the same pictures: McNemar, paired bootstrap, classes, changed pictures.
 
-    Both draw whole people where the first table names them. Raises DataError when the rows or the true labels differ.
+    Both draw whole people where one of the tables names them. Raises DataError when the rows or the true labels differ.
     """
     a, b = aligned(dict(zip(("a", "b"), (a, b), strict=True))).values()
-    groups = drawn_by(a)
+    groups = drawn_together([a, b])
     right_a, right_b = _right(a), _right(b)
     table = _side_by_side(a, b)
     change = table["p_label_b"] - table["p_label_a"]
@@ -225,10 +265,10 @@ def compare(
 def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
     """Test every two arms (McNemar, Holm over all pairs) and name the best only if it is distinguishable from all.
 
-    The test draws whole people where the first arm names them.
+    The test draws whole people where one of the arms names them.
     """
     tables = list(aligned(arms).values())
-    right, groups = np.stack([_right(predictions) for predictions in tables]), drawn_by(tables[0])
+    right, groups = np.stack([_right(predictions) for predictions in tables]), drawn_together(tables)
     names, pairs = tuple(arms), tuple(all_pairs(right, groups))
     best = distinguishable_best(right, pairs)
     return Ranking(
@@ -238,7 +278,20 @@ def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
         None if best is None else names[best],
         _test(groups),
         paired_differences(right, pairs, groups),
+        _macro_f1(tables, pairs, groups) if len(tables) <= _TESTED else (),
     )
+
+
+def _macro_f1(
+    tables: Sequence[pd.DataFrame], pairs: Sequence[Pair], groups: Sequence[str | None] | None
+) -> tuple[MacroF1, ...]:
+    labels = list(dict.fromkeys(label for each in tables for label in [*labels_of(each), *each["label"]]))
+    targets, *answers = (
+        pd.Index(labels).get_indexer(column) for column in (tables[0]["label"], *(each["predicted"] for each in tables))
+    )
+    changes = [paired_macro_f1(answers[pair.a], answers[pair.b], targets, len(labels), groups) for pair in pairs]
+    adjusted = holm([change.p for change in changes])
+    return tuple(MacroF1(change.difference, change.p, each) for change, each in zip(changes, adjusted, strict=True))
 
 
 def _test(groups: Sequence[str | None] | None) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 from mien.evaluation.metrics import evaluate
-from mien.evaluation.statistics import all_pairs, paired_difference
+from mien.evaluation.statistics import all_pairs, paired_differences
 from mien.labels import meant, transfer
 
 
@@ -143,6 +143,7 @@ def paired(answers: Mapping[str, Answers]) -> list[dict[str, Any]]:
     right = np.stack([each.right(labels, rows) for each in answers.values()])
     places = np.searchsorted(first.rows, rows).tolist()
     names, groups = tuple(answers), None if first.groups is None else [first.groups[place] for place in places]
+    pairs = all_pairs(right, groups)
     return [
         asdict(pair)
         | {
@@ -150,10 +151,10 @@ def paired(answers: Mapping[str, Answers]) -> list[dict[str, Any]]:
             "b": names[pair.b],
             "rows": len(rows),
             "labels": labels,
-            "difference": paired_difference(right[pair.a], right[pair.b], groups=groups).as_dict(),
-            "distinguishable": pair.distinguishable,
+            "difference": difference.as_dict(),
+            "verdict": pair.verdict,
         }
-        for pair in all_pairs(right, groups)
+        for pair, difference in zip(pairs, paired_differences(right, pairs, groups), strict=True)
     ]
 
 

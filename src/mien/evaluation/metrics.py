@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import DataError
-from mien.evaluation.calibration import BINS, bin_of, reliability, selective_curve
-from mien.evaluation.statistics import interval, resampled_sums, units
+from mien.evaluation.calibration import BINS, bin_of, error_if_perfect, error_interval, reliability, selective_curve
+from mien.evaluation.statistics import Estimate, interval, proportion, resampled_sums, units, wilson
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +30,7 @@ METRICS = {
 """Every figure of `evaluate` and the name to print for it."""
 
 _LEAST = 1e-12
+_SHARES = ("accuracy", "weighted_recall", "top2_accuracy")  # of all rows
 
 
 def limits(name: str) -> tuple[float, float]:
@@ -45,14 +46,17 @@ def evaluate(
     seed: int = 0,
     groups: Sequence[Hashable | None] | None = None,
 ) -> dict[str, Any]:
-    """Every figure of `METRICS`, per class and overall, with 95% bootstrap intervals, as one JSON-able dictionary.
+    """Every figure of `METRICS`, per class and overall, with 95% intervals, as one JSON-able dictionary.
 
     `probabilities` (N, C) float, rows summing to 1; `targets` (N,) int in 0..C-1; `labels` C names. With `groups`
-    (N names, e.g. subjects) whole groups are resampled. `bootstrap=0` gives no intervals (bounds are None).
+    (N names, e.g. subjects) whole groups are resampled. `bootstrap=0` gives no intervals (bounds are None). Shares of
+    rows (accuracy, top-2, recall) have Wilson's interval for as many rows as the groups are worth, since the bootstrap
+    gives too short a one near 1; the others have that of `bootstrap` resamples.
 
     Conventions are scikit-learn's with `zero_division=0`, and macro averages run over the classes that have rows.
     The keys: `rows`; `labels`; `metrics` {name: {value, low, high}}; `per_class` a list of {label, support,
-    precision, recall, f1}; `confusion` counts [true][predicted]; `calibration` {bins, selective}. Raises DataError
+    precision, recall, f1}; `confusion` counts [true][predicted]; `calibration` {bins, selective, perfect}, the last the
+    `mean` and the 95th percentile (`most`) of the calibration error that perfect answers would show. Raises DataError
     for shapes that do not fit, targets outside the classes, and rows that are not probabilities.
     """
     p, y = _checked(probabilities, targets, labels)
@@ -60,22 +64,35 @@ def evaluate(
     whole = _figures(columns.sum(axis=0, keepdims=True), classes)
     drawn = _figures(resampled_sums(columns, bootstrap, seed, groups), classes)
 
-    count = units(len(y), groups)
+    perfect, right = error_if_perfect(p, bootstrap, seed), p.argmax(axis=1) == y
+    rows = [np.flatnonzero(y == i) for i in range(classes)]
+    inside = [None if groups is None else [groups[row] for row in each.tolist()] for each in rows]
+    held = [units(len(each), names) for each, names in zip(rows, inside, strict=True)]
+    count, unseen = units(len(y), groups), float(np.mean([wilson(0, held[i]).high for i in set(y.tolist())]))
+
+    def share(hits: NDArray[np.bool_], names: Sequence[Hashable | None] | None, value: float) -> Estimate:
+        return proportion(hits, names) if bootstrap and len(hits) else Estimate(value, math.nan, math.nan)
 
     def estimate(name: str) -> dict[str, float | None]:
-        within = None if name in ("nll", "ece") else (0, 1)
-        return interval(float(whole[name][0]), drawn[name], count, recentre=name == "ece", within=within).as_dict()
-
-    rows = [np.flatnonzero(y == i).tolist() for i in range(classes)]
-    held = [units(len(each), None if groups is None else [groups[row] for row in each]) for each in rows]
+        value = float(whole[name][0])
+        if name in _SHARES:
+            return share(_top2(p, y) if name == "top2_accuracy" else right, groups, value).as_dict()
+        if name == "ece":
+            return error_interval(value, drawn[name], perfect, count).as_dict()
+        within = None if name == "nll" else (0, 1)
+        macro = name.startswith(("macro", "balanced"))
+        return interval(value, drawn[name], count, within, unseen if macro else None).as_dict()
 
     def of_class(name: str, i: int) -> dict[str, float | None]:
-        return interval(float(whole[name][0, i]), drawn[name][:, i], held[i], within=(0, 1)).as_dict()
+        value = float(whole[f"class_{name}"][0, i])
+        if name == "recall":
+            return share(right[rows[i]], inside[i], value).as_dict()
+        return interval(value, drawn[f"class_{name}"][:, i], held[i], within=(0, 1)).as_dict()
 
     confusion = columns[:, : classes * classes].sum(axis=0).reshape(classes, classes).astype(int)
     per_class = [
         {"label": label, "support": int(confusion[i].sum())}
-        | {name: of_class(f"class_{name}", i) for name in ("precision", "recall", "f1")}
+        | {name: of_class(name, i) for name in ("precision", "recall", "f1")}
         for i, label in enumerate(labels)
     ]
     return {
@@ -87,6 +104,7 @@ def evaluate(
         "calibration": {
             "bins": [asdict(each) for each in reliability(p, y)],
             "selective": [asdict(each) for each in selective_curve(p, y)],
+            "perfect": {"mean": perfect.mean(), "most": np.quantile(perfect, 0.95)} if bootstrap else None,
         },
     }
 
@@ -108,18 +126,41 @@ def _columns(p: Floats, y: NDArray[np.int64]) -> Floats:
     """The quantities whose sums give every figure: confusion cells, top-2 hits, log losses, calibration bins."""
     rows, classes = np.arange(len(y)), p.shape[1]
     predicted, confidence, true = p.argmax(axis=1), p.max(axis=1), p[rows, y]
-    ahead = (p > true[:, None]) | ((p == true[:, None]) & (np.arange(classes) < y[:, None]))
-    cells = np.zeros((len(y), classes * classes))
-    cells[rows, y * classes + predicted] = 1
     gaps = np.zeros((len(y), BINS))
     gaps[rows, bin_of(confidence)] = (predicted == y) - confidence
-    return np.column_stack([cells, ahead.sum(axis=1) < 2, -np.log(np.maximum(true, _LEAST)), gaps])
+    return np.column_stack(
+        [confusion_cells(predicted, y, classes), _top2(p, y), -np.log(np.maximum(true, _LEAST)), gaps]
+    )
+
+
+def _top2(p: Floats, y: NDArray[np.int64]) -> NDArray[np.bool_]:
+    true = p[np.arange(len(y)), y][:, None]
+    ahead = (p > true) | ((p == true) & (np.arange(p.shape[1]) < y[:, None]))
+    return ahead.sum(axis=1) < 2
 
 
 def _figures(sums: Floats, classes: int) -> dict[str, Floats]:
     """Every figure from sums of `_columns` (B, F): (B,) each, and (B, C) for the `class_` ones."""
-    confusion = sums[:, : classes * classes].reshape(-1, classes, classes)
-    top2, loss, gaps = sums[:, classes**2], sums[:, classes**2 + 1], sums[:, classes**2 + 2 :]
+    cells, (top2, loss), gaps = sums[:, : classes**2], sums[:, classes**2 : classes**2 + 2].T, sums[:, classes**2 + 2 :]
+    rows = cells.sum(axis=1)
+    return of_confusions(cells, classes) | {
+        "top2_accuracy": top2 / rows,
+        "nll": loss / rows,
+        "ece": np.abs(gaps).sum(axis=1) / rows,
+    }
+
+
+def confusion_cells(predicted: NDArray[np.int64], targets: NDArray[np.int64], classes: int) -> Floats:
+    """The cell of the confusion matrix, true class by predicted class, that each of N rows counts in: (N, classes²)."""
+    cells = np.zeros((len(targets), classes**2))
+    cells[np.arange(len(targets)), targets * classes + predicted] = 1
+    return cells
+
+
+def of_confusions(cells: Floats, classes: int) -> dict[str, Floats]:
+    """The figures of confusion matrices, sums of `confusion_cells` (B, classes²): (B,) each, (B, C) for the `class_`
+    ones."""
+    confusion = cells.reshape(-1, classes, classes)
     hits, support = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2)
     rows, given = support.sum(axis=1), confusion.sum(axis=1)
     there = np.where(support > 0, 1.0, np.nan)
@@ -143,9 +184,6 @@ def _figures(sums: Floats, classes: int) -> dict[str, Floats]:
         "weighted_precision": weighted(precision),
         "weighted_recall": weighted(recall),
         "weighted_f1": weighted(f1),
-        "top2_accuracy": top2 / rows,
-        "nll": loss / rows,
-        "ece": np.abs(gaps).sum(axis=1) / rows,
         "class_precision": precision,
         "class_recall": recall,
         "class_f1": f1,

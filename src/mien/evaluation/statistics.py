@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Pair:
-    """One exact test between arms `a` and `b` (positions) as `paired_p` makes it, with its Holm-adjusted p-value."""
+    """One exact test between arms `a` and `b` (positions) as `paired_p` makes it, with its Holm-adjusted p-value.
+
+    `least` is the smallest adjusted p-value that any answers to these rows could have given.
+    """
 
     a: int
     b: int
@@ -52,6 +56,14 @@ class Pair:
     only_b: int
     p: float
     adjusted: float
+    least: float
+
+    @property
+    def verdict(self) -> Literal["first", "second", "alike", "untold"]:
+        """Which arm is better beyond chance, or that neither is; `untold` where no difference could have been."""
+        if self.distinguishable:
+            return "first" if self.only_a > self.only_b else "second"
+        return "untold" if self.least >= ALPHA else "alike"
 
     @property
     def distinguishable(self) -> bool:
@@ -89,14 +101,14 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
     return len(names) + int((codes < 0).sum())
 
 
-TOO_NARROW = "their intervals are too narrow"
+TOO_NARROW = "intervals of other figures than accuracy and recall are too narrow"
 
 
 def few(rows: int, groups: Sequence[Hashable | None] | None) -> list[str]:
     """A remark where intervals are drawn over so few people or sequences that they are too narrow; else nothing.
 
     >>> few(33, ["a"] * 16 + ["b"] * 17), few(33, None)
-    (['the 33 pictures show 2 people or sequences: below 6, their intervals are too narrow'], [])
+    (['the 33 pictures show 2 people or sequences: below 6, intervals of ... are too narrow'], [])
     """
     count = units(rows, groups)
     if groups is None or count >= FEW:
@@ -108,8 +120,8 @@ def interval(
     value: float,
     drawn: NDArray[np.float64],
     count: int,
-    recentre: bool = False,
     within: tuple[float, float] | None = None,
+    unseen: float | None = None,
 ) -> Estimate:
     """`value` with the 95% expanded percentile interval of its bootstrap replicates `drawn` (B,), NaN ones left out.
 
@@ -117,38 +129,55 @@ def interval(
     moved outwards as far as Student's t and the variance's divisor ask (Hesterberg 2015, sec. 3.4.2), which is nothing
     for thousands of pictures and much for five people. From one unit no interval can be given. Where a
     percentile is the value itself, as when all answers are right or two arms answer alike, resampling cannot see the
-    doubt on that side. For what lies `within` two bounds it is how far exceptions could move it, as many as Wilson's
-    interval allows where none was seen.
-
-    `recentre` shifts the replicates to have `value` as their mean: for statistics such as calibration error, whose
-    replicates are biased upwards because each resample adds noise inside an absolute value.
+    doubt on that side. For what lies `within` two bounds it is how far exceptions could move it: as large a share
+    `unseen` as Wilson's interval allows where none of the units was one, if no other is given.
     """
     drawn = drawn[np.isfinite(drawn)]
     if not drawn.size or not math.isfinite(value) or count < 2:
         return Estimate(value, math.nan, math.nan)
-    if recentre:
-        drawn = np.maximum(drawn - drawn.mean() + value, 0)
     tail = stats.norm.cdf(stats.t.ppf(ALPHA / 2, count - 1) * math.sqrt(count / (count - 1)))
     low, high = np.quantile(drawn, [tail, 1 - tail])
     if within:
-        unseen = wilson(0, count).high
+        unseen = wilson(0, count).high if unseen is None else unseen
         low = value - unseen * (value - within[0]) if math.isclose(low, value, abs_tol=1e-9) else low
         high = value + unseen * (within[1] - value) if math.isclose(high, value, abs_tol=1e-9) else high
     return Estimate(value, float(low), float(high))
 
 
-def proportion(
-    right: ArrayLike, resamples: int = 1000, seed: int = 0, groups: Sequence[Hashable | None] | None = None
-) -> Estimate:
-    """The share of `right` (N,) bool: Wilson's interval for rows by themselves, a bootstrap of whole `groups` else."""
-    values = np.asarray(right, np.float64)
-    if groups is None or not len(values):
-        return wilson(int(values.sum()), len(values))
-    sums = resampled_sums(np.stack([values, np.ones_like(values)], axis=1), resamples, seed, groups)
-    return interval(float(values.mean()), sums[:, 0] / sums[:, 1], units(len(values), groups), within=(0, 1))
+def proportion(right: ArrayLike, groups: Sequence[Hashable | None] | None = None) -> Estimate:
+    """The share of `right` (N,) bool with Wilson's interval, for as many rows as `groups` of them are worth.
+
+    From one group no interval can be given.
+    """
+    values = np.asarray(right, bool)
+    if groups is not None and units(len(values), groups) < 2:
+        return Estimate(float(values.mean()), math.nan, math.nan)
+    rows = independent(values, groups)
+    return wilson(float(values.mean()) * rows, rows) if len(values) else wilson(0, 0)
 
 
-def wilson(successes: int, trials: int) -> Estimate:
+def independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None) -> float:
+    """How many rows, each by itself, would tell the share of `right` (N,) as well as these of some groups do.
+
+    Korn & Graubard, Survey Methodology 1998: the sample size over the design effect, less for few groups.
+    """
+    if groups is None:
+        return len(right)
+    count = units(len(right), groups)
+    if count < 2:
+        return count
+    if right.all() or not right.any():
+        # Rows without an exception would tell less than those with one, of which a spread can be told.
+        right = right.copy()
+        right[0] = not right[0]
+    share = float(right.mean())
+    errors = summed_by(groups, (right.astype(np.float64) - share)[:, None])
+    variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
+    widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
+    return min(len(right), share * (1 - share) / variance * widened) if variance else count
+
+
+def wilson(successes: float, trials: float) -> Estimate:
     """A proportion with its Wilson score interval (Wilson 1927); right also near 0 and 1 and for few trials.
 
     >>> estimate = wilson(10, 10)
@@ -258,13 +287,36 @@ def paired_difference(
 def paired_differences(
     right: NDArray[np.bool_], pairs: Sequence[Pair], groups: Sequence[Hashable | None] | None = None
 ) -> tuple[Estimate, ...]:
-    """What `paired_difference` gives for each pair of arms (K, N) bool, all from the same draws."""
+    """What `paired_difference` gives for each pair of arms (K, N) bool, all from the same draws.
+
+    Of several pairs the intervals hold the truth together: in 95% of samples none of them misses it (the bootstrap of
+    the largest deviation, Romano & Wolf 2005), as Holm's correction has it for the tests.
+    """
     sums = resampled_sums(np.column_stack([*right.astype(np.float64), np.ones(right.shape[1])]), 1000, 0, groups)
     shares, mean, count = sums[:, :-1] / sums[:, -1:], right.mean(axis=1), units(right.shape[1], groups)
+    drawn = [shares[:, pair.b] - shares[:, pair.a] for pair in pairs]
+    each = [
+        interval(float(mean[pair.b] - mean[pair.a]), of_pair, count, within=(-1, 1))
+        for pair, of_pair in zip(pairs, drawn, strict=True)
+    ]
+    spread = np.std(drawn, axis=1, ddof=1) if drawn else np.empty(0)
+    if len(pairs) < 2 or count < 2 or not spread.any():
+        return tuple(each)
+    moved = np.abs(np.array(drawn) - np.mean(drawn, axis=1, keepdims=True))[spread > 0] / spread[spread > 0, None]
+    reach = float(np.quantile(moved.max(axis=0), 1 - ALPHA)) * _few_units(count)
     return tuple(
-        interval(float(mean[pair.b] - mean[pair.a]), shares[:, pair.b] - shares[:, pair.a], count, within=(-1, 1))
-        for pair in pairs
+        replace(
+            one,
+            low=min(one.low, max(-1.0, one.value - reach * wide)),
+            high=max(one.high, min(1.0, one.value + reach * wide)),
+        )
+        for one, wide in zip(each, spread.tolist(), strict=True)
     )
+
+
+def _few_units(count: int) -> float:
+    """How much further than a normal quantile Student's t and the variance's divisor reach for so many units."""
+    return float(stats.t.ppf(1 - ALPHA / 2, count - 1) / stats.norm.ppf(1 - ALPHA / 2)) * math.sqrt(count / (count - 1))
 
 
 def unpaired_difference(
@@ -309,8 +361,10 @@ def all_pairs(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None
     pairs = list(combinations(range(len(right)), 2))
     counts = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in pairs]
     p = [paired_p(right[a], right[b], groups) for a, b in pairs]
+    # All units on one side: of the two ways to share out each of them, two leave the sum as extreme as it is.
+    least = min(1.0, len(pairs) * 2.0 ** (1 - units(right.shape[1], groups)))
     return [
-        Pair(a, b, *count, plain, adjusted)
+        Pair(a, b, *count, plain, adjusted, least)
         for (a, b), count, plain, adjusted in zip(pairs, counts, p, holm(p), strict=True)
     ]
 

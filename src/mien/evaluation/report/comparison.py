@@ -41,7 +41,7 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
         confusions={name: confusions(each) for name, each in weighed.whole.items()},
         ranking=ranking,
         pair=pair,
-        corrected=pair and ranking and ranking.p_of(pair.a, pair.b),
+        tested=pair and ranking and ranking.between(pair.a, pair.b),
         warnings=weighed.warnings,
         said=whose(weighed.notes),
         audits={name: audit_state(run) or "–" for name, run in runs.items()},

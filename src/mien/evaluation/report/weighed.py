@@ -117,7 +117,8 @@ def _ranked(runs: Mapping[str, Run], compared: Mapping[str, Sequence[Run]]) -> t
     if any(run.predictions is None for run in runs.values()):
         return None, [*said, "A run has no predictions, so there are no paired tests."]
     try:
-        return rank(_predictions(compared)), [*said, *_alone(compared)]
+        ranking = rank(_predictions(compared))
+        return ranking, [*said, *_alone(compared), *_untold(ranking)]
     except DataError as error:
         return None, [*said, f"No paired tests: {error.what} ({error.got})."]
 
@@ -129,6 +130,16 @@ def _alone(compared: Mapping[str, Sequence[Run]]) -> list[str]:
         f"Run once beside recipes that were repeated: {', '.join(single)}. How far another seed moves it is not known."
     )
     return [said] if 0 < len(single) < len(compared) else []
+
+
+def _untold(ranking: Ranking) -> list[str]:
+    """A warning where the tests could not have told any arm from another."""
+    untold = any(pair.verdict == "untold" for pair in ranking.pairs)
+    said = (
+        f"Too few people or pictures to tell {len(ranking.names)} arms apart: the {ranking.test} gives no corrected p "
+        f"below {ranking.pairs[0].least:.2g} here, however much they differ."
+    )
+    return [said] if untold else []
 
 
 def _unfinished(compared: Mapping[str, Sequence[Run]]) -> list[str]:
