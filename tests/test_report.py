@@ -333,6 +333,12 @@ def test_where_no_interval_can_be_given_none_is_printed(tmp_path: Path, alone: s
     assert ("too few people or pictures for an interval" in text) == (alone == "one person")
 
 
+def test_a_comparison_without_a_winner_says_what_it_would_have_found(tmp_path: Path) -> None:
+    arms = [fake_run(tmp_path / name, rows=300, skill=skill) for name, skill in (("a", 2.4), ("b", 2.45))]
+    write_comparison_report(weigh(arms), tmp_path / "x.html")
+    assert "four times out of five" in (tmp_path / "x.html").read_text(encoding="utf-8")
+
+
 def test_the_best_of_several_is_marked_only_beyond_chance(tmp_path: Path) -> None:
     weak, strong = fake_run(tmp_path / "a", seed=1, skill=1.5), fake_run(tmp_path / "b", seed=2, skill=4)
     other = fake_run(tmp_path / "c", seed=3, skill=4)
@@ -480,6 +486,12 @@ def test_two_recipes_over_seeds_or_folds_are_tested_as_two_arms(tmp_path: Path, 
     assert document["tests"]["best"] == "better"
     assert document["repeats"].keys() == {"plain", "better"}
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    (again,) = document["trained_again"]
+    assert (again["a"], again["b"], again["runs"]) == ("plain", "better", 3)
+    mean = {name: document["repeats"][name]["spread"]["accuracy"]["mean"]["value"] for name in ("plain", "better")}
+    assert again["difference"]["value"] == pytest.approx(mean["better"] - mean["plain"])
+    assert 0 < again["difference"]["low"] < again["difference"]["high"]
+    assert f"{'seed by seed' if repeated is seeds else 'fold by fold'}</h3>" in text
     assert text.count('<span class="mark">best') == 1
     assert ("over 300 groups of answers" in text) == (repeated is seeds)
 

@@ -97,6 +97,19 @@ def differences(document: dict[str, Any]) -> None:
     for pair in pairs:
         if pair["a"] == pairs[0]["a"]:
             typer.echo(difference(pair, len(pairs)))
+    again = document.get("trained_again", ())
+    for each in again:
+        if each["a"] == again[0]["a"]:
+            typer.echo(trained_again(each))
+
+
+def trained_again(found: dict[str, Any]) -> str:
+    """One sentence on two recipes over the seeds or folds that both have."""
+    change = found["difference"]
+    return (
+        f"{found['b']} against {found['a']}, trained {found['runs']} times each: {100 * change['value']:+.1f} points "
+        f"[{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]"
+    )
 
 
 def difference(pair: dict[str, Any], pairs: int) -> str:

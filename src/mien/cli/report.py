@@ -69,6 +69,7 @@ def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
     said = [f"Tests: {tests['test']}, Holm-corrected over all pairs; so are the intervals"] if tests["pairs"] else []
     said += [
         *(printing.difference(pair, len(tests["pairs"])) for pair in tests["pairs"]),
+        *map(printing.trained_again, document["trained_again"]),
         *weighed.warnings,
         *(f"{who}: {text}" for text, who in whose(weighed.notes).items()),
     ]

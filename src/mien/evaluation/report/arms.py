@@ -54,7 +54,7 @@ def arms(runs: dict[str, Run]) -> dict[str, list[Run]]:
 
 
 def _repetitions(names: list[str], runs: dict[str, Run]) -> list[list[str]]:
-    seen = [tuple(value for key, value in flat(runs[name].recipe) if key in _REPEATED) for name in names]
+    seen = [_repetition(runs[name]) for name in names]
     return [names] if len(set(seen)) == len(seen) else [[name] for name in names]
 
 
@@ -73,6 +73,29 @@ def _spread(family: Sequence[Run]) -> dict[str, Spread]:
         )
         for name in METRICS
     }
+
+
+def trained_again(before: Sequence[Run], after: Sequence[Run]) -> Spread | None:
+    """Accuracy of one recipe minus that of another, seed by seed or fold by fold: what training both again would give.
+
+    None where they have less than two seeds or folds in common.
+    """
+    ours, theirs = ({_repetition(run): run for run in family} for family in (after, before))
+    shared = [key for key in ours if key in theirs]
+    if len(shared) < 2:
+        return None
+    values = [_accuracy(ours[key]) - _accuracy(theirs[key]) for key in shared]
+    family = [ours[key] for key in shared]
+    return over_seeds(values, _test_to_train(family), (-1, 1), [_fold(run) for run in family])
+
+
+def _accuracy(run: Run) -> float:
+    return float(run.metrics["test"]["metrics"]["accuracy"]["value"])
+
+
+def _repetition(run: Run) -> tuple[str, ...]:
+    """Which seed and fold a run is of."""
+    return tuple(value for key, value in flat(run.recipe) if key in _REPEATED)
 
 
 def over_folds(family: Sequence[Run]) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mien.evaluation.comparison import Comparison
 from mien.evaluation.report import figures, gallery
+from mien.evaluation.report.arms import over_folds
 from mien.evaluation.report.folder import Run, flat
 from mien.evaluation.report.page import write_page
 from mien.evaluation.report.run import audit_state, confusions, draw_classes
@@ -42,6 +43,8 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
         ranking=ranking,
         pair=pair,
         tested=pair and ranking and ranking.between(pair.a, pair.b),
+        again=weighed.again,
+        folds=any(over_folds(family) for family in weighed.arms.values()),
         warnings=weighed.warnings,
         said=whose(weighed.notes),
         audits={name: audit_state(run) or "–" for name, run in runs.items()},

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ import yaml
 from mien.data.protocols import same_protocol
 from mien.errors import DataError
 from mien.evaluation.comparison import Comparison, Ranking, compare, evenly, rank
-from mien.evaluation.report.arms import answers_of, arms, notes_of, pictures_of, read_arms, repeats, together
+from mien.evaluation.report.arms import (
+    answers_of,
+    arms,
+    notes_of,
+    pictures_of,
+    read_arms,
+    repeats,
+    together,
+    trained_again,
+)
 from mien.evaluation.report.folder import Run
 from mien.evaluation.statistics import Spread
 
@@ -20,12 +30,22 @@ SHOWN = 18
 
 
 @dataclass(frozen=True)
+class Again:
+    """Accuracy of recipe `b` minus that of `a` over the seeds or folds that both have."""
+
+    a: str
+    b: str
+    difference: Spread
+
+
+@dataclass(frozen=True)
 class Weighed:
     """Runs by name, and the arms they make: single runs, and recipes with their seeds or folds.
 
     `spreads` and `whole` are, by recipe that was run several times, the spread of every metric over its runs and the
     figures of all their answers together. `ranking` has the tests between the arms, None where none can be made;
-    `pair` the first arm against the second or, of more, the most accurate of the others. `pictures` is how many test
+    `pair` the first arm against the second or, of more, the most accurate of the others. `again` has, for every two
+    recipes with seeds or folds in common, how they differ from one to the next. `pictures` is how many test
     pictures the first arm stands on.
     """
 
@@ -35,6 +55,7 @@ class Weighed:
     whole: Mapping[str, dict[str, Any]]
     ranking: Ranking | None
     pair: Comparison | None
+    again: Sequence[Again]
     warnings: Sequence[str]
     pictures: int
 
@@ -64,7 +85,8 @@ class Weighed:
         return [place[image] for image in dict.fromkeys(images) if image in place]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: `runs`, `repeats` (figures of all answers, spread over the runs), `tests` and `warnings`.
+        """JSON-able: `runs`, `repeats` (figures of all answers, spread over the runs), `tests`, `trained_again` and
+        `warnings`.
 
         Every pair of the tests has its `difference`, the accuracy of `b` minus that of `a`, with its interval.
         """
@@ -81,6 +103,11 @@ class Weighed:
                 for name, spread in self.spreads.items()
             },
             "tests": self.ranking.as_dict() if self.ranking else None,
+            "trained_again": [
+                {"a": each.a, "b": each.b, "runs": each.difference.runs, "deviation": each.difference.deviation}
+                | {"difference": each.difference.mean.as_dict()}
+                for each in self.again
+            ],
             "warnings": list(self.warnings),
         }
 
@@ -96,7 +123,15 @@ def weigh(folders: Sequence[Path]) -> Weighed:
     whole = {name: together(compared[name]) for name in spreads if answers_of(compared[name])}
     warnings += [f"{name}: {text}" for name, figures in whole.items() for text in figures["few"]]
     pair, pictures = _pair(compared, ranking), pictures_of(next(iter(compared.values())))
-    return Weighed(runs, compared, spreads, whole, ranking, pair, warnings, pictures)
+    return Weighed(runs, compared, spreads, whole, ranking, pair, _again(compared), warnings, pictures)
+
+
+def _again(compared: Mapping[str, Sequence[Run]]) -> list[Again]:
+    found = [
+        (first, second, trained_again(before, after))
+        for (first, before), (second, after) in combinations(compared.items(), 2)
+    ]
+    return [Again(first, second, spread) for first, second, spread in found if spread]
 
 
 def shown(side: pd.DataFrame) -> pd.DataFrame:
