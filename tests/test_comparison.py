@@ -8,7 +8,7 @@ import pytest
 
 from mien.errors import DataError
 from mien.evaluation.comparison import compare, evenly, pooled, rank
-from mien.evaluation.statistics import mcnemar, sign_flips
+from mien.evaluation.pairs import mcnemar, sign_flips
 
 LABELS = ("fear", "neutral")
 

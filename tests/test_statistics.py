@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mien.evaluation import statistics
+from mien.evaluation import pairs, statistics
 from mien.evaluation.metrics import limits
 
 counts = st.integers(0, 400)
@@ -19,15 +19,15 @@ p_values = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
 @given(counts, counts)
 def test_mcnemar_is_symmetric_and_one_without_any_difference(a: int, b: int) -> None:
-    assert statistics.mcnemar(a, b) == pytest.approx(statistics.mcnemar(b, a))
-    assert 0 <= statistics.mcnemar(a, b) <= 1
-    assert statistics.mcnemar(a, a) == pytest.approx(1)
+    assert pairs.mcnemar(a, b) == pytest.approx(pairs.mcnemar(b, a))
+    assert 0 <= pairs.mcnemar(a, b) <= 1
+    assert pairs.mcnemar(a, a) == pytest.approx(1)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_twice_the_smaller_binomial_tail(a: int, b: int) -> None:
     tail = stats.binom.cdf(min(a, b), a + b, 0.5) if a + b else 0.5
-    assert statistics.mcnemar(a, b) == pytest.approx(min(1, 2 * tail))
+    assert pairs.mcnemar(a, b) == pytest.approx(min(1, 2 * tail))
 
 
 @given(p_values)
@@ -132,15 +132,15 @@ def test_the_paired_interval_is_narrower_than_two_separate_ones_and_signed() -> 
     generator = np.random.default_rng(4)
     a = generator.random(2000) < 0.7
     b = np.where(generator.random(2000) < 0.05, True, a)
-    difference = statistics.paired_difference(a, b)
+    difference = pairs.paired_difference(a, b)
     assert difference.low > 0
     assert difference.value == pytest.approx(b.mean() - a.mean())
     assert difference.high - difference.low < 2 * 1.96 * math.sqrt(2 * 0.7 * 0.3 / 2000)
-    assert statistics.paired_difference(b, a).value == pytest.approx(-difference.value)
+    assert pairs.paired_difference(b, a).value == pytest.approx(-difference.value)
 
 
 def best(right: np.ndarray, groups: list[str] | None = None) -> int | None:
-    return statistics.distinguishable_best(right, statistics.all_pairs(right, groups))
+    return pairs.distinguishable_best(right, pairs.all_pairs(right, groups))
 
 
 def test_the_best_is_named_only_when_it_is_distinguishable() -> None:
@@ -155,20 +155,20 @@ def test_the_best_is_named_only_when_it_is_distinguishable() -> None:
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=9))
 def test_sign_flips_counts_the_sums_of_all_signs(changes: list[int]) -> None:
     sums = np.array(list(product((-1, 1), repeat=len(changes)))) @ np.array(changes)
-    assert statistics.sign_flips(changes) == pytest.approx((np.abs(sums) >= abs(sum(changes))).mean())
-    assert statistics.sign_flips([3 * change for change in changes]) == statistics.sign_flips(changes)
+    assert pairs.sign_flips(changes) == pytest.approx((np.abs(sums) >= abs(sum(changes))).mean())
+    assert pairs.sign_flips([3 * change for change in changes]) == pairs.sign_flips(changes)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_sign_flips_of_single_answers_is_mcnemars_test(a: int, b: int) -> None:
-    assert statistics.sign_flips([-1] * a + [1] * b) == pytest.approx(statistics.mcnemar(a, b))
+    assert pairs.sign_flips([-1] * a + [1] * b) == pytest.approx(pairs.mcnemar(a, b))
 
 
 def test_answers_about_one_person_are_no_evidence_each_of_its_own() -> None:
     worse, better = np.repeat([0, 0, 0, 1], 30).astype(bool), np.repeat([1, 1, 0, 0], 30).astype(bool)
     people = np.repeat(["a", "b", "c", "d"], 30).tolist()
-    assert statistics.all_pairs(np.stack([worse, better]))[0].p < 0.01
-    assert statistics.all_pairs(np.stack([worse, better]), people)[0].p == 1
+    assert pairs.all_pairs(np.stack([worse, better]))[0].p < 0.01
+    assert pairs.all_pairs(np.stack([worse, better]), people)[0].p == 1
     clear = np.ones(120, bool)
     assert best(np.stack([~clear, clear])) == 1
     assert best(np.stack([~clear, clear]), people) is None
@@ -196,9 +196,9 @@ def test_one_person_gives_no_interval_and_rows_by_themselves_wilsons() -> None:
 @pytest.mark.parametrize("count", [20, 2000])
 def test_arms_without_a_difference_in_few_rows_may_still_differ(count: int) -> None:
     right, unseen = np.ones(count, bool), statistics.wilson(0, count).high
-    same = statistics.paired_difference(right, right)
+    same = pairs.paired_difference(right, right)
     assert (same.value, same.low, same.high) == pytest.approx((0, -unseen, unseen))
-    opposite = statistics.paired_difference(~right, right)
+    opposite = pairs.paired_difference(~right, right)
     assert (opposite.value, opposite.low, opposite.high) == pytest.approx((1, 1 - 2 * unseen, 1))
     assert statistics.unpaired_difference(right, right).high == pytest.approx(unseen)
 
@@ -207,19 +207,19 @@ def test_intervals_of_many_pairs_hold_together() -> None:
     generator, missed = np.random.default_rng(8), {"alone": 0, "together": 0}
     for _ in range(60):
         right = generator.random((5, 300)) < np.repeat([[0.7]], 300, axis=1)
-        pairs = statistics.all_pairs(right)
-        together = statistics.paired_differences(right, pairs)
-        alone = [statistics.paired_difference(right[pair.a], right[pair.b]) for pair in pairs]
+        found = pairs.all_pairs(right)
+        together = pairs.paired_differences(right, found)
+        alone = [pairs.paired_difference(right[pair.a], right[pair.b]) for pair in found]
         assert all(wide.low <= one.low and one.high <= wide.high for wide, one in zip(together, alone, strict=True))
-        for name, found in (("alone", alone), ("together", together)):
-            missed[name] += any(not each.low <= 0 <= each.high for each in found)
+        for name, given in (("alone", alone), ("together", together)):
+            missed[name] += any(not each.low <= 0 <= each.high for each in given)
     assert missed["together"] <= 6 < missed["alone"], "of ten intervals of equal arms some would miss 0 by chance"
 
 
 def test_a_pair_of_arms_has_the_interval_of_its_own() -> None:
     right = np.random.default_rng(9).random((2, 200)) < 0.7
-    (only,) = statistics.paired_differences(right, statistics.all_pairs(right))
-    assert astuple(only) == pytest.approx(astuple(statistics.paired_difference(*right)))
+    (only,) = pairs.paired_differences(right, pairs.all_pairs(right))
+    assert astuple(only) == pytest.approx(astuple(pairs.paired_difference(*right)))
 
 
 def test_folds_that_share_training_rows_have_a_wider_interval_than_seeds() -> None:
@@ -231,5 +231,5 @@ def test_folds_that_share_training_rows_have_a_wider_interval_than_seeds() -> No
 
 def test_every_two_arms_are_tested_with_the_counts_of_either_side() -> None:
     right = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1]], bool)
-    pairs = {(pair.a, pair.b): (pair.only_a, pair.only_b) for pair in statistics.all_pairs(right)}
-    assert pairs == {(0, 1): (1, 1), (0, 2): (0, 2), (1, 2): (0, 2)}
+    found = {(pair.a, pair.b): (pair.only_a, pair.only_b) for pair in pairs.all_pairs(right)}
+    assert found == {(0, 1): (1, 1), (0, 2): (0, 2), (1, 2): (0, 2)}

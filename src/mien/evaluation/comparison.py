@@ -14,18 +14,16 @@ from scipy.sparse.csgraph import connected_components
 
 from mien.data.split import clusters
 from mien.errors import DataError
-from mien.evaluation.randomisation import paired_macro_f1
-from mien.evaluation.statistics import (
-    Estimate,
+from mien.evaluation.pairs import (
     Pair,
     all_pairs,
     distinguishable_best,
-    holm,
     paired_difference,
     paired_differences,
     paired_p,
-    units,
 )
+from mien.evaluation.randomisation import paired_macro_f1
+from mien.evaluation.statistics import Estimate, holm, units
 
 _TESTED = 10
 """Of more arms macro F1 is not tested: so many pairs take minutes."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 from mien.evaluation.metrics import evaluate
-from mien.evaluation.statistics import all_pairs, paired_differences
+from mien.evaluation.pairs import all_pairs, paired_differences
 from mien.labels import meant, transfer
 
 
