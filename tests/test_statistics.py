@@ -211,8 +211,8 @@ def test_intervals_of_many_pairs_hold_together() -> None:
         together = pairs.paired_differences(right, found)
         alone = [pairs.paired_difference(right[pair.a], right[pair.b]) for pair in found]
         assert all(wide.low <= one.low and one.high <= wide.high for wide, one in zip(together, alone, strict=True))
-        for name, given in (("alone", alone), ("together", together)):
-            missed[name] += any(not each.low <= 0 <= each.high for each in given)
+        for name, each_of in (("alone", alone), ("together", together)):
+            missed[name] += any(not each.low <= 0 <= each.high for each in each_of)
     assert missed["together"] <= 6 < missed["alone"], "of ten intervals of equal arms some would miss 0 by chance"
 
 
