@@ -209,3 +209,22 @@ def test_an_audit_is_told_with_what_it_let_stay() -> None:
 def test_a_run_without_its_rows_tells_no_method() -> None:
     run = run_of(parse(PLAIN).model_dump(mode="json"))
     assert sentences(run) and not sentences(Run(**vars(run) | {"samples": None}))
+
+
+def test_a_teacher_a_frozen_start_and_no_weight_decay_are_told_in_plain_words() -> None:
+    fit = {
+        "teachers": ["ferplus"],
+        "teacher_share": 0.6,
+        "weight_decay": 0,
+        "schedule": "constant",
+        "learning_rate": 0.1,
+    }
+    start = {"backbone": "mien-tiny", "transfer": "frozen", "weights": "hub", "head": [64, 32]}
+    said = told(PLAIN | {"fit": fit, "model": start, "augment": {"noise": 0.1}})
+    assert (
+        "Of it, 60% was instead the cross-entropy with what the teacher ferplus answered to the same pictures" in said
+    )
+    assert "pictures without noise." in said and "with no weight decay; the learning rate stays at 0.1." in said
+    assert (
+        "64 and 32 hidden units, ReLU and a dropout of 0.2 was trained from timm's pretrained weights, in its" in said
+    )

@@ -43,7 +43,7 @@ _MOVES = ("rotation", "shift_x", "shift_y", "shear", "zoom")
 _STARTS = {
     "scratch": "from random weights",
     "full": "whole from {weights}",
-    "partial": "from {weights}, but for the first {freeze} of the backbone's parameters, which stayed,",
+    "partial": "from {weights}, but for the first layers with up to {freeze} of the backbone's parameters,",
     "frozen": "from {weights}, in its head alone,",
 }
 _OPTIMISERS = {"sgd": "sgd (Nesterov momentum {momentum:g})", "rmsprop": "rmsprop (momentum {momentum:g})"}
@@ -83,8 +83,8 @@ def _data(run: Run, samples: pd.DataFrame) -> Iterator[str]:
         yield f"All pictures, also those for validation and test, were balanced before the split: {balanced}."
     yield _split(run)
     if split["clean"] == "train":
-        others = [f" or of {_source(each)} (all where it has no such parts)" for each in split["clean_against"]]
-        held_out = f"validation or test pictures{''.join(others)}"
+        others = [f" or those of {_source(each)} (all if it has no such parts)" for each in split["clean_against"]]
+        held_out = f"validation and test pictures{''.join(others)}"
         yield f"Training pictures with an exact or near twin among {held_out} were left out."
     yield _audit(run)
     if balanced and not early:
@@ -152,15 +152,14 @@ def _pictures(recipe: dict[str, Any]) -> Iterator[str]:
     yield f"Each picture went through the steps {'; '.join(map(_step, recipe['chain']))}."
     augment = recipe["augment"]
     used = [text.format(augment[name]) for name, text in _AUGMENTED.items() if augment[name]]
-    if any(augment[name] for name in _MOVES):
-        used.append(f"{augment['fill']} pixels outside of the picture")
+    filled = f"; fill outside of the picture: {augment['fill']}" if any(augment[name] for name in _MOVES) else ""
     if used:
-        yield f"Training pictures were changed at random: {', '.join(used)}."
+        yield f"Training pictures were changed at random: {', '.join(used)}{filled}."
 
 
 def _step(step: Any) -> str:
     name, parameters = named(step)
-    told = ", ".join(f"{key} {value}" for key, value in flat(parameters))
+    told = ", ".join(f"{key} {value}" for key, value in flat(parameters) if value not in ("", "None"))
     return f"{name} ({told})" if told else name
 
 
@@ -185,11 +184,10 @@ def _network(run: Run) -> Iterator[str]:
         f"The network {model['backbone']} with {hidden or f'{dropout} before the output'} was trained {start} for "
         f"{epochs} in batches of {fit['batch']}{arithmetic}, with seed {_joined(run.recipe['seeds'])}."
     )
-    yield (
-        f"The optimiser was {_OPTIMISERS.get(fit['optimiser'], fit['optimiser']).format(**fit)} with a weight decay of "
-        f"{fit['weight_decay']:g}, but none on biases and norms; the learning rate "
-        f"{_SCHEDULES[fit['schedule']].format(**fit)}."
-    )
+    optimiser = _OPTIMISERS.get(fit["optimiser"], fit["optimiser"]).format(**fit)
+    decay = f"a weight decay of {fit['weight_decay']:g}, except on biases and norms" if fit["weight_decay"] else ""
+    rate = _SCHEDULES[fit["schedule"]].format(**fit)
+    yield f"The optimiser was {optimiser} with {decay or 'no weight decay'}; the learning rate {rate}."
     yield from _loss(fit, run.recipe["augment"]["noise"])
     if fit["progressive"]:
         grown = _share(fit["progressive"])
@@ -208,10 +206,10 @@ def _loss(fit: dict[str, Any], noise: float) -> Iterator[str]:
     yield f"The loss was cross-entropy{f' with {_joined(used)}' if used else ''}."
     if fit["teachers"]:
         seen = "the same pictures without noise" if noise else "the same pictures"
-        yield (
-            f"To {_share(fit['teacher_share'])} it was instead the cross-entropy with the mean probabilities that the "
-            f"teachers {_joined(fit['teachers'])} give to {seen}."
-        )
+        several = len(fit["teachers"]) > 1
+        who = f"what the teacher{'s' if several else ''} {_joined(fit['teachers'])} answered to {seen}"
+        average = " on average" if several else ""
+        yield f"Of it, {_share(fit['teacher_share'])} was instead the cross-entropy with {who}{average}."
 
 
 def _embedding(recipe: dict[str, Any]) -> Iterator[str]:
