@@ -25,7 +25,8 @@ from mien.cli import app
 from mien.errors import MienError
 from mien.evaluation import ledger
 from mien.evaluation.report.folder import read_run
-from mien.evaluation.report.methods import references, sentences
+from mien.evaluation.report.methods import sentences
+from mien.evaluation.report.works import references
 from mien.evaluation.robustness import corrupt
 from mien.files import alone
 from mien.imaging import operations
@@ -485,15 +486,18 @@ def test_a_run_does_not_go_on_with_other_rows(home: Path, run: Path) -> None:
 
 def test_the_page_tells_the_method_for_a_paper(home: Path, run: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "For a paper" in page and "network mien-tiny was trained from random weights for 2 epochs" in page
+    assert "For a paper" in page and "The network mien-tiny with a dropout of 0.2 before the output was trained" in page
+    assert "was trained from random weights for 2 epochs" in page
     rows = metrics(run)["test"]["rows"]
-    assert f"{rows} test pictures), in the split that the dataset publishes" in page
+    assert "The split is the one that the dataset publishes" in page and f"{rows} test pictures" in page
     changes = ["balance.steps=[smote]", "augment.mixup=0.2", "fit.epochs=1", "chain=[grey, {resize: 24}, clahe]"]
     words = [word for change in changes for word in ("--set", change)]
     mien("train", home / "small.yaml", *words, "--out", home / "referring")
     said = references(read_run(home / "referring"))
     assert [text.split(",")[0].split(" ")[0] for text in said] == ["Chawla", "Guo", "Hesterberg", "Zhang", "Zuiderveld"]
-    assert any("balanced after the split: smote" in text for text in sentences(read_run(home / "referring")))
+    assert any(
+        "balanced after the split: smote (target max" in text for text in sentences(read_run(home / "referring"))
+    )
 
 
 def test_seeds_make_a_folder_of_runs(home: Path) -> None:
@@ -964,7 +968,12 @@ def test_the_published_order_is_let_through_and_says_so_everywhere(
         "--out", home / "before",
     )  # fmt: skip
     assert "balanced before the split" in done.stdout
-    assert "balanced before the split" in (home / "before" / "report.html").read_text()
+    page, rows = (home / "before" / "report.html").read_text(), pd.read_parquet(home / "before" / "samples.parquet")
+    assert "balanced before the split" in page and "Balancing of all pictures before the split" in page
+    tested = rows[rows["split"] == "test"]
+    real = (tested["source"] != "made").sum()
+    assert 0 < real < len(tested) and f"test rows, {real} of them real pictures" in page
+    assert f"test, {len(tested)} rows, {real} of them real pictures" in page
     judged, kept = json.loads(mien("evaluate", home / "before", "--json").stdout), metrics(home / "before")
     assert "balanced before the split" in " ".join(judged["notes"])
     assert "made rows of" in caplog.text and judged["figures"]["rows"] < kept["test"]["rows"]

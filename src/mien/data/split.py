@@ -20,6 +20,10 @@ Method = Literal["official", "stratified", "grouped", "kfold", "grouped-kfold"]
 Group = Literal["subject", "sequence"]
 Parts = NDArray[np.int64]  # index into SPLITS or number of a fold, (N,); -1 for a row left out
 
+NO_TEST_PART = "no official test part is among the rows"
+NO_VALIDATION_PART = "the dataset publishes no validation part"
+"""How the remark of `notes` begins where a published part serves as another, or a drawn one stands in for it."""
+
 _MORE_ROWS = "leave the class out with data.classes, raise data.limit where one is set, or bring more pictures of it"
 
 
@@ -117,8 +121,8 @@ def _about_parts(samples: Samples, spec: SplitSpec) -> tuple[str, ...]:
         return (f"the dataset publishes all three parts: {' and '.join(unused)} changed nothing",) if unused else ()
     share = f"{_validation_share(spec):.0%} of the official training rows (seed {spec.seed}) serve as validation"
     if len(samples.rows("validation")):
-        return (f"no official test part is among the rows: the validation part is the test here, and {share}",)
-    return (f"the dataset publishes no validation part: {share}",)
+        return (f"{NO_TEST_PART}: the validation part is the test here, and {share}",)
+    return (f"{NO_VALIDATION_PART}: {share}",)
 
 
 def _official(samples: Samples, spec: SplitSpec) -> Parts:

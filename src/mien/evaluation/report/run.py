@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from mien.evaluation.comparison import probabilities_of
-from mien.evaluation.report import figures, gallery, methods
+from mien.evaluation.report import figures, gallery, methods, works
 from mien.evaluation.report.folder import Run, flat, read_run
 from mien.evaluation.report.page import duration, write_page
 from mien.evaluation.report.svg import standalone
@@ -48,7 +48,7 @@ def write_run_report(run_folder: Path, out: Path | None = None, thumbnails: gall
         environment=dict(flat(run.environment)),
         findings=(run.audit or {}).get("findings", []),
         method=methods.sentences(run),
-        references=methods.references(run),
+        references=works.references(run),
         mistakes=_mistakes(run),
         wrong=_wrong(run.predictions),
         pictures=_pictures(kept),
@@ -91,10 +91,9 @@ def draw_classes(test: dict[str, Any]) -> dict[str, str]:
 def provenance(run: Run) -> dict[str, str]:
     """What a reader must know to trust the figures, in one line."""
     opened, protocol = run.opened, run.metrics.get("protocol") or {}
-    rows = run.metrics["test"]["rows"]
     found = {
         "protocol": run.protocol,
-        "split": f"{protocol.get('split', 'test')}, {rows:,} pictures",
+        "split": _judged(run, protocol.get("split", "test")),
         "test opened": None if opened is None else "once" if opened == 1 else f"{opened} times",
         "audit": audit_state(run),
         "seed": ", ".join(map(str, run.recipe.get("seeds", ()))) or None,
@@ -103,6 +102,13 @@ def provenance(run: Run) -> dict[str, str]:
         "time": _total(run.metrics.get("seconds") or {}),
     }
     return {key: str(value) for key, value in found.items() if value is not None}
+
+
+def _judged(run: Run, split: str) -> str:
+    rows, made = run.metrics["test"]["rows"], 0
+    if run.samples is not None:
+        made = int(((run.samples["split"] == split) & (run.samples["source"] == "made")).sum())
+    return f"{split}, {rows:,} rows, {rows - made:,} of them real pictures" if made else f"{split}, {rows:,} pictures"
 
 
 def audit_state(run: Run) -> str | None:
@@ -140,7 +146,7 @@ def counts(samples: pd.DataFrame | None) -> dict[str, Any] | None:
 
 
 def treatment(run: Run) -> dict[str, str]:
-    """How training rows were balanced and augmented: the recipe's values that are set to something."""
+    """How rows were balanced and augmented: the recipe's values that are set to something."""
     chosen_parts = {key: run.recipe[key] for key in ("balance", "augment") if run.recipe.get(key)}
     found = {key: value for key, value in flat(chosen_parts) if value not in _UNSET}
     done = {key.partition(".")[0] for key in found.keys() - _MANNER}
