@@ -187,8 +187,9 @@ def test_intervals_are_told_where_there_are_some_with_what_they_resample() -> No
     assert "ntervals" not in without and "bootstrap" not in without
     whole = parse(PLAIN | {"evaluate": {"bootstrap": 0}}).model_dump(mode="json")
     assert not any("bootstrap" in work for work in references(run_of(whole)))
-    assert "1,000 resamples of pictures." in told(PLAIN)
+    assert "1,000 resamples of pictures." in told(PLAIN) and "by itself" not in told(PLAIN)
     assert "of whole people." in told(PLAIN, samples=rows(subject="S1"))
+    assert "each by itself" in told(PLAIN, samples=rows(subject="S1"))
     assert "of whole sequences where they are named." in told(PLAIN, samples=rows(sequence=["1"] * 9 + [None]))
     assert "each together with what was made of it." in told(PLAIN, samples=rows(parent=[None] * 9 + [0]))
 

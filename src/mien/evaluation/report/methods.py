@@ -242,7 +242,13 @@ def _figures(run: Run, samples: pd.DataFrame) -> Iterator[str]:
         )
     if evaluate["bootstrap"]:
         test = samples[samples["split"] == "test"]
-        yield f"Intervals are 95% bootstrap intervals of {evaluate['bootstrap']:,} resamples of {_drawn(test)}."
+        drawn = _drawn(test)
+        worth = "" if drawn == "pictures" else ", for as many pictures as would tell the same each by itself"
+        yield (
+            f"Intervals are 95%: of accuracy, top-2 accuracy and recall Wilson's{worth}; of other figures from a "
+            f"bootstrap of {evaluate['bootstrap']:,} resamples of {drawn}. What chance adds to the calibration error "
+            "is taken off its interval."
+        )
     versions = ", ".join(f"{name} {packages[name]}" for name in ("mien", "torch", "onnxruntime") if name in packages)
     if versions:
         yield f"Software: {versions}."

@@ -27,6 +27,7 @@ REFERENCES = {
     "batch-hard": "Hermans, Beyer & Leibe 2017: In defense of the triplet loss for person re-identification. "
     "arXiv:1703.07737.",
     "bootstrap": "Hesterberg 2015: What teachers should know about the bootstrap. The American Statistician 69.",
+    "wilson": "Wilson 1927: Probable inference, the law of succession, and statistical inference. JASA 22.",
     "uncertain": "Geifman & El-Yaniv 2017: Selective classification for deep neural networks. NeurIPS.",
     "calibration": "Guo, Pleiss, Sun & Weinberger 2017: On calibration of modern neural networks. ICML.",
     "fer2013": _FER2013,
@@ -61,6 +62,6 @@ def _used(run: Run) -> Iterator[str]:
     if triplet := recipe["triplet"]:
         yield from ("triplet", triplet["mining"])
     if recipe["evaluate"]["bootstrap"]:
-        yield "bootstrap"
+        yield from ("wilson", "bootstrap")
     if run.metrics.get("uncertain_below") is not None:
         yield "uncertain"
