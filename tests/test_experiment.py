@@ -750,6 +750,7 @@ def test_a_run_is_tested_against_bundles_on_the_rows_that_it_held_out(home: Path
         (["evaluate", "{run}", "--source", "synthetic", "--crop", "whole"], "leave out --crop"),
         (["evaluate", "{run}", "--out", "answers.txt"], "NAME.csv or NAME.parquet"),
         (["evaluate", "{run}", "--robustness", "--out", "answers.csv"], "give no answers"),
+        (["evaluate", "{run}", "--robustness", "--by", "people.csv"], "give no answers to group"),
         (["cross", "{bundle}"], "add --on"),
         (["cross", "{run}", "--whole", "synthetic"], "leave out --whole"),
         (["cross", "{run}", "--root", "elsewhere", "--on", "synthetic="], "--on names other data"),
@@ -870,6 +871,50 @@ def test_a_file_of_weights_that_was_carried_off_keeps_no_list(home: Path, run: P
     words += ["--set", f"model.weights={tmp_path / 'loose.pt'}", "--set", "audit=strict", "--out", tmp_path / "on"]
     said = mien(*words, check=3).stderr
     assert "earlier-run-without-list" in said and "name the folder of its run" in said
+
+
+def test_a_run_is_judged_in_groups_of_people_and_of_pictures(home: Path, run: Path) -> None:
+    answers = pd.read_parquet(run / "predictions.parquet")
+    people = sorted(answers["subject"].unique())
+    sex = {name: "female" if number % 2 else "male" for number, name in enumerate(people)}
+    (home / "people.csv").write_text("\n".join(["subject;Sex", *(f"{name};{each}" for name, each in sex.items())]))
+    poses = [f"{name},fear,{'left' if row % 3 else 'right'}" for row, name in enumerate(answers["image"][:-2])]
+    (home / "poses.csv").write_text("\n".join(["path,label,pose", *poses]))
+    words = ["evaluate", run, "--by", home / "people.csv", "--by", home / "poses.csv"]
+    document = json.loads(mien(*words, "--json").stdout)
+    kept = (run / "groups.json").read_text()
+    assert json.loads(kept) == document["groups"] and document["report"] == str(run / "report.html")
+    assert not any(f'"{name}"' in kept for name in [*people, *answers["image"]])
+    found, pose = document["groups"]["columns"]
+    right = (answers["label"] == answers["predicted"]).groupby(answers["subject"].map(sex)).mean()
+    assert {each["name"]: each["accuracy"]["value"] for each in found["groups"]} == pytest.approx(right.to_dict())
+    assert sum(each["units"] for each in found["groups"]) == len(people) and document["groups"]["unit"] == "people"
+    assert pose["unnamed"] == 2 and sum(each["pictures"] for each in pose["groups"]) == len(answers) - 2
+    page = (run / "report.html").read_text()
+    assert 'id="groups"' in page and "female against male" in page and (run / "figures/groups-2-accuracy.svg").exists()
+    told = mien(*words).stdout
+    assert "female against male" in " ".join(told.split()) and "pose: 2 of" in told and "a gap need not come" in told
+
+
+def test_groups_of_other_data_are_told_and_not_kept(home: Path, run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / "groups.json").unlink(missing_ok=True)
+    elsewhere = ["--source", "folders", "--root", tree(tmp_path / "mine"), "--split", "all"]
+    pictures = sorted(path.relative_to(tmp_path / "mine").as_posix() for path in (tmp_path / "mine").rglob("*.png"))
+    rows = [f"{name},{'phone' if number % 2 else 'still'}" for number, name in enumerate(pictures)]
+    (tmp_path / "cameras.csv").write_text("\n".join(["image,camera", *rows]))
+    mien("export", run, "--out", tmp_path / "own.onnx")
+    for judge, more in ((folder, ()), (tmp_path / "own.onnx", ("--crop", "whole"))):
+        words = ["evaluate", judge, *elsewhere, *more, "--by", tmp_path / "cameras.csv"]
+        groups = json.loads(mien(*words, "--json").stdout)["groups"]
+        assert groups["unit"] == "pictures" and [each["column"] for each in groups["columns"]] == ["camera"]
+        assert sum(each["pictures"] for each in groups["columns"][0]["groups"]) == len(pictures)
+        assert "people" not in mien(*words, "--out", tmp_path / "answers.csv").stdout
+    assert not (folder / "groups.json").exists() and len(pd.read_csv(tmp_path / "answers.csv")) == len(pictures)
+    before = len(ledger.openings(folder.parent))
+    for name, said in (("cameras.csv", "names none of the"), ("nowhere.csv", "not a readable list")):
+        assert said in mien("evaluate", folder, "--by", tmp_path / name, check=1).stderr
+    assert len(ledger.openings(folder.parent)) == before, "such a list opens no test rows"
 
 
 def test_figures_on_pictures_that_the_run_learned_from_say_so(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""mien evaluate: a run or a bundle on a dataset, a run on its own splits, on corrupted pictures, and where it looks."""
+"""mien evaluate: a run or a bundle on a dataset and in groups, a run on corrupted pictures, and where it looks."""
 
 import json
 from pathlib import Path
@@ -36,6 +36,10 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="A file for every answer: NAME.csv or NAME.parquet.", show_default=False)
     ] = None,
+    by: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Figures in groups: a list of pictures or people with their sex, ..."),
+    ] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Accuracy under blur, noise, JPEG, ...")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Grad-CAM pictures: where the network looks.")] = False,
     as_json: AsJson = False,
@@ -45,6 +49,8 @@ def evaluate(
     Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
 
     Example: mien evaluate ferplus --source folders --root data/mine
+
+    Example: mien evaluate runs/fer2013 --by data/people.csv
     """
     if (option or merge) and not source:
         raise UsageError("--option and --merge describe a --source, and none is given", then="add --source NAME")
@@ -54,6 +60,8 @@ def evaluate(
         )
     if out and (robustness or explain):
         raise UsageError("--robustness and --explain give no answers to write", got=f"--out {out}")
+    if by and (robustness or explain):
+        raise UsageError("--robustness and --explain give no answers to group", got=f"--by {by[0]}")
     if out and out.suffix not in (".csv", ".parquet"):
         raise UsageError("answers are written as a table", got=out, allowed="NAME.csv or NAME.parquet")
     if split not in _SPLITS:
@@ -70,10 +78,16 @@ def evaluate(
         check_finished(model)
 
     with loading():
+        from mien.data import traits
         from mien.evaluation.report import write_run_report
         from mien.judging import elsewhere, own
         from mien.judging.finished import finished
+        from mien.judging.groups import check_named, in_groups
 
+    lists = [traits.read(path) for path in by or ()]
+    if lists and not source:
+        check_named(lists, model)
+    reported = robustness or explain or bool(by and not source and split == "test")
     document: dict[str, Any] = {}
     with shown() as stages:
         if source:
@@ -93,7 +107,9 @@ def evaluate(
                 document = found.cell
     if out:
         document["answers"] = str(_written(found.predictions, out))
-    if robustness or explain:
+    if lists:
+        document["groups"] = in_groups(found, lists, model if reported else None)
+    if reported:
         document["report"] = str(write_run_report(model))
     if as_json:
         typer.echo(json.dumps(document))

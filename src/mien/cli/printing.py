@@ -58,6 +58,8 @@ def evaluation(document: dict[str, Any]) -> None:
         for label, count in document["dropped"].items():
             typer.echo(f"left out: {count} rows of {label}, a label that the model does not have")
         _print_notes(document["notes"])
+    if "groups" in document:
+        groups(document["groups"])
     if "robustness" in document:
         found = document["robustness"]
         clean, mean = found["clean"]["accuracy"]["value"], found["mean_accuracy"]["value"]
@@ -67,6 +69,29 @@ def evaluation(document: dict[str, Any]) -> None:
     for name in ("answers", "report"):
         if name in document:
             typer.echo(f"{name}: {document[name]}")
+
+
+def groups(found: dict[str, Any]) -> None:
+    """The groups of each column with their figures, then their gaps, as `Subgroups.as_dict` has them."""
+    whole = () if found["unit"] == "pictures" else (found["unit"],)
+    for each in found["columns"]:
+        rows = [
+            (group["name"], f"{group['pictures']:,}", *(f"{group['units']:,}" for _ in whole),
+             _points(group["accuracy"]), _points(group["balanced_accuracy"]))
+            for group in each["groups"]
+        ]  # fmt: skip
+        table((each["column"], "pictures", *whole, "accuracy %", "balanced accuracy %"), rows)
+        gaps = [
+            (" against ".join(filter(None, (gap["group"], gap["against"]))), _points(gap["accuracy"], "+"),
+             _p(gap["adjusted"]), _points(gap["balanced_accuracy"], "+"))
+            for gap in each["gaps"]
+        ]  # fmt: skip
+        if gaps:
+            heading = "corrected\np" if len(gaps) > 1 else "p"
+            rest = "" if each["gaps"][0]["against"] else ": each against the rest"
+            table((f"{each['column']}{rest}", "accuracy, points", heading, "balanced, points"), gaps)
+        _print_notes([f"{each['column']}: {note}" for note in each["notes"]])
+    _print_notes(found["notes"])
 
 
 def comparison(rows: list[dict[str, Any]], best: str | None = None) -> None:
@@ -146,6 +171,20 @@ def outcome(summary: Mapping[str, int]) -> str:
     if summary["skipped"]:
         said.append(f"{summary['skipped']:,} already done")
     return ", ".join(said)
+
+
+def _points(found: dict[str, Any], sign: str = "") -> str:
+    """A share of one, or a difference of two, in hundredths with its interval."""
+    if found["value"] is None:
+        return "–"
+    low, value, high = (
+        None if found[key] is None else f"{100 * found[key]:{sign}.1f}" for key in ("low", "value", "high")
+    )
+    return f"{value}" if low is None else f"{value} [{low}, {high}]"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _print_metrics(title: str, metrics: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ GET = "write a CSV with the header path,label"
 
 COLUMNS = ("path", "label", "subject", "sequence", "split")
 
-_OFTEN: Mapping[str, tuple[str, ...]] = {
+OFTEN: Mapping[str, tuple[str, ...]] = {
     "path": ("image", "file", "filename", "file_name", "filepath", "picture"),
     "label": ("emotion", "expression", "class"),
     "subject": ("participant", "participant_id", "subject_id", "person", "person_id"),
@@ -46,7 +46,7 @@ def load(
     path = root if root.is_file() else tree.first(root, ["manifest.csv", "manifest.parquet"])
     if path is None:
         raise tree.absent("manifest", root, LAYOUT, GET)
-    rows = _chosen(_read(path), columns or {}, path)
+    rows = _chosen(listed(path), columns or {}, path)
     blank = rows.index[rows["path"].isna()]
     if len(blank):
         raise DataError(f"{path}: rows without path", got=f"{len(blank)}, first data row {blank[0] + 1}")
@@ -69,21 +69,24 @@ def load(
     return Samples(built, ordered(built["label"].dropna()), Files(path.parent))
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """The file's columns as strings, blank ones missing."""
+def listed(path: Path) -> pd.DataFrame:
+    """The columns of a CSV or Parquet file by their names in lower case: strings, blank ones missing.
+
+    Raises DataError for a file that is no such list.
+    """
     try:
         rows = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path} is not a readable manifest", got=str(error)) from None
+        raise DataError(f"{path} is not a readable list", got=str(error)) from None
     rows.columns = [str(name).strip().lower() for name in rows.columns]
+    if rows.columns.has_duplicates:
+        raise DataError(f"{path} has a column twice", got=list(rows.columns))
     text = rows.astype("string").apply(lambda column: column.str.strip())
     return text.mask(text == "")
 
 
 def _chosen(rows: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:
     """The columns that are read, by mien's names. Raises UsageError for a wrong map, DataError for one not there."""
-    if rows.columns.has_duplicates:
-        raise DataError(f"{path} has a column twice", got=list(rows.columns))
     for name in columns:
         if name not in COLUMNS:
             raise unknown("column in the option columns", name, COLUMNS)
@@ -98,7 +101,7 @@ def _chosen(rows: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.Da
                 f"unknown column in {path}", got=name, allowed=COLUMNS,
                 then=f"did you mean '{near[0]}'? rename it, or set the source's option columns={{{near[0]}: {name}}}",
             )  # fmt: skip
-    alike = {name: other for name in _OFTEN if name not in read for other in reversed(_OFTEN[name]) if other in unread}
+    alike = {name: other for name in OFTEN if name not in read for other in reversed(OFTEN[name]) if other in unread}
     if lacking := [name for name in ("path", "label") if name not in read]:
         shown = ", ".join(f"{name}: {other}" for name, other in (dict.fromkeys(lacking, "NAME") | alike).items())
         raise DataError(

@@ -132,8 +132,12 @@ def strengths(points: Sequence[Mapping[str, Any]], clean: Mapping[str, Number], 
     return plot.svg(f"accuracy and calibration error under {name}")
 
 
-def forest(rows: Sequence[tuple[str, Number]], best: str | None = None) -> str:
-    """Estimates with intervals, one under the other, so that overlaps are seen; `best` is filled otherwise."""
+def forest(
+    rows: Sequence[tuple[str, Number]],
+    marked: str | None = None,
+    title: str = "accuracy of every arm with its 95% interval",
+) -> str:
+    """Estimates with intervals, one under the other, so that overlaps are seen; one is `marked` by its colour."""
     left = 16 + 7 * min(34, max(len(name) for name, _ in rows))
     width, top = left + 320, 8
     height = top + _ROW * len(rows) + 24
@@ -141,23 +145,23 @@ def forest(rows: Sequence[tuple[str, Number]], best: str | None = None) -> str:
     span = max(max(bounds) - min(bounds), 0.02)
     low, high = max(0.0, min(bounds) - 0.08 * span), min(1.0, max(bounds) + 0.08 * span)
     plot = Plot((low, high), (0, 1), width, height, (top, 70, 24, left))
-    marked = ticks(low, high)
-    digits = 0 if all(abs(100 * value - round(100 * value)) < 1e-6 for value in marked) else 1
-    for value in marked:
+    steps = ticks(low, high)
+    digits = 0 if all(abs(100 * value - round(100 * value)) < 1e-6 for value in steps) else 1
+    for value in steps:
         plot.line([(value, 0), (value, 1)], "grid")
         plot.marks.append(text(plot.x(value), height - 6, percent(value, digits), "tick mid"))
     for i, (name, estimate) in enumerate(rows):
         middle = top + _ROW * (i + 0.5)
         shown = name if len(name) <= 34 else f"{name[:33]}…"
-        plot.marks.append(text(left - 10, middle + 4, shown, "end bold" if name == best else "end"))
+        plot.marks.append(text(left - 10, middle + 4, shown, "end bold" if name == marked else "end"))
         share = estimate["value"]
         if share is None:
             continue
         plot.marks.append(_whisker(plot.x, middle, estimate))
-        style = "fill3" if name == best else "fill1"
+        style = "fill3" if name == marked else "fill1"
         plot.marks.append(f'<circle class="{style}" cx="{plot.x(share):.1f}" cy="{middle}" r="5.5"/>')
         plot.marks.append(text(width - 4, middle + 4, percent(share, 1), "end bold"))
-    return document(width, height, plot.marks, "accuracy of every arm with its 95% interval")
+    return document(width, height, plot.marks, title)
 
 
 def class_changes(rows: Sequence[tuple[str, Number]]) -> str:

@@ -28,6 +28,7 @@ class Run:
     history: pd.DataFrame | None
     audit: dict[str, Any] | None
     robustness: dict[str, Any] | None
+    groups: dict[str, Any] | None
 
     @property
     def name(self) -> str:
@@ -81,6 +82,7 @@ def read_run(folder: Path) -> Run:
         history=pd.read_csv(folder / "history.csv") if (folder / "history.csv").is_file() else None,
         audit=_json(folder / "audit.json"),
         robustness=_json(folder / "robustness.json"),
+        groups=_json(folder / "groups.json"),
     )
 
 

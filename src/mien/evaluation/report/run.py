@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from mien.evaluation.comparison import probabilities_of
+from mien.evaluation.metrics import METRICS
 from mien.evaluation.report import figures, gallery, methods, works
 from mien.evaluation.report.folder import Run, flat, read_run
 from mien.evaluation.report.page import duration, write_page
@@ -75,6 +76,8 @@ def draw(run: Run) -> dict[str, str]:
         drawn["selective"] = figures.selective(after["selective"], chosen(run))
     if run.history is not None and len(run.history):
         drawn |= _curves(run.history, run.recipe.get("fit", {}).get("monitor", "accuracy"))
+    if run.groups:
+        drawn |= _groups(run.groups, test["metrics"])
     if run.robustness:
         for name, points in run.robustness["corruptions"].items():
             drawn[f"robustness-{name}"] = figures.strengths(points, run.robustness["clean"], name)
@@ -175,6 +178,17 @@ def chosen(run: Run) -> dict[str, float] | None:
         return None
     right = (answered["predicted"] == answered["label"]).mean()
     return {"threshold": threshold, "coverage": len(answered) / len(predictions), "accuracy": float(right)}
+
+
+def _groups(found: dict[str, Any], whole: dict[str, Any]) -> dict[str, str]:
+    """Accuracy and balanced accuracy in the groups of every column, below those of all test pictures."""
+    drawn = {}
+    for number, each in enumerate(found["columns"], 1):
+        for name in ("accuracy", "balanced_accuracy"):
+            rows = [("all test pictures", whole[name]), *((group["name"], group[name]) for group in each["groups"])]
+            title = f"{METRICS[name].lower()} by {each['column']}, with 95% intervals"
+            drawn[f"groups-{number}-{name}"] = figures.forest(rows, rows[0][0], title)
+    return drawn
 
 
 def _curves(history: pd.DataFrame, monitor: str) -> dict[str, str]:

@@ -1,0 +1,28 @@
+"""A judgement taken apart by what a list says of its pictures or people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mien.data.traits import Traits, of_pictures
+from mien.evaluation.subgroups import subgroups
+from mien.files import write_json
+from mien.judging.judgement import Judgement
+
+
+def check_named(lists: Sequence[Traits], folder: Path) -> None:
+    """Raises DataError for a list that names no picture of a run, before it opens test rows for nothing."""
+    of_pictures(lists, pd.read_parquet(folder / "samples.parquet", columns=["image", "subject"]))
+
+
+def in_groups(found: Judgement, lists: Sequence[Traits], folder: Path | None = None) -> dict[str, Any]:
+    """The figures of a judgement in the groups that the lists make, for JSON; kept as `groups.json` in a run's folder.
+
+    What the lists say of a picture or person is not kept.
+    """
+    groups = subgroups(found.predictions, of_pictures(lists, found.predictions)).as_dict()
+    if folder:
+        write_json(folder / "groups.json", groups)
+    return groups
