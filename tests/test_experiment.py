@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from mien import experiment
 from mien.cli import app
 from mien.errors import MienError
-from mien.evaluation import ledger
+from mien.evaluation import calibration, ledger
 from mien.evaluation.report.folder import read_run
 from mien.evaluation.report.methods import references, sentences
 from mien.evaluation.robustness import corrupt
@@ -42,6 +42,7 @@ from mien.run import earlier, inherited, leaks
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 from mien.training.backbones import build
+from mien.training.fit import predict
 from mien.training.spec import Model
 
 RECIPE = """
@@ -291,6 +292,62 @@ def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pyte
     assert any(note.startswith("exact-twins-across-splits") for note in metrics(home / "with-twins-again")["notes"])
     mien(*words, "--set", "split.clean=train", "--out", home / "without-twins")
     assert not [note for note in metrics(home / "without-twins")["notes"] if note.startswith("exact-twins")]
+
+
+@pytest.mark.parametrize(("twins", "rows"), [(2, 20), (11, 24)])
+def test_validation_pictures_with_a_twin_in_training_calibrate_nothing(
+    home: Path, tmp_path: Path, twins: int, rows: int
+) -> None:
+    data = tree(tmp_path / "data")
+    for label in ("happy", "sad"):
+        (data / "test" / label / "0.png").unlink()
+        for number in range(twins):
+            shutil.copy(data / "train" / label / f"{number}.png", data / "validation" / label / f"{number}.png")
+    words = [
+        "train",
+        home / "small.yaml",
+        "--set",
+        f"data={{source: folders, root: {data}}}",
+        "--out",
+        tmp_path / "run",
+    ]
+    mien(*words)
+    figures = metrics(tmp_path / "run")
+    assert figures["calibrated_on"] == {"rows": rows, "of": 24, "shown_in_training": 2 * twins}
+    assert figures["validation"]["rows"] == 24
+    (said,) = (note for note in figures["notes"] if note.startswith("temperature and the threshold"))
+    assert said.endswith("too few others are left") == (rows == 24) and f"{2 * twins} " in said
+    run = finished(tmp_path / "run")
+    material, places = rows_of(run, "validation")
+    names = material.samples.table["image"].iloc[places]
+    known = np.array([int(Path(name).stem) < twins for name in names])
+    kept = places[~known] if rows < 24 else places
+    values = predict(run.network, material.pixels, material.place[kept], run.chain.normalise, run.recipe.evaluate.flip)
+    temperature = calibration.fit_temperature(values, material.samples.targets[kept])
+    assert figures["temperature"] == pytest.approx(temperature, rel=1e-3)
+
+
+def test_rows_dropped_from_training_show_no_validation_picture(tmp_path: Path) -> None:
+    data = tree(tmp_path / "data")
+    (data / "validation" / "sad" / "0.png").write_bytes((data / "train" / "sad" / "0.png").read_bytes())
+    recipe = yaml.safe_load(RECIPE) | {"data": {"source": "folders", "root": str(data)}}
+    shown = {clean: experiment.gather(parse(recipe | {"split": {"clean": clean}})).shown for clean in ("none", "train")}
+    assert shown == {"none": {"validation/sad/0.png"}, "train": frozenset()}
+
+
+def test_rows_made_before_the_split_show_their_pictures_in_training() -> None:
+    steps = [{"smote": {"neighbours": 2, "target": 60}}]
+    early = {"split": {"method": "stratified"}, "balance": {"order": "balance-before-split", "steps": steps}}
+    gathered = experiment.gather(parse(yaml.safe_load(RECIPE) | early))
+    samples, parents = gathered.material.samples, gathered.material.parents
+    names = samples.table["image"]
+
+    def pictures(row: int) -> set[int]:
+        return {row, *parents[row].tolist()} - {-1}
+
+    trained = set().union(*map(pictures, samples.rows("train")))
+    related = {names[row] for row in samples.rows("validation") if pictures(row) & trained}
+    assert related and related <= gathered.shown < set(names[samples.rows("validation")])
 
 
 def test_a_run_on_other_data_is_not_gone_on_with(home: Path, caplog: pytest.LogCaptureFixture) -> None:
