@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from layouts import FERPLUS_FOLDERS, VOTES_HEADER
 from torch import nn
 from typer.testing import CliRunner
 
@@ -348,6 +349,29 @@ def test_rows_made_before_the_split_show_their_pictures_in_training() -> None:
     trained = set().union(*map(pictures, samples.rows("train")))
     related = {names[row] for row in samples.rows("validation") if pictures(row) & trained}
     assert related and related <= gathered.shown < set(names[samples.rows("validation")])
+
+
+def test_a_run_is_judged_by_the_votes_of_its_test_pictures(home: Path, run: Path, tmp_path: Path) -> None:
+    rng, lines = np.random.default_rng(5), []
+    for usage, folder in FERPLUS_FOLDERS.items():
+        (tmp_path / folder).mkdir()
+        for number in range(24):
+            name, votes = f"fer{len(lines):07d}.png", "6,2,0,0,0,0,0,0,0,2" if number % 2 else "0,10,0,0,0,0,0,0,0,0"
+            cv2.imwrite(str(tmp_path / folder / name), rng.integers(0, 256, (48, 48), np.uint8))
+            lines.append(f"{usage},{name},{votes}\n")
+    (tmp_path / "fer2013new.csv").write_text(VOTES_HEADER + "".join(lines))
+    voted = tmp_path / "run"
+    mien("train", home / "small.yaml", "--set", f"data={{source: ferplus, root: {tmp_path}}}", "--out", voted)
+    found = metrics(voted)["agreement"]
+    assert [(band["low"], band["high"], band["rows"]) for band in found["bands"]] == [(0.7, 0.8, 12), (0.9, 1, 12)]
+    assert sum(band["rows"] * band["accuracy"]["value"] for band in found["bands"]) == pytest.approx(
+        24 * metrics(voted)["test"]["metrics"]["accuracy"]["value"]
+    )
+    assert found["matched"][0]["votes"]["value"] == pytest.approx((0.75 + 1) / 2)
+    page = (voted / "report.html").read_text()
+    assert "Agreement with the annotators" in page and "70–80%" in page
+    assert (voted / "figures" / "agreement.svg").is_file()
+    assert "agreement" not in metrics(run) and "annotators" not in (run / "report.html").read_text()
 
 
 def test_a_run_on_other_data_is_not_gone_on_with(home: Path, caplog: pytest.LogCaptureFixture) -> None:

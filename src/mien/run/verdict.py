@@ -13,6 +13,7 @@ from mien.data.material import Material
 from mien.data.samples import Samples
 from mien.data.split import clusters
 from mien.evaluation import calibration, statistics
+from mien.evaluation.agreement import agreement
 from mien.evaluation.comparison import drawn_by
 from mien.evaluation.embeddings import LEAST, draw_map, precision_at
 from mien.evaluation.metrics import evaluate
@@ -56,14 +57,18 @@ def judge(
     targets = material.samples.targets[rows]
     groups = clusters(material.samples.table.iloc[rows])
     probabilities = calibration.softmax(values, temperature)
-    return {
+    figures = {
         "temperature": temperature,
         "uncertain_below": answered.threshold if answered else None,
         "calibrated_on": {"rows": len(chosen), "of": len(new), "shown_in_training": int((~new).sum())},
         "validation": validation,
         "test": evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups),
         "test_uncalibrated": evaluate(calibration.softmax(values), targets, labels, 0),
-    }, tabulated(material.samples, rows, probabilities, labels)
+    }
+    if (votes := material.samples.take(rows).votes) is not None:
+        judged = agreement(probabilities, targets, votes, recipe.evaluate.bootstrap, groups=groups)
+        figures["agreement"] = judged.as_dict()
+    return figures, tabulated(material.samples, rows, probabilities, labels)
 
 
 def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, picture: Path) -> dict[str, Any]:
