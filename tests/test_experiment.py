@@ -17,13 +17,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from layouts import FERPLUS_FOLDERS, VOTES_HEADER
 from torch import nn
 from typer.testing import CliRunner
 
 from mien import experiment
 from mien.cli import app
 from mien.errors import MienError
-from mien.evaluation import ledger
+from mien.evaluation import calibration, ledger
 from mien.evaluation.report.folder import read_run
 from mien.evaluation.report.methods import sentences
 from mien.evaluation.report.works import references
@@ -43,6 +44,7 @@ from mien.run import earlier, inherited, leaks
 from mien.runtime.bundle import load as load_bundle
 from mien.runtime.recognizer import Recognizer
 from mien.training.backbones import build
+from mien.training.fit import predict
 from mien.training.spec import Model
 
 RECIPE = """
@@ -292,6 +294,85 @@ def test_leaks_of_the_data_are_said_and_kept_in_the_run(home: Path, caplog: pyte
     assert any(note.startswith("exact-twins-across-splits") for note in metrics(home / "with-twins-again")["notes"])
     mien(*words, "--set", "split.clean=train", "--out", home / "without-twins")
     assert not [note for note in metrics(home / "without-twins")["notes"] if note.startswith("exact-twins")]
+
+
+@pytest.mark.parametrize(("twins", "rows"), [(2, 20), (11, 24)])
+def test_validation_pictures_with_a_twin_in_training_calibrate_nothing(
+    home: Path, tmp_path: Path, twins: int, rows: int
+) -> None:
+    data = tree(tmp_path / "data")
+    for label in ("happy", "sad"):
+        (data / "test" / label / "0.png").unlink()
+        for number in range(twins):
+            shutil.copy(data / "train" / label / f"{number}.png", data / "validation" / label / f"{number}.png")
+    words = [
+        "train",
+        home / "small.yaml",
+        "--set",
+        f"data={{source: folders, root: {data}}}",
+        "--out",
+        tmp_path / "run",
+    ]
+    mien(*words)
+    figures = metrics(tmp_path / "run")
+    assert figures["calibrated_on"] == {"rows": rows, "of": 24, "shown_in_training": 2 * twins}
+    assert figures["validation"]["rows"] == 24
+    (said,) = (note for note in figures["notes"] if note.startswith("temperature and the threshold"))
+    assert said.endswith("too few others are left") == (rows == 24) and f"{2 * twins} " in said
+    run = finished(tmp_path / "run")
+    material, places = rows_of(run, "validation")
+    names = material.samples.table["image"].iloc[places]
+    known = np.array([int(Path(name).stem) < twins for name in names])
+    kept = places[~known] if rows < 24 else places
+    values = predict(run.network, material.pixels, material.place[kept], run.chain.normalise, run.recipe.evaluate.flip)
+    temperature = calibration.fit_temperature(values, material.samples.targets[kept])
+    assert figures["temperature"] == pytest.approx(temperature, rel=1e-3)
+
+
+def test_rows_dropped_from_training_show_no_validation_picture(tmp_path: Path) -> None:
+    data = tree(tmp_path / "data")
+    (data / "validation" / "sad" / "0.png").write_bytes((data / "train" / "sad" / "0.png").read_bytes())
+    recipe = yaml.safe_load(RECIPE) | {"data": {"source": "folders", "root": str(data)}}
+    shown = {clean: experiment.gather(parse(recipe | {"split": {"clean": clean}})).shown for clean in ("none", "train")}
+    assert shown == {"none": {"validation/sad/0.png"}, "train": frozenset()}
+
+
+def test_rows_made_before_the_split_show_their_pictures_in_training() -> None:
+    steps = [{"smote": {"neighbours": 2, "target": 60}}]
+    early = {"split": {"method": "stratified"}, "balance": {"order": "balance-before-split", "steps": steps}}
+    gathered = experiment.gather(parse(yaml.safe_load(RECIPE) | early))
+    samples, parents = gathered.material.samples, gathered.material.parents
+    names = samples.table["image"]
+
+    def pictures(row: int) -> set[int]:
+        return {row, *parents[row].tolist()} - {-1}
+
+    trained = set().union(*map(pictures, samples.rows("train")))
+    related = {names[row] for row in samples.rows("validation") if pictures(row) & trained}
+    assert related and related <= gathered.shown < set(names[samples.rows("validation")])
+
+
+def test_a_run_is_judged_by_the_votes_of_its_test_pictures(home: Path, run: Path, tmp_path: Path) -> None:
+    rng, lines = np.random.default_rng(5), []
+    for usage, folder in FERPLUS_FOLDERS.items():
+        (tmp_path / folder).mkdir()
+        for number in range(24):
+            name, votes = f"fer{len(lines):07d}.png", "6,2,0,0,0,0,0,0,0,2" if number % 2 else "0,10,0,0,0,0,0,0,0,0"
+            cv2.imwrite(str(tmp_path / folder / name), rng.integers(0, 256, (48, 48), np.uint8))
+            lines.append(f"{usage},{name},{votes}\n")
+    (tmp_path / "fer2013new.csv").write_text(VOTES_HEADER + "".join(lines))
+    voted = tmp_path / "run"
+    mien("train", home / "small.yaml", "--set", f"data={{source: ferplus, root: {tmp_path}}}", "--out", voted)
+    found = metrics(voted)["agreement"]
+    assert [(band["low"], band["high"], band["rows"]) for band in found["bands"]] == [(0.7, 0.8, 12), (0.9, 1, 12)]
+    assert sum(band["rows"] * band["accuracy"]["value"] for band in found["bands"]) == pytest.approx(
+        24 * metrics(voted)["test"]["metrics"]["accuracy"]["value"]
+    )
+    assert found["matched"][0]["votes"]["value"] == pytest.approx((0.75 + 1) / 2)
+    page = (voted / "report.html").read_text()
+    assert "Agreement with the annotators" in page and "70–80%" in page
+    assert (voted / "figures" / "agreement.svg").is_file()
+    assert "agreement" not in metrics(run) and "annotators" not in (run / "report.html").read_text()
 
 
 def test_a_run_on_other_data_is_not_gone_on_with(home: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -162,6 +162,33 @@ def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path, sched
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_fit_killed_after_it_stopped_early_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    spec = QUICK.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 1e-9, "ema": 0.0})
+    words = (stripes(32), stripes(32, 1), spec, Augment(), HALF)
+    fit(tiny(), *words, tmp_path / "whole")
+    epochs = len(history(tmp_path / "whole"))
+
+    def kill(done: int, total: int) -> None:
+        if done == total:
+            raise Killed
+
+    def save_and_kill(state: dict[str, object], path: Path) -> None:
+        save(state, path)
+        if path.name == "last.ckpt" and len(history(tmp_path / "killed")) == epochs:
+            raise Killed
+
+    if kept:
+        monkeypatch.setattr("mien.training.fit.save", save_and_kill)
+    with pytest.raises(Killed):
+        fit(tiny(), *words, tmp_path / "killed", progress=kill)
+    monkeypatch.undo()
+    fit(tiny(), *words, tmp_path / "killed")
+    assert history(tmp_path / "killed") == history(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("name", [*OWN, *SHORTCUTS, "mobilenetv3_small_050", "vit_tiny_patch16_224"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_backbone_takes_faces_and_gives_logits(name: str, channels: int) -> None:

@@ -31,8 +31,9 @@ from mien.training.module import remarks as short_fit
 @dataclass(frozen=True)
 class Gathered:
     """What a run works on: the material, its protocol as `name@digest`, the audit (None when it was off), the test
-    pictures that have a twin in training, the pictures left out with their reasons, and what a reader of results must
-    know. `listing` (N,) counts for each row the earlier ones of the data that list the same picture.
+    pictures that have a twin in training, the validation pictures `shown` there, the pictures left out with their
+    reasons, and what a reader of results must know. `listing` (N,) counts for each row the earlier ones of the data
+    that list the same picture.
     """
 
     material: Material
@@ -40,6 +41,7 @@ class Gathered:
     protocol: str
     audit: Audit | None
     twins: frozenset[str]
+    shown: frozenset[str]
     problems: pd.DataFrame
     remarks: tuple[str, ...]
 
@@ -109,7 +111,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
     network = fitted()
     trained = time.perf_counter()
     opened = ledger.record(folder.parent, gathered.protocol, folder.name)
-    figures, predictions = verdict.judge(recipe, material, network)
+    figures, predictions = verdict.judge(recipe, material, network, gathered.shown)
     if recipe.triplet:
         figures["embedding"] = verdict.judge_embedding(recipe, material, network, folder / "figures" / "embedding.svg")
     run_folder.save_table(folder / "predictions.parquet", predictions)
@@ -128,6 +130,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "notes": [
             *gathered.remarks,
             *calibration.remarks(figures["temperature"], figures["uncertain_below"], recipe.evaluate.answered_accuracy),
+            *verdict.left_out(figures["calibrated_on"]),
             *verdict.few(recipe, predictions),
         ],
     }
@@ -174,7 +177,8 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         remarks += leaks.said(recipe, found)
     # The pixels of made rows lie behind those of the data, or are a row's own.
     listing = np.append(samples.table.groupby("image").cumcount(), 0)[np.minimum(material.place, len(samples))]
-    return Gathered(material, listing, protocol, found, cleaned.twins, prepared.problems, tuple(remarks))
+    twins, shown = cleaned.twins, cleaned.shown
+    return Gathered(material, listing, protocol, found, twins, shown, prepared.problems, tuple(remarks))
 
 
 def _listed(gathered: Gathered) -> pd.DataFrame:

@@ -24,11 +24,13 @@ BEFORE_SPLIT = (
 @dataclass(frozen=True)
 class Cleaned:
     """What is left of the material of a run, what the audit found (None when it was off), the test pictures that had a
-    twin in training, by name, and what a reader of results must know."""
+    twin in training and the validation pictures `shown` in what is left of it, by name, and what a reader of results
+    must know."""
 
     material: Material
     audit: Audit | None
     twins: frozenset[str]
+    shown: frozenset[str]
     told: tuple[str, ...]
 
 
@@ -40,13 +42,14 @@ def cleaned(recipe: Recipe, material: Material, others: Sequence[Samples], early
     """
     found = _audited(recipe, material, early)
     if not found:
-        return Cleaned(material, None, frozenset(), ("the audit was off: no check for leaks",))
+        return Cleaned(material, None, frozenset(), frozenset(), ("the audit was off: no check for leaks",))
     twins = _twins_in_training(material.samples, found)
     dropped, told = _twins_to_drop(recipe, material, found, others)
+    shown = _shown_in_training(material, found, dropped)
     found = found.found(_taken_over(recipe, material, dropped))
     if len(dropped):
         material = material.take(np.setdiff1d(np.arange(len(material.samples)), dropped))
-    return Cleaned(material, found, twins, tuple(told))
+    return Cleaned(material, found, twins, shown, tuple(told))
 
 
 def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
@@ -141,6 +144,19 @@ def _twins_in_training(samples: Samples, found: Audit) -> frozenset[str]:
     twin = found.likeness.twin_in((samples.table["split"] == "train").to_numpy(bool, na_value=False))
     test = samples.rows("test")
     return frozenset(samples.table["image"].iloc[test[twin[test]]])
+
+
+def _shown_in_training(material: Material, found: Audit, dropped: NDArray[np.int64]) -> frozenset[str]:
+    """The validation pictures that the training rows which stay show too, by name: they have a twin there, or rows made
+    before the split share a picture with them."""
+    samples, parents = material.samples, material.parents
+    train = (samples.table["split"] == "train").to_numpy(bool, na_value=False)
+    train[dropped] = False
+    used = train.copy()
+    used[parents[train][parents[train] >= 0]] = True
+    known = found.likeness.twin_in(train) | used | ((parents >= 0) & used[parents]).any(axis=1)
+    validation = samples.rows("validation")
+    return frozenset(samples.table["image"].iloc[validation[known[validation]]])
 
 
 def _settled(recipe: Recipe) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a network is worth: calibrated on the validation rows, then judged on the test rows, once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mien.data.material import Material
 from mien.data.samples import Samples
 from mien.data.split import clusters
 from mien.evaluation import calibration, statistics
+from mien.evaluation.agreement import agreement
 from mien.evaluation.comparison import drawn_by
 from mien.evaluation.embeddings import LEAST, draw_map, precision_at
 from mien.evaluation.metrics import evaluate
@@ -21,9 +22,18 @@ from mien.recipe import Recipe
 from mien.training.fit import predict
 from mien.training.readouts import READOUTS
 
+ENOUGH = 50
+"""Where fewer validation rows than these, and fewer than half, are new to the network, it is calibrated on all."""
 
-def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Calibrate on the validation rows, then open the test rows, once: the figures, and a prediction for each."""
+
+def judge(
+    recipe: Recipe, material: Material, network: nn.Module, shown: frozenset[str]
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Calibrate on the validation rows, then open the test rows, once: the figures, and a prediction for each.
+
+    `shown` are the validation pictures, by name, that training shows too: what the network knows by heart says nothing
+    of how sure it should be of new pictures, so that they count in the figures only.
+    """
     labels, chain = material.samples.labels, Chain.parse(recipe.chain)
 
     def logits(split: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -32,23 +42,33 @@ def judge(recipe: Recipe, material: Material, network: nn.Module) -> tuple[dict[
 
     rows, values = logits("validation")
     targets = material.samples.targets[rows]
-    temperature = calibration.fit_temperature(values, targets)
+    new = ~material.samples.table["image"].iloc[rows].isin(shown).to_numpy(bool)
+    chosen = np.flatnonzero(new if new.sum() >= min(ENOUGH, len(rows) / 2) else np.ones_like(new))
+    temperature = calibration.fit_temperature(values[chosen], targets[chosen])
     probabilities = calibration.softmax(values, temperature)
+    answered = calibration.uncertain_below(
+        probabilities[chosen], targets[chosen], recipe.evaluate.answered_accuracy,
+        groups=clusters(material.samples.table.iloc[rows[chosen]]),
+    )  # fmt: skip
     groups = clusters(material.samples.table.iloc[rows])
-    answered = calibration.uncertain_below(probabilities, targets, recipe.evaluate.answered_accuracy, groups=groups)
     validation = evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups)
 
     rows, values = logits("test")
     targets = material.samples.targets[rows]
     groups = clusters(material.samples.table.iloc[rows])
     probabilities = calibration.softmax(values, temperature)
-    return {
+    figures = {
         "temperature": temperature,
         "uncertain_below": answered.threshold if answered else None,
+        "calibrated_on": {"rows": len(chosen), "of": len(new), "shown_in_training": int((~new).sum())},
         "validation": validation,
         "test": evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups),
         "test_uncalibrated": evaluate(calibration.softmax(values), targets, labels, 0),
-    }, tabulated(material.samples, rows, probabilities, labels)
+    }
+    if (votes := material.samples.take(rows).votes) is not None:
+        judged = agreement(probabilities, targets, votes, recipe.evaluate.bootstrap, groups=groups)
+        figures["agreement"] = judged.as_dict()
+    return figures, tabulated(material.samples, rows, probabilities, labels)
 
 
 def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, picture: Path) -> dict[str, Any]:
@@ -95,6 +115,17 @@ def without(predictions: pd.DataFrame, images: frozenset[str]) -> dict[str, Any]
         return {"rows": 0}
     right = (kept["predicted"] == kept["label"]).to_numpy(bool)
     return {"rows": len(kept), "accuracy": statistics.proportion(right, groups=drawn_by(kept)).as_dict()}
+
+
+def left_out(calibrated_on: Mapping[str, int]) -> list[str]:
+    """That temperature and threshold are fitted without some validation rows, or with them for lack of others."""
+    rows, every, shown = (calibrated_on[key] for key in ("rows", "of", "shown_in_training"))
+    if not shown:
+        return []
+    fitted, known = "temperature and the threshold of uncertain are fitted", "shown in training, as twins or made rows"
+    if rows < every:
+        return [f"{fitted} on {rows:,} of {every:,} validation pictures, without {shown:,} {known}"]
+    return [f"{fitted} on all {every:,} validation pictures, {shown:,} of them {known}: too few others are left"]
 
 
 def few(recipe: Recipe, predictions: pd.DataFrame) -> list[str]:

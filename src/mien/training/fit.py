@@ -72,8 +72,8 @@ def fit(
     """
     lightning.seed_everything(seed, verbose=False)
     network = network.to(memory_format=torch.channels_last)
-    last, ended = folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "ended"
-    if ended.is_file():
+    last = folder / "checkpoints" / "last.ckpt"
+    if _ended(folder).is_file():
         return _best(network, folder)
     module = Module(
         network,
@@ -94,8 +94,6 @@ def fit(
             ckpt_path=last if last.is_file() else None,
             weights_only=True,
         )
-    # A fit that stopped early would go on if it were asked to resume: this says that it is over.
-    write_text(ended, "")
     return _best(network, folder)
 
 
@@ -130,6 +128,11 @@ def predict(
             parts.append(logits.float().cpu().numpy())
     network.to(home)
     return np.concatenate(parts)
+
+
+def _ended(folder: Path) -> Path:
+    """What says that a fit is over: one that stopped early would go on from its last state."""
+    return folder / "checkpoints" / "ended"
 
 
 def _best(network: Classifier, folder: Path) -> Classifier:
@@ -207,6 +210,11 @@ class _Keeper(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = state["rows"]
+
+    def on_save_checkpoint(self, trainer: lightning.Trainer, *_: Any) -> None:
+        # Said before the state of the last epoch is kept: a fit killed around it repeats that epoch or is over.
+        if trainer.should_stop or trainer.current_epoch + 1 == self.spec.epochs:
+            write_text(_ended(self.folder), "")
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.begun = time.perf_counter()

@@ -62,8 +62,8 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     return document(left + size + 4, top + size + 4, marks, "confusion matrix, true classes in rows")
 
 
-def class_bars(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """One metric of every class as horizontal bars with interval whiskers."""
+def class_bars(rows: Sequence[Mapping[str, Any]], metric: str, each: str = "class") -> str:
+    """One metric of every class, or of `each` of something else, as horizontal bars with interval whiskers."""
     left, right, top = 84, 46, 6
     width, height = 330, top + _ROW * len(rows) + 22
     x = Scale(0, 1, left, width - right)
@@ -78,7 +78,23 @@ def class_bars(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
         marks.append(rectangle(left, middle - 8, x(estimate["value"]) - left, 16, "fill1 pale", 'rx="2"'))
         marks.append(_whisker(x, middle, estimate))
         marks.append(text(width - 2, middle + 4, percent(estimate["value"]), "end bold"))
-    return document(width, height, marks, f"{metric} of each class with 95% intervals")
+    return document(width, height, marks, f"{metric} of each {each} with 95% intervals")
+
+
+def agreement(bands: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy by the share of the annotators who agree, least first."""
+    rows = [{"label": band_name(each), "accuracy": each["accuracy"]} for each in bands]
+    return class_bars(rows, "accuracy", "share of the annotators who agree")
+
+
+def band_name(band: Mapping[str, Any]) -> str:
+    """The bounds of a band of shares, the upper one included.
+
+    >>> band_name({"low": 0.5, "high": 0.6}), band_name({"low": 0, "high": 0.5})
+    ('50–60%', 'up to 50%')
+    """
+    low, high = 100 * band["low"], percent(band["high"])
+    return f"{low:.0f}–{high}" if low else f"up to {high}"
 
 
 def reliability(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from mien.errors import counted
 from mien.evaluation.metrics import METRICS
-from mien.evaluation.report.figures import percent
+from mien.evaluation.report.figures import band_name, percent
 from mien.evaluation.report.svg import STYLE
 from mien.files import write_text
 
@@ -64,5 +64,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(METRICS=METRICS, figure=figure, bounds=bounds, counted=counted)
-    environment.filters.update(percent=percent, duration=duration, svg=Markup)
+    environment.filters.update(percent=percent, duration=duration, svg=Markup, band_name=band_name)
     return environment

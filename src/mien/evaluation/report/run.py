@@ -74,6 +74,8 @@ def draw(run: Run) -> dict[str, str]:
         earlier = {"before": before["calibration"]["bins"]} if before else {}
         drawn["reliability"] = figures.reliability(earlier | {"after": after["bins"]})
         drawn["selective"] = figures.selective(after["selective"], chosen(run))
+    if judged := run.metrics.get("agreement"):
+        drawn["agreement"] = figures.agreement(judged["bands"])
     if run.history is not None and len(run.history):
         drawn |= _curves(run.history, run.recipe.get("fit", {}).get("monitor", "accuracy"))
     if run.groups:
