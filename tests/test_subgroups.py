@@ -15,7 +15,7 @@ from mien.errors import DataError
 from mien.evaluation.comparison import probabilities_of
 from mien.evaluation.exchange import exchanged_p
 from mien.evaluation.metrics import evaluate
-from mien.evaluation.statistics import paired_p
+from mien.evaluation.pairs import paired_p
 from mien.evaluation.subgroups import CAUTION, IN_PAIRS, MOST, subgroups
 
 LABELS = ("anger", "fear", "happiness")
