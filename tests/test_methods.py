@@ -70,6 +70,7 @@ def run_of(recipe: dict[str, Any], samples: pd.DataFrame | None = None, **metric
     return Run(
         folder=Path(), metrics=metrics, recipe=recipe, recipe_text="", environment={"packages": {"mien": "1.2"}},
         samples=rows() if samples is None else samples, predictions=None, history=None, audit=None, robustness=None,
+        groups=None,
     )  # fmt: skip
 
 
@@ -180,6 +181,12 @@ def test_an_embedding_is_told_with_its_data_its_seed_and_what_was_kept() -> None
     assert "only the classes fear, anger and joy; a stratified sample of at most 150 pictures" in said
     assert "with seed 3" in said and "the weights with the highest accuracy were kept" in said
     assert "mean over a picture and its mirror image" in said and "mien-small" not in said
+
+
+def test_validation_pictures_that_training_shows_are_told_with_the_temperature() -> None:
+    assert "validation pictures." in told(PLAIN, calibrated_on={"rows": 2, "of": 2, "shown_in_training": 1})
+    fewer = told(PLAIN, calibrated_on={"rows": 90, "of": 100, "shown_in_training": 10})
+    assert "validation pictures, without the 10 that training shows too." in fewer
 
 
 def test_intervals_are_told_where_there_are_some_with_what_they_resample() -> None:

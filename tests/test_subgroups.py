@@ -13,9 +13,9 @@ from scipy import stats
 from mien.data.traits import of_pictures, read
 from mien.errors import DataError
 from mien.evaluation.comparison import probabilities_of
-from mien.evaluation.exchange import exchanged_p
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.pairs import paired_p
+from mien.evaluation.randomisation import exchanged_p
 from mien.evaluation.subgroups import CAUTION, IN_PAIRS, MOST, subgroups
 
 LABELS = ("anger", "fear", "happiness")

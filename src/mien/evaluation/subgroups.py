@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError, counted
 from mien.evaluation.comparison import drawn_by, labels_of, probabilities_of
-from mien.evaluation.exchange import exchanged_p
 from mien.evaluation.metrics import evaluate
+from mien.evaluation.randomisation import exchanged_p
 from mien.evaluation.statistics import FEW, Estimate, holm, interval, resampled_sums, summed_by, units
 
 MOST = 12

@@ -26,6 +26,10 @@ ENOUGH = 50
 """Where fewer validation rows than these, and fewer than half, are new to the network, it is calibrated on all."""
 
 
+THIN = 10
+"""A class of fewer test pictures is told."""
+
+
 def judge(
     recipe: Recipe, material: Material, network: nn.Module, shown: frozenset[str]
 ) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -129,7 +133,10 @@ def left_out(calibrated_on: Mapping[str, int]) -> list[str]:
 
 
 def few(recipe: Recipe, predictions: pd.DataFrame) -> list[str]:
-    """That the test part shows few people, and what shows more."""
+    """That the test part shows few people, and what shows more; and of which classes it shows few pictures."""
     said = statistics.few(len(predictions), clusters(predictions[["subject", "sequence"]]))
     more = "; with split.method: grouped-kfold and split.fold: all everybody is tested once"
-    return [text + more if recipe.split.method == "grouped" else text for text in said]
+    counts = predictions["label"].value_counts()
+    thin = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()) if count < THIN)
+    seldom = f"few test pictures of {thin}: macro figures, which weigh all classes alike, move with each of them"
+    return [*(text + more if recipe.split.method == "grouped" else text for text in said), *([seldom] if thin else [])]

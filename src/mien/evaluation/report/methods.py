@@ -234,7 +234,13 @@ def _figures(run: Run, samples: pd.DataFrame) -> Iterator[str]:
     evaluate, packages = run.recipe["evaluate"], run.environment.get("packages", {})
     if evaluate["flip"]:
         yield "Each answer is the mean over a picture and its mirror image."
-    yield "Probabilities were calibrated by a temperature fitted on validation pictures."
+    fitted = run.metrics.get("calibrated_on") or {"rows": 0, "of": 0}
+    fewer = (
+        f", without the {fitted['of'] - fitted['rows']:,} that training shows too"
+        if fitted["of"] > fitted["rows"]
+        else ""
+    )
+    yield f"Probabilities were calibrated by a temperature fitted on validation pictures{fewer}."
     if (threshold := run.metrics.get("uncertain_below")) is not None:
         yield (
             f"Answers with a confidence below {threshold:.3f} are called uncertain: by validation pictures, at least "
