@@ -133,3 +133,15 @@ def test_a_model_that_is_far_too_sure_is_not_called_calibrated() -> None:
     endless, many = calibrated(200_000, 2)
     truth = evaluate(calibration.softmax(endless, 0.3), many, EXPRESSIONS[:7], bootstrap=0)["metrics"]["ece"]["value"]
     assert 0 < found["metrics"]["ece"]["low"] <= truth <= found["metrics"]["ece"]["high"]
+
+
+def test_what_training_shows_too_takes_no_part_in_the_calibration_unless_hardly_any_other_is_left() -> None:
+    values, targets = calibrated(400, 3)
+    new = np.arange(400) < 300
+    spoilt = values.copy()
+    spoilt[~new] = np.eye(7)[targets[~new]] * 30  # answers known by heart, as sure as can be
+    found = calibration.calibrate(spoilt, targets, new, 0.7)
+    alone = calibration.calibrate(values[:300], targets[:300], np.ones(300, bool), 0.7)
+    assert (found.temperature, found.uncertain_below, found.rows) == (alone.temperature, alone.uncertain_below, 300)
+    assert calibration.calibrate(spoilt, targets, np.arange(400) < 40, 0.7).rows == 400
+    assert calibration.calibrate(values[:60], targets[:60], np.arange(60) < 30, 0.7).rows == 30

@@ -182,8 +182,10 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
 
 
 def _listed(gathered: Gathered) -> pd.DataFrame:
-    """The rows of a run as they are kept: where each stands in its data, and what it was made from."""
+    """The rows of a run as they are kept: where each stands in its data, whether a validation picture is shown in
+    training too, and what a made one was made from."""
     table = gathered.material.samples.table.assign(listing=gathered.listing)
+    table["shown"] = (table["split"] == "validation") & table["image"].isin(gathered.shown)
     table["made_from"] = pd.Series([list(each) for each in gathered.material.made_from], table.index, object)
     return table
 

@@ -20,6 +20,7 @@ BINS = 15
 _LEAST = 1e-12
 _TEMPERATURES = (0.05, 20.0)
 _THRESHOLDS = 20
+_ENOUGH = 50
 _CELLS_AT_ONCE = 4_000_000
 
 
@@ -74,6 +75,35 @@ def fit_temperature(values: Floats, targets: Ints) -> float:
 
     low, high = map(math.log, _TEMPERATURES)
     return math.exp(optimize.minimize_scalar(cost, bounds=(low, high), method="bounded").x)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What probabilities are made with: the temperature, the confidence below which an answer is uncertain (None: every
+    one is), and the number of validation rows that both were fitted on."""
+
+    temperature: float
+    uncertain_below: float | None
+    rows: int
+
+
+def calibrate(
+    values: Floats,
+    targets: Ints,
+    new: NDArray[np.bool_],
+    accuracy: float,
+    groups: Sequence[Hashable | None] | None = None,
+) -> Calibrated:
+    """Fit temperature and threshold on the logits (N, C) of validation rows that are `new` (N,) to the network.
+
+    What training shows too says nothing of how sure to be of new pictures. Where fewer than 50 rows, and fewer than
+    half, are new, all are used. `accuracy` and `groups` as `uncertain_below` has them.
+    """
+    chosen = np.flatnonzero(new if new.sum() >= min(_ENOUGH, len(new) / 2) else np.ones_like(new))
+    temperature = fit_temperature(values[chosen], targets[chosen])
+    inside = None if groups is None else [groups[row] for row in chosen.tolist()]
+    sure = uncertain_below(softmax(values[chosen], temperature), targets[chosen], accuracy, groups=inside)
+    return Calibrated(temperature, sure.threshold if sure else None, len(chosen))
 
 
 def remarks(temperature: float, threshold: float | None, accuracy: float) -> list[str]:

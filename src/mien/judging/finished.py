@@ -71,6 +71,12 @@ def finished(folder: str | Path, root: Path | None = None) -> Finished:
     )  # fmt: skip
 
 
+def shown_in_training(run: Finished, images: pd.Series) -> NDArray[np.bool_]:
+    """Which pictures (N names) of the run's validation part training shows too, as twins or made rows."""
+    kept = pd.read_parquet(run.folder / "samples.parquet", columns=["image", "shown"])
+    return images.isin(kept["image"][kept["shown"].to_numpy(bool, na_value=False)]).to_numpy(bool)
+
+
 def rows_of(
     run: Finished, split: str, stages: Stages = silent, read: Read = read
 ) -> tuple[Material, NDArray[np.int64]]:
@@ -79,7 +85,7 @@ def rows_of(
     Raises DataError where pictures are gone, RunError for a run of an earlier mien; that some have changed is said.
     """
     rows_file = run.folder / "samples.parquet"
-    if "listing" not in read_schema(rows_file).names:
+    if not {"listing", "shown"} <= set(read_schema(rows_file).names):
         said = f"{run.folder} is a run of an earlier mien: which rows it had cannot be told"
         raise RunError(said, then="train it again")
     try:

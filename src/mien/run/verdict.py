@@ -22,10 +22,6 @@ from mien.recipe import Recipe
 from mien.training.fit import predict
 from mien.training.readouts import READOUTS
 
-ENOUGH = 50
-"""Where fewer validation rows than these, and fewer than half, are new to the network, it is calibrated on all."""
-
-
 THIN = 10
 """A class of fewer test pictures is told."""
 
@@ -47,24 +43,19 @@ def judge(
     rows, values = logits("validation")
     targets = material.samples.targets[rows]
     new = ~material.samples.table["image"].iloc[rows].isin(shown).to_numpy(bool)
-    chosen = np.flatnonzero(new if new.sum() >= min(ENOUGH, len(rows) / 2) else np.ones_like(new))
-    temperature = calibration.fit_temperature(values[chosen], targets[chosen])
-    probabilities = calibration.softmax(values, temperature)
-    answered = calibration.uncertain_below(
-        probabilities[chosen], targets[chosen], recipe.evaluate.answered_accuracy,
-        groups=clusters(material.samples.table.iloc[rows[chosen]]),
-    )  # fmt: skip
     groups = clusters(material.samples.table.iloc[rows])
+    fitted = calibration.calibrate(values, targets, new, recipe.evaluate.answered_accuracy, groups)
+    probabilities = calibration.softmax(values, fitted.temperature)
     validation = evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups)
 
     rows, values = logits("test")
     targets = material.samples.targets[rows]
     groups = clusters(material.samples.table.iloc[rows])
-    probabilities = calibration.softmax(values, temperature)
+    probabilities = calibration.softmax(values, fitted.temperature)
     figures = {
-        "temperature": temperature,
-        "uncertain_below": answered.threshold if answered else None,
-        "calibrated_on": {"rows": len(chosen), "of": len(new), "shown_in_training": int((~new).sum())},
+        "temperature": fitted.temperature,
+        "uncertain_below": fitted.uncertain_below,
+        "calibrated_on": {"rows": fitted.rows, "of": len(new), "shown_in_training": int((~new).sum())},
         "validation": validation,
         "test": evaluate(probabilities, targets, labels, recipe.evaluate.bootstrap, groups=groups),
         "test_uncalibrated": evaluate(calibration.softmax(values), targets, labels, 0),

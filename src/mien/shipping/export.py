@@ -25,7 +25,7 @@ from mien.files import read_json, replacing
 from mien.imaging import models
 from mien.imaging.faces import YuNetDetector
 from mien.imaging.framing import FER2013, Framing, measured
-from mien.judging.finished import Finished, rows_of
+from mien.judging.finished import Finished, rows_of, shown_in_training
 from mien.rows import Read, read, remembering
 from mien.runtime.bundle import INPUT, KEY, OUTPUT, BundleInfo
 from mien.runtime.recognizer import Recognizer
@@ -80,8 +80,13 @@ def export(
         # As whoever uses it will: through the file, with what it says of itself.
         theirs = _answers(beside, pixels, stages("check"))
         if int8:
-            groups = clusters(material.samples.table.iloc[rows])
-            info = _calibrated(info, theirs, targets, run.recipe.evaluate.answered_accuracy, groups)
+            # An 8-bit network has logits of its own, and what was fitted on the run's promises nothing of them.
+            table, accuracy = material.samples.table.iloc[rows], run.recipe.evaluate.answered_accuracy
+            new = ~shown_in_training(run, table["image"])
+            fitted = calibration.calibrate(calibration.logits(theirs), targets, new, accuracy, clusters(table))
+            info = info.model_copy(
+                update={"temperature": fitted.temperature, "uncertain_below": fitted.uncertain_below}
+            )
             theirs = _tempered(theirs, info.temperature)
         ours = run.probabilities(pixels, exactly=True)
         difference = float(np.abs(ours - theirs).max())
@@ -189,19 +194,6 @@ def _answers(
 
 def _tempered(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
     return calibration.softmax(calibration.logits(probabilities), temperature)
-
-
-def _calibrated(
-    info: BundleInfo,
-    answers: NDArray[np.floating],
-    targets: NDArray[np.int64],
-    answered_accuracy: float,
-    groups: list[str | None] | None,
-) -> BundleInfo:
-    """An 8-bit network has logits of its own, and what was fitted on the run's promises nothing of them."""
-    temperature = calibration.fit_temperature(calibration.logits(answers), targets)
-    sure = calibration.uncertain_below(_tempered(answers, temperature), targets, answered_accuracy, groups=groups)
-    return info.model_copy(update={"temperature": temperature, "uncertain_below": sure.threshold if sure else None})
 
 
 def _judged(run: Finished, path: Path, temperature: float, read: Read, stages: Stages) -> dict[str, Any]:
