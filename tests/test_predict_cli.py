@@ -441,6 +441,13 @@ def test_models_are_listed_with_accuracy_and_size_and_the_detector(shelf):
     assert listed["name"] == "ferplus" and listed["labels"] == list(tiny.LABELS) and listed["size"] > 60_000
 
 
+def test_an_accuracy_without_an_interval_is_listed_alone(shelf, tmp_path):
+    accuracy = {"value": 0.87654, "low": None, "high": None}
+    tiny.bundle(tmp_path / "ferplus.onnx", name="ferplus", figures={"test": {"accuracy": accuracy}})
+    text = shelf().stdout
+    assert "87.7%" in text and "87.7% [" not in text
+
+
 def test_pull_of_an_unknown_file_names_the_known(shelf):
     result = shelf("pull", "yonet")
     assert isinstance(result.exception, UsageError) and "yunet" in str(result.exception)
