@@ -105,18 +105,19 @@ def test_a_grey_that_a_png_calls_transparent_is_white(bits: int, clear: int) -> 
     assert decode(data).tolist() == [[255, 255 if clear == 0 else 0, 255]]
 
 
+def test_a_png_of_no_bits_is_no_header() -> None:
+    data = bytearray(file(picture()[..., 0], "PNG", transparency=0))
+    data[24] = 0
+    with pytest.raises(UnreadableImage, match="not a whole"):
+        decode(bytes(data))
+
+
 def tiff(pixels: np.ndarray, kind: int | None) -> bytes:
     """A TIFF of (1, W, 4) uint8 or uint16 pixels, whose fourth channel is of this kind."""
     data = pixels.tobytes()
     tags = [
-        (256, 4, pixels.shape[1]),
-        (257, 4, 1),
-        (259, 3, 1),
-        (262, 3, 2),
-        (277, 3, 4),
-        (278, 4, 1),
-        (279, 4, len(data)),
-    ]
+        (256, 4, pixels.shape[1]), (257, 4, 1), (259, 3, 1), (262, 3, 2), (277, 3, 4), (278, 4, 1), (279, 4, len(data)),
+    ]  # fmt: skip
     tags += [] if kind is None else [(338, 3, kind)]
     place = 8 + 2 + 12 * (len(tags) + 2) + 4
     counted = [(tag, type_, 1, value) for tag, type_, value in tags] + [(258, 3, 4, place), (273, 4, 1, place + 8)]

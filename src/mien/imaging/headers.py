@@ -11,6 +11,7 @@ _TIFF_TAGS = (256, 257, 262, 277, 322, 323, 338)
 _WIDTH, _HEIGHT, _COLOURS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = _TIFF_TAGS
 _PREMULTIPLIED = {1: 16, 2: 8}  # by the kind of a TIFF's fourth channel: libtiff multiplies 8 bits itself
 _TIFF_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_GREY_STEPS = {1: 255, 2: 85, 4: 17, 8: 1, 16: 1}  # by the bits of a PNG: what decoding makes of a step of grey
 _MOST_PARTS = 100_000  # chunks or segments: a file of more is made to keep its reader busy
 _PNM_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PNM_SIZE = re.compile(rb"P([1-6])" + 2 * (_PNM_GAP + rb"(\d{1,9})\b"))
@@ -58,8 +59,7 @@ def _png(data: bytes) -> Header | None:
             return Header(height, width, transparent, grey=colour in (0, 4), complete=complete, clear=clear)
         length, name = struct.unpack_from(">I4s", data, place)
         if name == b"tRNS" and colour == 0:
-            white = (1 << bits) - 1
-            clear = (struct.unpack_from(">H", data, place + 8)[0] & white) * max(1, 255 // white)
+            clear = struct.unpack_from(">H", data, place + 8)[0] % (1 << bits) * _GREY_STEPS[bits]
         elif name == b"tRNS":
             transparent = True
         place += length + 12
