@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -41,6 +43,23 @@ def test_wrong_metadata_names_the_field(changed, named):
     with pytest.raises(BundleError, match="not valid") as caught:
         BundleInfo.from_json(text.replace(changed, wrong))
     assert any(named in line or "flop" in line for line in caught.value.got)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"figures": {"test": "x"}}, "figures"),
+        ({"figures": {"test": {"accuracy": 0.7}}}, "figures"),
+        ({"figures": {"test": {"accuracy": {"value": 0.7, "low": "0.6", "high": 0.8}}}}, "figures"),
+        ({"name": "x\x1b[31m"}, "name"),
+        ({"name": "two\nlines"}, "name"),
+    ],
+)
+def test_a_name_and_figures_that_cannot_be_shown_are_refused(changed, named):
+    text = json.dumps(json.loads(tiny.info().to_json()) | changed)
+    with pytest.raises(BundleError, match="not valid") as caught:
+        BundleInfo.from_json(text)
+    assert caught.value.got[0].startswith(f"{named}: ")
 
 
 def test_load_gives_what_was_written(tmp_path):

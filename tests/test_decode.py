@@ -89,6 +89,54 @@ def _grey_alpha(pixels: np.ndarray) -> Image.Image:
     return Image.merge("LA", [Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in range(2)])
 
 
+@pytest.mark.parametrize(("bits", "clear"), [(1, 0), (1, 1), (2, 2), (8, 85), (16, 21_845)])
+def test_a_grey_that_a_png_calls_transparent_is_white(bits: int, clear: int) -> None:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
+
+    most = (1 << bits) - 1
+    greys = [clear, 0, most]
+    row = b"".join(struct.pack(">H", grey) for grey in greys) if bits == 16 else bytes(greys)
+    if bits < 8:
+        row = (sum(grey << (8 - bits * (at + 1)) for at, grey in enumerate(greys))).to_bytes(1)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 1, bits, 0, 0, 0, 0))
+    data += chunk(b"tRNS", struct.pack(">H", clear)) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    assert decode(data).tolist() == [[255, 255 if clear == 0 else 0, 255]]
+
+
+def test_a_png_of_no_bits_is_no_header() -> None:
+    data = bytearray(file(picture()[..., 0], "PNG", transparency=0))
+    data[24] = 0
+    with pytest.raises(UnreadableImage, match="not a whole"):
+        decode(bytes(data))
+
+
+def tiff(pixels: np.ndarray, kind: int | None) -> bytes:
+    """A TIFF of (1, W, 4) uint8 or uint16 pixels, whose fourth channel is of this kind."""
+    data = pixels.tobytes()
+    tags = [
+        (256, 4, pixels.shape[1]), (257, 4, 1), (259, 3, 1), (262, 3, 2), (277, 3, 4), (278, 4, 1), (279, 4, len(data)),
+    ]  # fmt: skip
+    tags += [] if kind is None else [(338, 3, kind)]
+    place = 8 + 2 + 12 * (len(tags) + 2) + 4
+    counted = [(tag, type_, 1, value) for tag, type_, value in tags] + [(258, 3, 4, place), (273, 4, 1, place + 8)]
+    entries = b"".join(struct.pack("<HHII", *each) for each in sorted(counted))
+    bits = struct.pack("<4H", *[8 * pixels.itemsize] * 4)
+    return b"II*\0" + struct.pack("<IH", 8, len(counted)) + entries + bytes(4) + bits + data
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("kind", "laid"),
+    [(0, [200, 100, 40]), (1, [200, 255, 244]), (2, [200, 224, 212]), (None, [200, 224, 212])],
+    ids=["of no kind", "premultiplied", "straight", "not said"],
+)
+def test_transparency_of_a_tiff_is_laid_on_white_once(depth: type, kind: int | None, laid: list[int]) -> None:
+    pixels = np.array([[[200, 0, 0, 255], [100, 0, 0, 51], [40, 0, 0, 51]]]) * (257 if depth == np.uint16 else 1)
+    assert decode(tiff(pixels.astype(depth), kind))[0, :, 0].tolist() == laid
+
+
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
 def test_an_animation_gives_its_first_frame(kind: str) -> None:
     frames = [Image.fromarray(np.full((20, 30, 3), value, np.uint8)) for value in (40, 200)]
@@ -259,6 +307,34 @@ def test_a_tile_larger_than_its_picture_counts_as_what_it_takes_to_decode() -> N
     data = b"II*\x00" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
     with pytest.raises(UnreadableImage, match="in tiles of 150,994,944"):
         decode(data)
+
+
+def scanned(side: int, extra: int) -> bytes:
+    """A grey progressive JPEG, and after its own six scans more of them."""
+    whole = file(np.full((side, side), 128, np.uint8), "JPEG", progressive=True)
+    assert whole.count(b"\xff\xda") == 6
+    return (
+        whole[:-2]
+        + (b"\xff\xda" + struct.pack(">HBBB", 8, 1, 1, 0) + b"\x01\x3f\x10\xff\x00\xff\xd0") * extra
+        + whole[-2:]
+    )
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_they_are_decoded() -> None:
+    assert decode(scanned(40, 0)).shape == (40, 40)
+    for side, extra, most in ((40, 95, 100), (7000, 40, 40)):
+        with pytest.raises(UnreadableImage, match=rf"too many scans .* {most} are allowed"):
+            decode(scanned(side, extra))
+
+
+def test_a_long_run_of_fill_bytes_is_walked_once() -> None:
+    with pytest.raises(UnreadableImage, match="not a whole"):
+        decode(b"\xff\xd8" + b"\xff" * 5_000_000 + b"\0")
+
+
+def test_an_offset_beyond_all_files_is_no_header() -> None:
+    with pytest.raises(UnreadableImage, match="not a whole"):
+        decode(b"II+\0\x08\0\0\0" + b"\xff" * 8)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff" + b"\xff\x01" * 2_000_000, b"\x89PNG\r\n\x1a\n" + bytes(12_000_000)])

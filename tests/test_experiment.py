@@ -650,6 +650,8 @@ def test_a_bundle_answers_as_the_run_does(home: Path, run: Path) -> None:
     assert bundle.info.labels == tuple(metrics(run)["test"]["labels"])
     assert bundle.info.recipe_digest and bundle.info.figures["test"]["accuracy"]["value"] > 0
     assert made["framing"].startswith("faces are framed as FER2013 frames them")
+    words = ["export", run, "--out", home / "odd.onnx", "--name", "two\nlines"]
+    assert "printable characters only" in mien(*words, check=2).stderr
     card = ["--card", home / "small.md"]
     eight = json.loads(mien("export", run, "--out", home / "small-int8.onnx", "--int8", *card, "--json").stdout)
     assert eight["bytes"] < made["bytes"] and eight["accuracy_of_run"] == made["accuracy_of_run"]

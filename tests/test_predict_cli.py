@@ -135,7 +135,7 @@ def test_resume_keeps_what_other_calls_wrote(run, folder, tmp_path):
     run("-", "--out", out, "--resume", stdin=f"{folder / 'a.png'}\n")
     assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png"]
     # Neither a video that is not named now, nor what a camera gave, may be cut off.
-    frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None}
+    frame = {"frame": 0, "time": 0.0, "width": 9, "height": 9, "faces": [], "error": None, "folder": str(tmp_path)}
     frame |= {name: lines(out)[0][name] for name in ("model", "detector")}
     for source in ("7", "gone.mp4"):
         with out.open("a") as stream:
@@ -212,6 +212,24 @@ def test_a_path_written_in_two_ways_is_answered_once(run, folder, tmp_path):
     run(f"{folder}/./a.png", folder, f"{folder}//b.png", "--out", out, code=1)
     assert len(lines(out)) == 4
     assert "4 already done" in run(f"{folder.parent}//{folder.name}/.", "--out", out, "--resume", code=1).stderr
+
+
+def test_a_relative_name_in_another_folder_is_another_picture(run, folder, tmp_path, monkeypatch):
+    out = tmp_path / "o.jsonl"
+    (folder / "deeper 顔" / "a.png").write_bytes((folder / "b.png").read_bytes())
+    for place, words, said in (
+        (folder, [], "1 source, 1 face; "),
+        (folder / "deeper 顔", ["--resume"], "1 source, 1 face; "),
+        (folder, ["--resume"], "0 faces, 1 already done; "),
+    ):
+        monkeypatch.chdir(place)
+        assert said in run("a.png", "--out", out, *words).stderr
+    assert [(line["source"], line["folder"]) for line in lines(out)] == [
+        ("a.png", str(folder)), ("a.png", str(folder / "deeper 顔")),
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert "0 faces, 1 already done; " in run(folder / "a.png", "--out", out, "--resume").stderr
+    assert "folder" not in json.loads(run(folder / "b.png", "--out", "-").stdout)
 
 
 def test_what_a_resumed_call_does_not_draw_is_said(run, folder, tmp_path):
@@ -441,6 +459,13 @@ def test_models_are_listed_with_accuracy_and_size_and_the_detector(shelf):
     assert listed["name"] == "ferplus" and listed["labels"] == list(tiny.LABELS) and listed["size"] > 60_000
 
 
+def test_an_accuracy_without_an_interval_is_listed_alone(shelf, tmp_path):
+    accuracy = {"value": 0.87654, "low": None, "high": None}
+    tiny.bundle(tmp_path / "ferplus.onnx", name="ferplus", figures={"test": {"accuracy": accuracy}})
+    text = shelf().stdout
+    assert "87.7%" in text and "87.7% [" not in text
+
+
 def test_pull_of_an_unknown_file_names_the_known(shelf):
     result = shelf("pull", "yonet")
     assert isinstance(result.exception, UsageError) and "yunet" in str(result.exception)
@@ -460,11 +485,12 @@ def test_resume_does_not_mix_settings_or_calls(run, folder, tmp_path):
     run(picture, "--out", out)
     first = json.loads(out.read_text("utf-8"))
     with out.open("a") as stream:
-        film = {"source": "film.mp4", "frame": 0, "error": None, "last": True, "video": asdict(VideoOptions(every=2))}
+        film = {"source": "film.mp4", "folder": "/elsewhere", "frame": 0, "error": None, "last": True}
+        film["video"] = asdict(VideoOptions(every=2))
         stream.write(json.dumps(film | {name: first[name] for name in ("model", "detector")}) + "\n")
     before = out.read_text("utf-8")
     same = Origin(first["model"], None, VideoOptions(every=2))
-    assert finished(out, same, lambda source: True) == {str(picture): False, "film.mp4": False}
+    assert finished(out, same, lambda source: True) == {str(picture): False, "/elsewhere/film.mp4": False}
     for other, words in (
         (replace(same, model="other@0123"), "another model"),
         (replace(same, detector="haar"), "another detector or crop"),

@@ -157,6 +157,13 @@ def test_faces_are_cut_out_largest_first_and_keep_their_picture(path):
     assert first.faces[0].probabilities != second.faces[0].probabilities
 
 
+def test_a_face_whose_numbers_are_none_costs_no_other(path):
+    nan, box = float("nan"), (10.0, 10.0, 30.0, 30.0)
+    odd = [Face((nan, 0, 9, 9)), Face((0, 0, float("inf"), 9)), Face(box, nan), Face(box, 1.0, np.full((5, 2), nan))]
+    results = Recognizer(path, detector=Told(*odd, Face(box, 0.9))).analyze([picture(60, 60), picture(70, 70)])
+    assert [[face.score for face in result.faces] for result in results] == [[0.9], [0.9]]
+
+
 def test_a_picture_without_a_face_is_an_answer(path):
     (result,) = Recognizer(path, detector=Told()).analyze(picture(50, 50))
     assert result.faces == () and result.error is None

@@ -98,6 +98,16 @@ def test_what_a_cluster_cannot_look_at_is_refused(bundle, tmp_path, wrong):
         mien("scale", "predict", *wrong, "--out", tmp_path / "out", "--model", bundle)
 
 
+def test_behind_a_link_two_dots_lead_elsewhere(folder, tmp_path, monkeypatch):
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "real" / "0.png").write_bytes((folder / "1.png").read_bytes())
+    (folder / "link").symlink_to(tmp_path / "real" / "sub", target_is_directory=True)
+    monkeypatch.chdir(folder)
+    ((one, other), _) = scaled.unanswered(["link/../0.png", "0.png"], {})
+    assert Path(one.source).read_bytes() == (folder / "1.png").read_bytes()
+    assert other.source == str(folder / "0.png")
+
+
 def test_a_foreign_file_among_the_answers_is_told(tmp_path):
     (tmp_path / "other.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match="not a file of answers"):

@@ -467,6 +467,37 @@ def test_leaving_early_ends_the_threads(steady, recognizer):
         moments.close()
 
 
+OPEN_AT_EXIT = """
+import sys
+from mien.runtime.ahead import ahead
+
+def endless():
+    try:
+        while True:
+            yield 0
+    finally:
+        print("ended")
+
+kept = ahead(ahead(endless(), size=2), size=2)
+print(next(kept), flush=True)
+sys.exit(3)
+"""
+
+
+def test_the_end_of_the_process_ends_the_threads_first():
+    done = subprocess.run([sys.executable, "-c", OPEN_AT_EXIT], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (3, ["0", "ended"], "")
+
+
+def test_a_program_may_end_in_the_middle_of_a_video(steady, bundle):
+    code = (
+        "from mien import load; from mien.runtime.video import watch; from pathlib import Path; import sys; "
+        "kept = watch(Path(sys.argv[1]), load(sys.argv[2], detector='haar')); next(kept); raise ValueError('mine')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, steady, bundle], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stderr.endswith("ValueError: mine\n")
+
+
 def test_an_error_in_a_thread_reaches_the_caller(steady, bundle):
     def failing(image):
         raise DataError("the detector broke")

@@ -48,11 +48,20 @@ def models(
 
 
 def _row(one: "Bundle") -> tuple[str, ...]:
+    from mien.files import printable
+
     figures = one.info.figures
     found, protocol = figures.get("test", {}).get("accuracy"), str(figures.get("protocol", ""))
-    accuracy = f"{found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}]" if found else "not stated"
-    rows = protocol.partition("@")[0] or "not stated"
-    return one.info.name, str(len(one.info.labels)), accuracy, f"{one.size / 2**20:.1f} MiB", rows
+    rows = printable(protocol.partition("@")[0]) or "not stated"
+    return one.info.name, str(len(one.info.labels)), _accuracy(found), f"{one.size / 2**20:.1f} MiB", rows
+
+
+def _accuracy(found: dict[str, float | None] | None) -> str:
+    """An accuracy with its interval, if it has one: one subject has none, nor has a run with `bootstrap: 0`."""
+    if found is None or found["value"] is None:
+        return "not stated"
+    low, high = found["low"], found["high"]
+    return f"{found['value']:.1%}" + ("" if low is None or high is None else f" [{low:.1%}, {high:.1%}]")
 
 
 def pull(

@@ -58,7 +58,7 @@ def predict(
     """
     from mien.files import alone, printable
     from mien.imaging.decode import READABLE
-    from mien.runtime.collect import VIDEOS, plain, set_apart
+    from mien.runtime.collect import VIDEOS, set_apart
     from mien.runtime.origin import Origin
     from mien.runtime.predict import predict as answers
     from mien.runtime.recognizer import load
@@ -81,8 +81,7 @@ def predict(
     with ExitStack() as opened:
         if out and str(out) != "-" and not opened.enter_context(alone(out)):
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
-        written = finished(out, origin, _among(known)) if resume and out else {}
-        done = {plain(source): broken for source, broken in written.items()}
+        done = finished(out, origin, _among(known)) if resume and out else {}
         tally: Counter[str] = Counter()
         still = None if known is None else sum(_open(item, done) for item in known)
         step, moved, say = opened.enter_context(_progress(still))
@@ -182,13 +181,13 @@ def _in_utf8() -> None:
 
 
 def _among(known: "list[Item] | None") -> Callable[[str], bool]:
-    """Whether a video is read in this call; of a list that is not read yet, any may be."""
-    from mien.runtime.collect import is_camera, plain
+    """Whether the video at a place is read in this call; of a list that is not read yet, any may be."""
+    from mien.runtime.collect import is_camera
 
     if known is None:
-        return lambda source: not is_camera(source)
+        return lambda place: not is_camera(Path(place).name)
     videos = {item.place for item in known if item.kind == "video"}
-    return lambda source: plain(source) in videos
+    return lambda place: place in videos
 
 
 @contextmanager

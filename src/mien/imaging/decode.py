@@ -25,6 +25,8 @@ SUFFIXES = READABLE | {".heic", ".heif", ".avif"}
 # The brands of ISO base media files that hold pictures.
 _STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 _ROWS = 64
+_MOST_SCANS = 100  # libjpeg's own tools write no more, and usual are about ten
+_MOST_WORK = 2_000_000_000  # pixels times scans: some seconds
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
 
@@ -32,9 +34,11 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     """Decode a PNG, JPEG, GIF, BMP, WebP, TIFF or PNM file.
 
     Returns uint8, (H, W) for grey files and (H, W, 3) RGB for others: 16 bits scaled to 8, CMYK converted, transparency
-    laid on white, the first frame of an animation, turned upright as EXIF says (not where there is transparency).
+    laid on white (that of a BMP, and of a grey TIFF, is passed over), the first frame of an animation, turned upright
+    as EXIF says (not where there is transparency).
     Raises UnreadableImage, naming the path and the reason, when the file is absent, empty, broken off, of another
-    format, or larger than `max_pixels`, which is read from the header before anything is decoded.
+    format, larger than `max_pixels`, or a JPEG that goes over its pixels so often that it is made to take time, which
+    are read from the header before anything is decoded.
     """
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     data = source if isinstance(source, bytes) else _bytes(source, 8 * max_pixels)
@@ -47,6 +51,9 @@ def decode(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         tiled = f" in tiles of {header.tile:,}" if header.tile else ""
         size = f"{header.width} x {header.height} pixels{tiled}, {max_pixels:,} are allowed"
         raise UnreadableImage(f"too large to decode: {size}", name=name)
+    if header.scans > (most := min(_MOST_SCANS, _MOST_WORK // max(1, header.height * header.width))):
+        size = f"{header.scans:,} of {header.width} x {header.height} pixels, {most} are allowed and about ten usual"
+        raise UnreadableImage(f"too many scans to decode: {size}", name=name)
     if not header.complete:
         raise UnreadableImage("truncated, the end of the file is missing", name=name)
     pixels = _pixels(data, header, name)
@@ -99,22 +106,26 @@ def _pixels(data: bytes, header: Header, name: str) -> NDArray[np.uint8] | None:
     if found.dtype not in (np.uint8, np.uint16):
         raise UnreadableImage(f"its pixels are {found.dtype}, and 8 or 16 bits are allowed", name=name)
     white = header.white or (255 if found.dtype == np.uint8 else 65535)
+    if header.clear is not None:
+        found[found == header.clear] = white
     shallow = np.asarray(found if white == 255 else cv2.convertScaleAbs(found, alpha=255 / white), np.uint8)
     if shallow.ndim == 2:
         return shallow
-    colour = _on_white(shallow) if shallow.shape[2] == 4 else shallow
+    premultiplied = 8 * found.itemsize <= header.premultiplied
+    colour = _on_white(shallow, premultiplied) if shallow.shape[2] == 4 else shallow
     turned = colour[..., 0] if header.grey else cv2.cvtColor(colour, cv2.COLOR_BGR2RGB)
     return np.ascontiguousarray(turned, np.uint8)
 
 
-def _on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _on_white(image: NDArray[np.uint8], premultiplied: bool) -> NDArray[np.uint8]:
     """The (H, W, 4) picture laid on white, (H, W, 3), a few rows at a time: sums of 16 bits take much memory."""
     colour = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
     for top in range(0, len(image), _ROWS):
         alpha = image[top : top + _ROWS, :, 3:].astype(np.uint16)
         if alpha.min() < 255:
             over = colour[top : top + _ROWS]
-            over[:] = (over * alpha + 255 * (255 - alpha) + 127) // 255
+            shade = np.minimum(over, alpha) * np.uint16(255) if premultiplied else over * alpha
+            over[:] = (shade + 255 * (255 - alpha) + 127) // 255
     return np.asarray(colour, np.uint8)
 
 

@@ -42,7 +42,10 @@ class Face:
 
 
 class Detector(Protocol):
-    """What finds faces: (H, W) or (H, W, 3) uint8 in, faces out, in the picture's pixels. Any thread may call it."""
+    """What finds faces: (H, W) or (H, W, 3) uint8 in, faces out, in the picture's pixels. Any thread may call it.
+
+    The recogniser leaves out a face whose numbers are not all finite.
+    """
 
     def __call__(self, image: Image) -> list[Face]: ...
 

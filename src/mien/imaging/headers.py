@@ -5,11 +5,13 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_WIDTH, _HEIGHT, _COLOURS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 262, 277, 322, 323  # tags of TIFF
-_TIFF_TAGS = frozenset({_WIDTH, _HEIGHT, _COLOURS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT})
+_TIFF_TAGS = (256, 257, 262, 277, 322, 323, 338)
+_WIDTH, _HEIGHT, _COLOURS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = _TIFF_TAGS
+_PREMULTIPLIED = {1: 16, 2: 8}  # by the kind of a TIFF's fourth channel: libtiff multiplies 8 bits itself
 _TIFF_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_GREY_STEPS = {1: 255, 2: 85, 4: 17, 8: 1, 16: 1}  # by the bits of a PNG: what decoding makes of a step of grey
 _MOST_PARTS = 100_000  # chunks or segments: a file of more is made to keep its reader busy
 _PNM_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PNM_SIZE = re.compile(rb"P([1-6])" + 2 * (_PNM_GAP + rb"(\d{1,9})\b"))
@@ -20,7 +22,9 @@ _PNM_WHITE = re.compile(_PNM_GAP + rb"(\d{1,5})\b")
 class Header:
     """Size in pixels; `alpha`: a transparency channel is possible; `grey`: what colour there is, is grey;
     `complete`: the file reaches the end that its format demands; `white`: the value of white, None where that is all
-    bits; `tile`: pixels of a tile, which is decoded whole even where the picture is smaller."""
+    bits; `tile`: pixels of a tile, which is decoded whole even where the picture is smaller; `scans`: how often a JPEG
+    goes over all its pixels; `clear`: the grey, as decoded, that is transparent; `premultiplied`: colours of up to so
+    many bits come multiplied by their transparency."""
 
     height: int
     width: int
@@ -29,6 +33,9 @@ class Header:
     complete: bool = True
     white: int | None = None
     tile: int = 0
+    scans: int = 1
+    clear: int | None = None
+    premultiplied: int = 0
 
 
 def read_header(data: bytes) -> Header | None:
@@ -37,39 +44,43 @@ def read_header(data: bytes) -> Header | None:
         if magic.match(data):
             try:
                 return parse(data)
-            except (struct.error, IndexError, KeyError):
+            except (struct.error, IndexError, KeyError, OverflowError):
                 return None
     return None
 
 
 def _png(data: bytes) -> Header | None:
     """Walk the chunks: decoders reserve what a chunk claims to hold, so none that outgrows the file may get there."""
-    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
-    place, name, transparent = 8, b"", colour in (4, 6)
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    place, name, transparent, clear = 8, b"", colour in (4, 6), None
     for _ in range(_MOST_PARTS):
         if name == b"IEND" or place + 12 > len(data):
             complete = name == b"IEND" and place <= len(data)
-            return Header(height, width, transparent, grey=colour in (0, 4), complete=complete)
+            return Header(height, width, transparent, grey=colour in (0, 4), complete=complete, clear=clear)
         length, name = struct.unpack_from(">I4s", data, place)
-        transparent |= name == b"tRNS"
+        if name == b"tRNS" and colour == 0:
+            clear = struct.unpack_from(">H", data, place + 8)[0] % (1 << bits) * _GREY_STEPS[bits]
+        elif name == b"tRNS":
+            transparent = True
         place += length + 12
     return None
 
 
 def _jpeg(data: bytes) -> Header | None:
     """Walk the segments to the end marker, over the entropy-coded data of each scan."""
-    height = width = 0
+    height = width = scans = 0
     place = 2
     for _ in range(_MOST_PARTS):
         if not (found := _JPEG_MARKER.search(data, place)):
             return Header(height, width, complete=False) if height else None
         marker, place = data[found.end() - 1], found.end()
         if marker == 0xD9:
-            return Header(height, width) if height else None
+            return Header(height, width, scans=scans) if height else None
         if marker == 0x01:
             continue
         if marker in _JPEG_FRAMES and not height:
             height, width = struct.unpack_from(">HH", data, place + 3)
+        scans += marker == 0xDA
         place += struct.unpack_from(">H", data, place)[0]
     return None
 
@@ -110,9 +121,11 @@ def _tiff(data: bytes) -> Header:
         tag, kind = struct.unpack_from(order + "HH", data, at)
         if tag in _TIFF_TAGS:
             (found[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, at + (12 if big else 8))
-    rgb = found.get(_COLOURS) == 2
+    # A fourth channel that is said to be of no kind can be anything; where nothing is said, OpenCV wrote transparency.
+    alpha = found.get(_COLOURS) == 2 and found.get(_SAMPLES) == 4 and found.get(_EXTRA) != 0
     tile = found.get(_TILE_HEIGHT, 0) * found.get(_TILE_WIDTH, 0)
-    return Header(found[_HEIGHT], found[_WIDTH], alpha=rgb and found.get(_SAMPLES) == 4, tile=tile)
+    premultiplied = _PREMULTIPLIED.get(found.get(_EXTRA, 0), 0)
+    return Header(found[_HEIGHT], found[_WIDTH], alpha, tile=tile, premultiplied=premultiplied)
 
 
 def _pnm(data: bytes) -> Header | None:

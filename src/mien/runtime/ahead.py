@@ -1,17 +1,20 @@
 """Work that runs ahead of its consumer, in threads of its own."""
 
+import atexit
 import os
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import closing
-from queue import Empty, Queue
-from threading import Event, Thread
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _END = object()
+_PATIENCE = 10.0  # seconds that the end of the process waits for a thread: a camera may never answer
+_running: dict[Thread, Callable[[], None]] = {}  # the threads of `ahead`, and what tells each to end
 
 
 def cores() -> int:
@@ -50,7 +53,8 @@ def ahead(items: Generator[Item, Any, Any], size: int) -> Generator[Item, None, 
     >>> list(ahead((n * n for n in range(4)), size=2))
     [0, 1, 4, 9]
     """
-    queue: Queue[Any] = Queue(maxsize=size)
+    made: SimpleQueue[Any] = SimpleQueue()
+    room = Semaphore(size)
     closed = Event()
 
     def work() -> None:
@@ -58,33 +62,42 @@ def ahead(items: Generator[Item, Any, Any], size: int) -> Generator[Item, None, 
         try:
             with closing(items):
                 for item in items:
-                    queue.put((item, None))
+                    made.put((item, None))
+                    room.acquire()
                     if closed.is_set():
                         break
         except BaseException as error:
             ending = error
-        queue.put((_END, ending))
+        made.put((_END, ending))
+
+    def end() -> None:
+        closed.set()
+        room.release()
 
     thread = Thread(target=work, daemon=True)
     thread.start()
+    _running[thread] = end
     try:
         while True:
-            item, error = queue.get()
+            item, error = made.get()
+            room.release()
             if error is not None:
                 raise error
             if item is _END:
                 return
             yield item
     finally:
-        closed.set()
-        while thread.is_alive():
-            _drain(queue)
-            thread.join(0.01)
+        end()
+        thread.join()
+        del _running[thread]
 
 
-def _drain(queue: "Queue[Any]") -> None:
-    while True:
-        try:
-            queue.get_nowait()
-        except Empty:
-            return
+@atexit.register
+def _end_all() -> None:
+    """End the threads whose iterators are still open: the interpreter must not vanish under their native code."""
+    running = dict(_running)
+    # Each is told before one is waited for, as one may wait for another.
+    for end in running.values():
+        end()
+    for thread in running:
+        thread.join(_PATIENCE)

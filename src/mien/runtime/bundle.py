@@ -26,7 +26,9 @@ class BundleInfo(BaseModel):
 
     `probabilities = softmax(logits / temperature)`, the logits averaged over the picture and its mirror image where
     `flip` is set; an answer whose highest probability lies below `uncertain_below` is marked uncertain, and every one
-    where that is None: no threshold promises what the recipe asks for.
+    where that is None: no threshold promises what the recipe asks for. `figures` hold what is known of its worth:
+    `test`, if it is there, has figures by name, each with its `value` and the bounds of its interval, `low` and `high`,
+    which are None where there is no interval.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,22 @@ class BundleInfo(BaseModel):
             raise ValueError(f"labels must be distinct: expressions ({', '.join(EXPRESSIONS)}), or names of {OWN}")
         return value
 
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        # It stands in every answer, which is written to terminals and tables.
+        if not value.isprintable():
+            raise ValueError("a name has printable characters only")
+        return value
+
+    @field_validator("figures")
+    @classmethod
+    def _shaped(cls, value: dict[str, Any]) -> dict[str, Any]:
+        test = value.get("test", {})
+        if not (isinstance(test, dict) and all(map(_is_figure, test.values()))):
+            raise ValueError("test has figures by name, each with value, low and high: numbers, or null")
+        return value
+
     def to_json(self) -> str:
         """The JSON document that goes into the metadata."""
         return self.model_dump_json()
@@ -64,6 +82,12 @@ class BundleInfo(BaseModel):
         except ValidationError as error:
             wrong = [f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()]
             raise BundleError("the bundle's metadata is not valid", got=wrong, allowed="format 1") from error
+
+
+def _is_figure(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        name in found and isinstance(found[name], float | int | None) for name in ("value", "low", "high")
+    )
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ class Item:
 
     @property
     def place(self) -> str:
-        """What tells it from others: its source in the `plain` form."""
-        return plain(self.source)
+        """What tells it from others, wherever it is named from: its absolute path."""
+        return place_of(self.source)
 
 
 def collect(paths: Iterable[str]) -> Iterator[Item]:
@@ -62,9 +62,12 @@ def once(items: Iterable[Item]) -> list[Item]:
     return list(found.values())
 
 
-def plain(source: str) -> str:
-    """The path of a source without what can be left out of it; behind a link, `..` cannot."""
-    return source if ".." in Path(source).parts else os.path.normpath(source)
+def place_of(source: str, folder: str = "") -> str:
+    """The absolute path of a source that is named in a folder, by default the one that this process works in.
+
+    It lacks what can be left out; behind a link, `..` cannot.
+    """
+    return str(Path(folder, source).absolute())
 
 
 def set_apart(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from mien.errors import DataError
@@ -26,8 +27,12 @@ class Origin:
         return cls(str(written["model"]), written["detector"], told)
 
     def beside(self, result: Result) -> dict[str, Any]:
-        """What a line of JSON with this result tells: of a video, the first line says how it is read."""
+        """What a line of JSON with this result tells: of a video, the first line says how it is read; of a relative
+        path, each says in which folder it was named.
+        """
         told = asdict(self)
+        if not Path(result.source).is_absolute():
+            told["folder"] = str(Path.cwd())
         if not (isinstance(result, FrameResult) and result.frame == 0):
             del told["video"]
         return told

@@ -103,7 +103,11 @@ class Recognizer:
         return list(self.stream(pictures))
 
     def stream(self, pictures: Picture | Iterable[Picture]) -> Iterator[PictureResult]:
-        """Like `analyze` for any number of pictures: holds a batch of faces and a few pictures at a time."""
+        """Like `analyze` for any number of pictures: holds a batch of faces and a few pictures at a time.
+
+        Answers come when `batch` faces or pictures are there, or the pictures end: where they arrive slowly, as from
+        a camera, `batch=1` and `workers=1` answer each as it comes.
+        """
         waiting: list[_Found] = []
         with closing(self._searched(several(pictures))) as searched:
             for found in searched:
@@ -118,7 +122,7 @@ class Recognizer:
         if self._detector is None:
             height, width = image.shape[:2]
             return [Face((0.0, 0.0, float(width), float(height)))]
-        return sorted(self._detector(image), key=lambda face: -face.box[2] * face.box[3])
+        return sorted(filter(_is_finite, self._detector(image)), key=lambda face: -face.box[2] * face.box[3])
 
     def prepare(self, image: Image, face: Face) -> Image:
         """The pixels of one face as the network was trained on them. Raises UnreadableImage where there are none."""
@@ -226,6 +230,11 @@ class Recognizer:
                 found.picture.source, found.picture.width, found.picture.height, tuple(answers), found.picture.error
             )
             start = stop
+
+
+def _is_finite(face: Face) -> bool:
+    marks = () if face.landmarks is None else np.ravel(face.landmarks)
+    return bool(np.isfinite([*face.box, face.score, *marks]).all())
 
 
 def _detector(detector: str | Detector, finder: Finder | None) -> Detector:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from mien.errors import DataError, MissingExtra, UsageError, unknown
 from mien.files import replacing, told
+from mien.runtime.collect import place_of
 from mien.runtime.origin import Origin
 from mien.runtime.results import Result, columns, document, json_line, rows
 
@@ -44,10 +45,10 @@ def open_sink(
 
 
 def finished(path: Path, origin: Origin, again: Callable[[str], bool]) -> dict[str, bool]:
-    """The sources whose results are complete in a JSON lines file, and whether they ended in an error.
+    """The absolute paths whose results are complete in a JSON lines file, and whether they ended in an error.
 
     A video that broke off is one whose last line does not say that it is the last. Its lines are taken out of the file
-    where `again(source)` says that it is to be read now; nothing else ever is but a last line that is not whole.
+    where `again(place)` says that it is to be read now; nothing else ever is but a last line that is not whole.
     Raises DataError when the file holds something else, answers of another `origin`, or cannot be written.
     """
     if not path.exists():
@@ -61,30 +62,35 @@ def finished(path: Path, origin: Origin, again: Callable[[str], bool]) -> dict[s
                 if not (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
                     raise _foreign(path, number)
                 break
-            source, more, broken = _read_line(line, origin, path, number)
-            (half.add if more else half.discard)(source)
-            done[source] = broken
+            place, more, broken = _read_line(line, origin, path, number)
+            (half.add if more else half.discard)(place)
+            done[place] = broken
             end += len(line)
         stream.truncate(end)
-    redone = {source for source in half if again(source)}
+    redone = {place for place in half if again(place)}
     if redone:
         _take_out(path, redone)
-    return {source: broken for source, broken in done.items() if source not in redone}
+    return {place: broken for place, broken in done.items() if place not in redone}
 
 
-def _take_out(path: Path, sources: Collection[str]) -> None:
-    """Remove the lines of some sources from a file of JSON lines."""
+def _take_out(path: Path, places: Collection[str]) -> None:
+    """Remove the lines of the sources at some places from a file of JSON lines."""
     with told(path), replacing(path) as beside, path.open("rb") as old, beside.open("wb") as new:
-        new.writelines(line for line in old if json.loads(line)["source"] not in sources)
+        new.writelines(line for line in old if _place(json.loads(line)) not in places)
+
+
+def _place(result: Mapping[str, Any]) -> str:
+    source = str(result["source"])
+    return place_of(source, "" if Path(source).is_absolute() else result["folder"])
 
 
 def _read_line(line: bytes, origin: Origin, path: Path, number: int) -> tuple[str, bool, bool]:
-    """What a line says: its source, whether more of it was to come, whether it ended in an error."""
+    """What a line says: where its source is, whether more of it was to come, whether it ended in an error."""
     try:
         result = json.loads(line)
         theirs = Origin.of(result, origin.video)
         more = "frame" in result and not result.get("last", False)
-        said = str(result["source"]), more, result["error"] is not None
+        said = _place(result), more, result["error"] is not None
     except (ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
         raise _foreign(path, number) from error
     origin.check(theirs, f"{path} line {number}")
@@ -92,7 +98,7 @@ def _read_line(line: bytes, origin: Origin, path: Path, number: int) -> tuple[st
 
 
 def _foreign(path: Path, number: int) -> DataError:
-    return DataError(f"{path} line {number} is not a result of mien predict", then="choose another name")
+    return DataError(f"{path} line {number} is not a result as mien predict writes it", then="choose another name")
 
 
 @contextmanager

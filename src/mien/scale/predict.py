@@ -95,7 +95,8 @@ def unanswered(paths: Iterable[str], done: Collection[str]) -> tuple[list[Item],
 
     Paths are absolute, since each process of a cluster stands in a folder of its own. Raises UsageError for a camera.
     """
-    items = once(collect(os.path.abspath(path) if os.path.lexists(path) else path for path in paths))  # noqa: PTH100
+    # Not `os.path.abspath`: behind a link, `..` leads elsewhere.
+    items = once(collect(str(Path(path).absolute()) if os.path.lexists(path) else path for path in paths))
     if cameras := [item.source for item in items if item.kind == "camera"]:
         raise UsageError("a cluster sees no camera", got=cameras, then="mien predict 0")
     known = {item.source: printable(item.source) in done for item in items}

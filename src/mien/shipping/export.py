@@ -66,6 +66,8 @@ def export(
     """
     if out.suffix != ".onnx":
         raise UsageError("a bundle is a file NAME.onnx", got=out)
+    if name and not name.isprintable():
+        raise UsageError("the name of a bundle has printable characters only", got=ascii(name))
     once = remembering(read)
     material, rows = rows_of(run, "validation", stages, once)
     pixels, targets = np.asarray(material.pixels[material.place[rows]]), material.samples.targets[rows]
