@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mien.errors import UsageError
-from mien.files import told, walk
+from mien.files import digest, told, walk
 from mien.imaging.decode import SUFFIXES
 
 VIDEOS = frozenset(
@@ -62,12 +62,14 @@ def once(items: Iterable[Item]) -> list[Item]:
     return list(found.values())
 
 
-def place_of(source: str, folder: str = "") -> str:
-    """The absolute path of a source that is named in a folder, by default the one that this process works in.
+def place_of(source: str) -> str:
+    """The absolute path of a source, without what can be left out; behind a link, `..` cannot."""
+    return str(Path(source).absolute())
 
-    It lacks what can be left out; behind a link, `..` cannot.
-    """
-    return str(Path(folder, source).absolute())
+
+def here() -> str:
+    """A mark of the folder that this process works in: its name may tell whose it is, and results are passed on."""
+    return digest(str(Path.cwd()))[:12]
 
 
 def set_apart(folder: Path) -> None:

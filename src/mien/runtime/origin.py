@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mien.errors import DataError
+from mien.runtime.collect import here
 from mien.runtime.results import FrameResult, Result
 from mien.runtime.video import VideoOptions
 
@@ -28,11 +29,11 @@ class Origin:
 
     def beside(self, result: Result) -> dict[str, Any]:
         """What a line of JSON with this result tells: of a video, the first line says how it is read; of a relative
-        path, each says in which folder it was named.
+        path, each has a mark of the folder in which it was named.
         """
         told = asdict(self)
         if not Path(result.source).is_absolute():
-            told["folder"] = str(Path.cwd())
+            told["folder"] = here()
         if not (isinstance(result, FrameResult) and result.frame == 0):
             del told["video"]
         return told

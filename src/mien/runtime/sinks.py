@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from mien.errors import DataError, MissingExtra, UsageError, unknown
 from mien.files import replacing, told
-from mien.runtime.collect import place_of
+from mien.runtime.collect import here, place_of
 from mien.runtime.origin import Origin
 from mien.runtime.results import Result, columns, document, json_line, rows
 
@@ -67,7 +67,8 @@ def finished(path: Path, origin: Origin, again: Callable[[str], bool]) -> dict[s
             done[place] = broken
             end += len(line)
         stream.truncate(end)
-    redone = {place for place in half if again(place)}
+    # What was named in another folder cannot be asked for from here.
+    redone = {place for place in half if Path(place).is_absolute() and again(place)}
     if redone:
         _take_out(path, redone)
     return {place: broken for place, broken in done.items() if place not in redone}
@@ -80,8 +81,10 @@ def _take_out(path: Path, places: Collection[str]) -> None:
 
 
 def _place(result: Mapping[str, Any]) -> str:
+    """Where a source is: its absolute path, or, if it was named in another folder, a name that nothing here has."""
     source = str(result["source"])
-    return place_of(source, "" if Path(source).is_absolute() else result["folder"])
+    absolute = Path(source).is_absolute() or result["folder"] == here()
+    return place_of(source) if absolute else f"{result['folder']}/{source}"
 
 
 def _read_line(line: bytes, origin: Origin, path: Path, number: int) -> tuple[str, bool, bool]:
