@@ -597,7 +597,9 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     again = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--resume").stdout
     assert "2 runs" in again and "deviation" in again
     assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
-    assert "seeds/seed-0" in mien("evaluate", home / "seeds", check=1).stderr
+    assert "seeds/seed-0" in mien("evaluate", home / "seeds", "--robustness", check=1).stderr
+    together = json.loads(mien("evaluate", home / "seeds", "--json").stdout)
+    assert together["figures"]["metrics"]["accuracy"] == pooled and together["run"] == "seeds"
     assert {"seeds/seed-0", "seeds/seed-1"} <= {opening.run for opening in ledger.openings(home)}
     matrix = json.loads(mien("cross", home / "seeds", "--out", home / "seeds.html", "--json").stdout)
     assert matrix["cells"][0]["figures"]["metrics"]["accuracy"] == pytest.approx(pooled, abs=1e-6)
@@ -635,6 +637,13 @@ def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> N
     assert len(elsewhere["pairs"]["synthetic test"]) == 6
     assert "is not a finished run" in mien("cross", bundle, home / "folds" / "fold-1", home / "folds", check=1).stderr
     assert not any("too narrow" in note for cell in matrix["cells"] for note in cell["notes"])
+    sides = pd.DataFrame({"image": together["image"], "side": ["left", "right"] * 120})
+    sides.to_csv(home / "sides.csv", index=False)
+    grouped = json.loads(mien("evaluate", home / "folds", "--by", home / "sides.csv", "--json").stdout)["groups"]
+    assert [group["pictures"] for group in grouped["columns"][0]["groups"]] == [120, 120] and grouped[
+        "unit"
+    ] == "people"
+    assert json.loads((home / "folds" / "groups.json").read_text()) == grouped
     again = ["train", home / "small.yaml", "--set", "name=renamed", "--out", home / "folds", "--resume"]
     mien(*again, *(word for change in changes for word in ("--set", change)))
     shutil.rmtree(home / "folds" / "fold-2")
@@ -835,7 +844,7 @@ def test_a_run_is_tested_against_bundles_on_the_rows_that_it_held_out(home: Path
         (["evaluate", "{run}", "--source", "synthetic", "--crop", "whole"], "leave out --crop"),
         (["evaluate", "{run}", "--out", "answers.txt"], "NAME.csv or NAME.parquet"),
         (["evaluate", "{run}", "--robustness", "--out", "answers.csv"], "give no answers"),
-        (["evaluate", "{run}", "--robustness", "--by", "people.csv"], "give no answers to group"),
+        (["evaluate", "{run}", "--robustness", "--by", "people.csv"], "give no answers to write or to group"),
         (["cross", "{bundle}"], "add --on"),
         (["cross", "{run}", "--whole", "synthetic"], "leave out --whole"),
         (["cross", "{run}", "--root", "elsewhere", "--on", "synthetic="], "--on names other data"),

@@ -52,3 +52,10 @@ def check_finished(run: Path, role: str = "") -> None:
     begun = (run / "recipe.yaml").is_file()
     then = f"mien train {run} --resume" if begun else "name a run folder written by mien train"
     raise RunError(f"{role}{run} is not a finished run", then=then)
+
+
+def repetitions(folder: Path) -> list[Path]:
+    """The finished seeds or folds in the folder of a recipe; none for a single run."""
+    if (folder / "metrics.json").is_file() or not (folder / "recipe.yaml").is_file():
+        return []
+    return sorted(path.parent for path in folder.glob("*/metrics.json"))

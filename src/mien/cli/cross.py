@@ -12,7 +12,7 @@ from mien.cli.options import AsJson, Merge, Split, pairs, source_options
 from mien.cli.progress import loading
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError
-from mien.places import check_finished, unused
+from mien.places import check_finished, repetitions, unused
 
 
 def cross(
@@ -103,10 +103,10 @@ def _asked(models: list[Path], elsewhere: bool) -> _Asked:
     from mien.runtime.bundle import means_bundle
 
     if elsewhere:
-        models = [each for model in models for each in _repeated(model) or [model]]
+        models = [each for model in models for each in repetitions(model) or [model]]
     named = dict(zip(_names(models), models, strict=True))
     asked = _Asked(named, frozenset(title for title, model in named.items() if means_bundle(str(model))))
-    repeated = [] if elsewhere or not asked.runs else _repeated(named[asked.runs[0]])
+    repeated = [] if elsewhere or not asked.runs else repetitions(named[asked.runs[0]])
     if repeated:
         name, others = asked.runs[0], {title: model for title, model in named.items() if title != asked.runs[0]}
         asked = replace(asked, models=others, name=name, repeated=tuple(repeated))
@@ -160,13 +160,6 @@ def _matrix(
         return crossed(models, sources, split, merged, stages, whole or ())
 
 
-def _repeated(run: Path) -> list[Path]:
-    """The seeds or folds in the folder of a recipe; none for a single run."""
-    if (run / "metrics.json").is_file() or not (run / "recipe.yaml").is_file():
-        return []
-    return sorted(path.parent for path in run.glob("*/metrics.json"))
-
-
 def _named(text: str) -> tuple[str, str, Path | None]:
     """The name, the source and the root of `[NAME:]SOURCE=ROOT`; no root in `synthetic=`."""
     ((key, root),) = pairs([text], "a source with its data").items()
@@ -192,7 +185,7 @@ def _names(models: list[Path]) -> list[str]:
     model twice is refused."""
     places = [model.resolve() for model in models]
     names = [place.name for place in places]
-    told = [f"{p.parent.name}/{p.name}" if names.count(p.name) > 1 or _repeated(p.parent) else p.name for p in places]
+    told = [f"{p.parent.name}/{p.name}" if names.count(p.name) > 1 or repetitions(p.parent) else p.name for p in places]
     if len(set(told)) < len(told):
         raise UsageError("the models of one table need different names", got=told)
     return told

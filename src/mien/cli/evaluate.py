@@ -11,7 +11,7 @@ from mien.cli.options import AsJson, Merge, SourceOption, Split, pairs, source_o
 from mien.cli.progress import loading
 from mien.cli.progress import stages as shown
 from mien.errors import UsageError, unknown
-from mien.places import check_finished
+from mien.places import check_finished, repetitions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,35 +46,25 @@ def evaluate(
 ) -> None:
     """Evaluate a finished run or a bundle on a dataset; a run on its own splits or corrupted pictures too.
 
+    Of a folder of seeds or folds all answers are taken together, as its runs keep them.
+
     Example: mien evaluate runs/fer2013 --source ferplus --root data/ferplus --split test
 
     Example: mien evaluate ferplus --source folders --root data/mine
 
     Example: mien evaluate runs/fer2013 --by data/people.csv
     """
-    if (option or merge) and not source:
-        raise UsageError("--option and --merge describe a --source, and none is given", then="add --source NAME")
-    if (robustness or explain) and (source or split != "test"):
-        raise UsageError(
-            "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"
-        )
-    if out and (robustness or explain):
-        raise UsageError("--robustness and --explain give no answers to write", got=f"--out {out}")
-    if by and (robustness or explain):
-        raise UsageError("--robustness and --explain give no answers to group", got=f"--by {by[0]}")
-    if out and out.suffix not in (".csv", ".parquet"):
-        raise UsageError("answers are written as a table", got=out, allowed="NAME.csv or NAME.parquet")
-    if split not in _SPLITS:
-        raise unknown("split", split, _SPLITS)
-
     from mien.runtime.bundle import means_bundle
 
-    bundled = means_bundle(str(model))
+    bundled, own_test = means_bundle(str(model)), not source and split == "test"
+    answers = [name for name, given in (("--out", out), ("--by", by)) if given]
+    _check(robustness or explain, own_test, answers, source, split, bool(option or merge), out)
     if bundled and not source:
         raise UsageError(f"{model} is a bundle, and has no pictures of its own", then="add --source NAME --root FOLDER")
     if crop and not bundled:
         raise UsageError("a run takes pictures as its own chain does", got=f"--crop {crop}", then="leave out --crop")
-    if not bundled:
+    repeated = repetitions(model) if own_test and not (robustness or explain or root) else []
+    if not bundled and not repeated:
         check_finished(model)
 
     with loading():
@@ -85,9 +75,10 @@ def evaluate(
         from mien.judging.groups import check_named, in_groups
 
     lists = [traits.read(path) for path in by or ()]
-    if lists and not source:
+    if lists and not source and not repeated:
         check_named(lists, model)
-    reported = robustness or explain or bool(by and not source and split == "test")
+    kept = bool(by) and own_test
+    reported = robustness or explain or (kept and not repeated)
     document: dict[str, Any] = {}
     with shown() as stages:
         if source:
@@ -95,6 +86,9 @@ def evaluate(
             options, merged = source_options(option), pairs(merge, "a merge of labels")
             taken: Any = crop or "face"
             found = elsewhere.evaluate_on(judge, source, root, split, options, merged, stages, taken)
+            document = found.cell
+        elif repeated:
+            found = own.evaluate_repeated(model)
             document = found.cell
         else:
             opened = finished(model, root)
@@ -108,13 +102,31 @@ def evaluate(
     if out:
         document["answers"] = str(_written(found.predictions, out))
     if lists:
-        document["groups"] = in_groups(found, lists, model if reported else None)
+        document["groups"] = in_groups(found, lists, model if kept else None)
     if reported:
         document["report"] = str(write_run_report(model))
     if as_json:
         typer.echo(json.dumps(document))
     else:
         printing.evaluation(document)
+
+
+def _check(
+    studied: bool, own_test: bool, answers: list[str], source: str | None, split: str, described: bool, out: Path | None
+) -> None:
+    """Raise UsageError where options do not go together; `studied` are robustness and explanations."""
+    if described and not source:
+        raise UsageError("--option and --merge describe a --source, and none is given", then="add --source NAME")
+    if studied and not own_test:
+        raise UsageError(
+            "--robustness and --explain apply only to the run's own test rows", then="leave out --source and --split"
+        )
+    if studied and answers:
+        raise UsageError("--robustness and --explain give no answers to write or to group", got=answers)
+    if out and out.suffix not in (".csv", ".parquet"):
+        raise UsageError("answers are written as a table", got=out, allowed="NAME.csv or NAME.parquet")
+    if split not in _SPLITS:
+        raise unknown("split", split, _SPLITS)
 
 
 def _written(predictions: "pd.DataFrame", out: Path) -> Path:

@@ -121,7 +121,9 @@ def subgroups(predictions: pd.DataFrame, traits: pd.DataFrame, resamples: int = 
 def _unit(predictions: pd.DataFrame, people: Sequence[Hashable | None] | None) -> str:
     if people is None:
         return "pictures"
-    return "people" if predictions["subject"].notna().any() else "sequences"
+    if predictions["subject"].notna().any():
+        return "people"
+    return "sequences" if predictions["sequence"].notna().any() else "pictures"
 
 
 def _unfit(column: str, values: int) -> str:
@@ -169,7 +171,8 @@ def _group(name: str, predictions: pd.DataFrame, people: Sequence[str | None] | 
     figures = evaluate(probabilities_of(predictions), targets, labels, resamples, groups=people)["metrics"]
     shown = len(set(targets.tolist()))
     count = units(len(predictions), people)
-    return Group(name, len(predictions), count, shown, figures["accuracy"], figures["balanced_accuracy"])
+    pictures = predictions["picture" if "picture" in predictions else "image"].nunique()
+    return Group(name, pictures, count, shown, figures["accuracy"], figures["balanced_accuracy"])
 
 
 def _gaps(

@@ -22,7 +22,10 @@ def in_groups(found: Judgement, lists: Sequence[Traits], folder: Path | None = N
 
     What the lists say of a picture or person is not kept.
     """
-    groups = subgroups(found.predictions, of_pictures(lists, found.predictions)).as_dict()
+    asked = found.predictions
+    # A picture that several seeds were asked about has an answer of each, under names of their own.
+    shown = asked.assign(image=asked["picture"]) if "picture" in asked else asked
+    groups = subgroups(asked, of_pictures(lists, shown)).as_dict()
     if folder:
         write_json(folder / "groups.json", groups)
     return groups

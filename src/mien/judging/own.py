@@ -15,7 +15,12 @@ from mien.data.samples import SPLITS, Reader, Samples
 from mien.data.split import clusters
 from mien.errors import DataError, UsageError
 from mien.evaluation import ledger
+from mien.evaluation.comparison import drawn_by, labels_of, probabilities_of
+from mien.evaluation.comparison import pooled as all_answers
+from mien.evaluation.cross import Answers
 from mien.evaluation.explain import deepest_map, explain
+from mien.evaluation.report.arms import answers_of, notes_of, together
+from mien.evaluation.report.folder import read_run, runs_in
 from mien.evaluation.robustness import robustness
 from mien.files import write_json
 from mien.judging.candidate import of_run
@@ -37,6 +42,29 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> Judgemen
     protocol = _without_made(run, material.samples)
     found = judged(of_run(run), material, rows, run.recipe.data.source, split, protocol, {})
     return found.noting(_used(run, split, len(rows)))
+
+
+def evaluate_repeated(folder: Path) -> Judgement:
+    """All answers of the seeds or folds in the folder of a recipe, as its runs keep them: nothing is opened again."""
+    family = [read_run(each) for each in runs_in(folder)]
+    table, figures = all_answers(answers_of(family)), together(family)
+    labels = labels_of(table)
+    answers = Answers(
+        np.arange(len(table)), labels, probabilities_of(table), pd.Index(labels).get_indexer(pd.Index(table["label"])),
+        drawn_by(table),
+    )  # fmt: skip
+    notes = dict.fromkeys(note for run in family for note in notes_of(run, family))
+    cell: dict[str, Any] = {
+        "run": folder.name,
+        "source": f"{family[0].recipe['data']['source']} test",
+        "dropped": {},
+        "map": {"source": {}, "model": {}},
+        "figures": figures,
+        "protocol": ", ".join(dict.fromkeys(run.protocol for run in family if run.protocol)),
+        "opened": None,
+        "notes": [*figures["few"], *notes],
+    }
+    return Judgement(cell, answers, table)
 
 
 def _used(run: Finished, split: str, count: int) -> list[str]:
