@@ -1,5 +1,6 @@
 import json
 import signal
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -17,7 +18,7 @@ from mien.imaging.decode import decode
 from mien.imaging.faces import Face, YuNetDetector
 from mien.imaging.operations import colour, resize
 from mien.labels import EXPRESSIONS
-from mien.runtime import tracking
+from mien.runtime import by_opencv, tracking
 from mien.runtime.ahead import ahead
 from mien.runtime.annotate import annotate, colours
 from mien.runtime.collect import Item
@@ -185,6 +186,82 @@ def test_a_film_held_sideways_is_turned_upright(tmp_path, base, bare):
     assert frame.pixels[-10, 10].min() > 200 and frame.pixels[10, 10].max() < 50
 
 
+# The upper row of a display matrix and its lower one, and what it does to a picture.
+MATRICES = {
+    "mirrored": ((-1, 0), (0, 1), lambda image: image[:, ::-1]),
+    "upside down": ((1, 0), (0, -1), lambda image: image[::-1]),
+    "turned": ((0, 1), (-1, 0), lambda image: np.rot90(image, -1)),
+    "turned back": ((0, -1), (1, 0), lambda image: np.rot90(image)),
+    "transposed": ((0, 1), (1, 0), lambda image: image.transpose(1, 0, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_a_film_is_shown_as_its_matrix_says(tmp_path, kind):
+    path = film(tmp_path / "film.mp4", [0.0, 0.1])
+    flat, _ = read(path)
+    right, down, seen = MATRICES[kind]
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    assert struct.unpack(">5i", data[start : start + 20]) == (1 << 16, 0, 0, 0, 1 << 16)
+    data[start : start + 20] = struct.pack(">5i", right[0] << 16, right[1] << 16, 0, down[0] << 16, down[1] << 16)
+    path.write_bytes(data)
+    shown, _ = read(path)
+    assert np.array_equal(shown.pixels, seen(flat.pixels))
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize(("turned", "shape"), [(0, (64, 192, 3)), (90, (192, 64, 3))])
+def test_wide_pixels_are_shown_as_wide(tmp_path, base, bare, turned, shape):
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        if turned:
+            stream.set_display_rotation(turned)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    if bare:
+        base()
+    (frame,) = read(path)
+    assert frame.pixels.shape == shape
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "mp4"])
+def test_a_title_in_another_encoding_is_no_obstacle(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "CafeXXX"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    assert b"CafeXXX" in data
+    path.write_bytes(data.replace(b"CafeXXX", b"Caf\xe9XXX"))
+    assert len(list(read(path))) == 1
+
+
+def test_an_unknown_codec_is_told(tmp_path, steady):
+    path = tmp_path / "unknown.mp4"
+    path.write_bytes(steady.read_bytes().replace(b"avc1", b"zzz1").replace(b"mp4v", b"zzz1"))
+    with pytest.raises(DataError, match="codec is not known"):
+        about(path)
+
+
+def test_frames_that_grow_too_large_on_the_way_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(by_opencv, "MAX_PIXELS", 100 * 100)
+    path, larger = (stretch(tmp_path / f"{side}.ts", np.arange(5) / 25, size=(side, side)) for side in (64, 128))
+    with pytest.raises(DataError, match="frames are too large"):
+        about(larger)
+    path.write_bytes(path.read_bytes() + larger.read_bytes())
+    seen = []
+    with pytest.raises(DataError, match=r"too large\n  given:   128 x 128"):
+        seen += (frame.pixels.shape for frame in read(path))
+    assert seen == [(64, 64, 3)] * 5
+
+
 def sound(path):
     with av.open(str(path), "w", format="wav") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -264,14 +341,16 @@ def test_a_long_last_frame_is_no_missing_end(tmp_path):
     assert len(list(read(stretch(tmp_path / "uneven.mkv", uneven)))) == len(uneven)
 
 
-def stretch(path, times, gop=12):
+def stretch(path, times, gop=12, size=(64, 96), codec="mpeg4"):
     """A video of noise with the given time stamps, in the format that its name says."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
-        stream.codec_context.gop_size, stream.codec_context.time_base = gop, Fraction(1, 1000)
+        stream = container.add_stream(codec, rate=25)
+        (stream.height, stream.width), stream.pix_fmt = size, "yuv420p"
+        stream.codec_context.gop_size = gop
+        if codec == "mpeg4":
+            stream.codec_context.time_base = Fraction(1, 1000)
         for seed, time in enumerate(times):
-            pixels = np.random.default_rng(seed).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+            pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -284,6 +363,13 @@ def test_a_start_is_found_where_there_is_no_index(tmp_path, start):
     path = stretch(tmp_path / "transport.ts", np.arange(300) / 25, gop=250)
     times = np.arange(300) / 25
     assert [frame.time for frame in read(path, start=start)] == pytest.approx(times[times >= start], abs=1e-3)
+
+
+@pytest.mark.parametrize("start", [0.1, 0.5, 1.3, 3.3])
+def test_a_program_stream_is_entered_at_the_right_time(tmp_path, start):
+    path = stretch(tmp_path / "program.mpg", np.arange(100) / 25, codec="mpeg2video")
+    times = np.array([frame.time for frame in read(path)])
+    assert [frame.time for frame in read(path, start=start)] == pytest.approx(times[times >= start])
 
 
 @pytest.mark.parametrize("bare", [False, True])
