@@ -561,6 +561,31 @@ def test_an_error_in_a_thread_reaches_the_caller(steady, bundle):
         results(steady, Recognizer(bundle, detector=failing))
 
 
+@pytest.mark.parametrize("wrong", [ValueError("no such row"), IndexError("no such row"), OverflowError("no such row")])
+def test_a_video_that_nobody_foresaw_is_told_with_the_place_and_the_next_one_is_answered(steady, bundle, wrong):
+    class Fails(Squares):
+        def __call__(self, image):
+            if self.calls == 5:
+                self.calls += 1
+                raise wrong
+            return super().__call__(image)
+
+    items = [Item(str(steady), "video")] * 2
+    found = list(predict(items, Recognizer(bundle, detector=Fails()), VideoOptions(detect_every=1)))
+    (at,) = [number for number, result in enumerate(found) if result.error]
+    assert at < 6 and len(found) == at + 1 + 50 and found[-1].last
+    assert f"unexpected {type(wrong).__name__} in test_video.py, line" in found[at].error
+    assert found[at].error.endswith("no such row")
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_a_video(steady, bundle):
+    def detect(image):
+        raise TypeError("wrong")
+
+    with pytest.raises(TypeError, match="wrong"):
+        list(predict([Item(str(steady), "video")], Recognizer(bundle, detector=detect)))
+
+
 def test_work_ahead_is_bounded():
     made = []
     consumed = ahead((made.append(n) or n for n in range(1000)), size=3)
@@ -575,6 +600,14 @@ def test_a_change_of_size_keeps_the_written_video_whole(tmp_path):
         for step, side in enumerate([64, 64, 101, 33]):
             write(step / 25, np.full((side, side, 3), 99, np.uint8))
     assert [frame.pixels.shape for frame in read(path)] == [(64, 64, 3)] * 4
+
+
+@pytest.mark.parametrize(("given", "written"), [((64, 17000), (60, 16384)), ((1, 50), (2, 50)), ((33, 101), (32, 100))])
+def test_a_size_that_the_encoder_does_not_take_is_changed(tmp_path, given, written):
+    with writing(tmp_path / "size.mp4", 25) as write:
+        write(0.0, np.full((*given, 3), 99, np.uint8))
+    (frame,) = read(tmp_path / "size.mp4")
+    assert frame.pixels.shape == (*written, 3)
 
 
 def test_no_frame_written_is_no_file(tmp_path):

@@ -49,7 +49,6 @@ def read(source: Path | int, every: int = 1, start: float = 0.0, end: float | No
     """
     if every < 1 or start < 0 or (end is not None and end <= start):
         raise UsageError("frames out of range", got={"every": every, "start": start, "end": end})
-    about(source)
     index = -1
     for time, pixels in by_opencv.camera(source) if isinstance(source, int) else _reader().moments(source, start):
         if end is not None and time >= end:

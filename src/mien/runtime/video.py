@@ -26,6 +26,7 @@ MOST_BETWEEN = 30  # frames from one detection to the next, all of them in memor
 _APART = 0.5  # seconds from one detection to the next, in which a face moves along a line
 _SAME = 0.3  # of the smaller of two boxes: what both share at least when they show one face
 _CLOCK = 90_000  # time stamps a second in written videos
+_LONGEST_SIDE = 16_384  # of written videos; H.264 encoders take no more
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,8 @@ def _answers(
 def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]:
     """A function `(time, pixels)` that adds a frame, (H, W, 3) uint8 RGB, to an MP4 file at its own time in seconds.
 
-    The first frame gives the size, cut to even numbers, and later ones are resized to it. The file appears when the
-    block ends well; without a frame there is none. Raises MissingExtra without PyAV.
+    The first frame gives the size, in even numbers and at most 16384 a side, and others are resized to it. The file
+    appears when the block ends well; without a frame there is none. Raises MissingExtra without PyAV.
     """
     try:
         import av
@@ -210,7 +211,9 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
             if stream is None:
                 beside = stack.enter_context(replacing(path))
                 container = stack.enter_context(av.open(f"file:{beside.absolute()}", "w", format="mp4"))
-                stream = _encoder(container, rate, pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2)
+                share = min(1.0, _LONGEST_SIDE / max(pixels.shape))
+                height, width = (max(2, int(share * side) // 2 * 2) for side in pixels.shape[:2])
+                stream = _encoder(container, rate, height, width)
             if pixels.shape[:2] != (stream.height, stream.width):
                 pixels = resize(pixels, stream.height, stream.width)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
