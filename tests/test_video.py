@@ -660,6 +660,22 @@ def test_a_video_of_portraits_is_read_where_torch_cannot_be(tmp_path, shared):
     assert len(found) == 30 and sum(bool(result["faces"]) for result in found) > 20
 
 
+@pytest.mark.parametrize("detect_every", [1, 3, 12])
+def test_a_cut_ends_every_face(tmp_path, shared, bundle, detect_every):
+    folder = sorted((shared / "data" / "portraits" / "images").iterdir())
+    path = tmp_path / "cut.mp4"
+    with writing(path, 25) as write:
+        for step in range(52):
+            write(step / 25, portrait(folder[0 if step < 26 else 5], 280))
+    recognizer = Recognizer(bundle, detector=YuNetDetector(next((shared / "models").glob("*yunet*.onnx"))))
+    found = results(path, recognizer, detect_every=detect_every)
+    assert [face.identity for result in found for face in result.faces] == [1] * 26 + [2] * 26
+    for shot in (found[:26], found[26:]):
+        boxes = np.array([result.faces[0].box for result in shot])
+        chances = np.array([list(result.faces[0].probabilities.values()) for result in shot])
+        assert np.ptp(boxes, axis=0).max() < 4 and np.abs(chances - np.median(chances, axis=0)).max() < 0.05
+
+
 @pytest.mark.parametrize("lower", [0, 20, 60])
 @pytest.mark.parametrize("detect_every", [1, 3])
 def test_portraits_that_cross_keep_their_identity(tmp_path, shared, bundle, lower, detect_every):

@@ -1,9 +1,11 @@
 """Videos to expressions: decoding, detection and classification overlapped, memory constant at any length."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from mien.runtime.ahead import ahead
 from mien.runtime.frames import Frame, about, read
 from mien.runtime.recognizer import Recognizer
 from mien.runtime.results import FrameResult
+from mien.runtime.shots import shots
 from mien.runtime.tracking import Smoother, Tracker, between, tracker
 
 Tracked = tuple[Face, int | None]
@@ -65,9 +68,9 @@ def watch(
     """The frames of a video file or camera that `options` choose, each with its faces.
 
     Faces are carried from one detection to the next, half a second at most, by interpolation, searched for between
-    where two differ, and numbered by ByteTrack. Without the extra `video`, which has the tracker, each frame is
-    searched and answered alone. Decoding and detection each run in a thread, a few frames ahead. Raises DataError for a
-    file that is no video, and where one breaks off.
+    where two differ, and numbered by ByteTrack; none is carried over a cut. Without the extra `video`, which has the
+    tracker, each frame is searched and answered alone. Decoding and detection each run in a thread, a few frames ahead.
+    Raises DataError for a file that is no video, and where one breaks off.
     """
     rate = about(source).rate / options.every
     detect_every = min(options.detect_every, max(1, int(_APART * rate)))
@@ -85,34 +88,43 @@ def watch(
 def _tracked(
     frames: Generator[Frame, None, None], recognizer: Recognizer, tracker: Tracker | None, detect_every: int
 ) -> Generator[list[Moment], None, None]:
-    """Frames with their faces, in groups that end before a detection."""
+    """Frames with their faces, in groups that end before a detection or a cut."""
+    with closing(frames):
+        if tracker is None:
+            yield from _followed(frames, recognizer, tracker, detect_every)
+            return
+        for _, shot in groupby(shots(frames), key=itemgetter(0)):
+            tracker.forget()
+            yield from _followed((frame for _, frame in shot), recognizer, tracker, detect_every)
+
+
+def _followed(
+    frames: Iterable[Frame], recognizer: Recognizer, tracker: Tracker | None, detect_every: int
+) -> Iterator[list[Moment]]:
     group: list[Frame] = []
     before: list[Tracked] = []
-    broken: DataError | None = None
+    broken: Exception | None = None
 
     def detect(frame: Frame) -> list[Tracked]:
         faces = recognizer.detect(frame.pixels)
         return list(zip(faces, tracker.update(faces, frame.time) if tracker else [None] * len(faces), strict=True))
 
     try:
-        try:
-            for frame in frames:
-                if not group or len(group) == detect_every or frame.time - group[0].time > _APART:
-                    found = detect(frame)
-                    yield _carried(group, before, found, frame.time, recognizer)
-                    group, before = [], found
-                group.append(frame)
-        except DataError as error:
-            broken = error
-        if len(group) > 1:
-            found = detect(group[-1])
-            yield [*_carried(group[:-1], before, found, group[-1].time, recognizer), (group[-1], found)]
-        elif group:
-            yield [(group[0], before)]
-        if broken:
-            raise broken
-    finally:
-        frames.close()
+        for frame in frames:
+            if not group or len(group) == detect_every or frame.time - group[0].time > _APART:
+                found = detect(frame)
+                yield _carried(group, before, found, frame.time, recognizer)
+                group, before = [], found
+            group.append(frame)
+    except DataError as error:
+        broken = error
+    if len(group) > 1:
+        found = detect(group[-1])
+        yield [*_carried(group[:-1], before, found, group[-1].time, recognizer), (group[-1], found)]
+    elif group:
+        yield [(group[0], before)]
+    if broken:
+        raise broken
 
 
 def _carried(
