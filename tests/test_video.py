@@ -1,3 +1,4 @@
+import gc
 import json
 import signal
 import struct
@@ -18,7 +19,7 @@ from mien.imaging.decode import decode
 from mien.imaging.faces import Face, YuNetDetector
 from mien.imaging.operations import colour, resize
 from mien.labels import EXPRESSIONS
-from mien.runtime import by_opencv, tracking
+from mien.runtime import by_opencv, tracking, video
 from mien.runtime.ahead import ahead
 from mien.runtime.annotate import annotate, colours
 from mien.runtime.collect import Item
@@ -430,6 +431,25 @@ def test_faces_are_searched_at_least_twice_a_second(tmp_path, bundle, rate, long
     detector = Squares()
     results(path, Recognizer(bundle, detector=detector), detect_every=30)
     assert detector.calls >= 39 / rate / longest
+
+
+def test_large_frames_are_searched_as_often_as_few_of_them_fit_into_memory(steady, bundle, monkeypatch):
+    monkeypatch.setattr(video, "_WAITING", 2 * 90 * 240 * 3)
+    detector = Squares()
+    found = results(steady, Recognizer(bundle, detector=detector), detect_every=10)
+    assert len(found) == 50 and detector.calls >= 25
+
+
+def test_a_frame_that_was_read_does_not_stay_in_memory(steady):
+    gc.collect()
+    gc.disable()
+    try:
+        frames = read(steady)
+        list(islice(frames, 40))
+        kept = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert kept < 10
 
 
 def test_two_faces_that_lie_where_one_was_have_not_both_its_number():

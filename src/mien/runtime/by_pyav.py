@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from mien.errors import DataError
 from mien.runtime.by_opencv import Moments, square
 
+Matrix = tuple[float, float, float, float]
+
 
 def header(path: Path) -> tuple[int, int, float, float | None]:
     """Width, height, frames a second, and seconds where they are known; DataError when it is no video."""
@@ -41,6 +43,7 @@ def moments(path: Path, start: float) -> Moments:
             yield from moments(path, 0.0)
             return
         time, gap, whole = -step, step, True
+        matrices: dict[int, Matrix] = {}
         packets = container.demux(stream)
         while True:
             try:
@@ -64,7 +67,10 @@ def moments(path: Path, start: float) -> Moments:
                 stamp = time + step if frame.pts is None else float((frame.pts - origin) * stream.time_base)
                 # Broken files repeat or turn back their time stamps; an answer's time never goes back.
                 gap, time = gap if time < 0 else max(gap, stamp - time), max(time, stamp)
-                yield time, partial(_upright, frame, ratio)
+                # A frame that was asked for its matrix stays in memory until Python next looks for cycles.
+                if frame.rotation not in matrices:
+                    matrices[frame.rotation] = _matrix(frame)
+                yield time, partial(_upright, frame, ratio, matrices[frame.rotation])
         if not whole:
             raise _broken_off(path, time, "its last packet is damaged")
         # A header is a little wrong, and the last frame may be shown for long where others are.
@@ -134,7 +140,7 @@ def _ratio(stream: Any) -> Fraction:
     return stream.sample_aspect_ratio or Fraction(1)
 
 
-def _upright(frame: Any, ratio: Fraction) -> NDArray[np.uint8]:
+def _upright(frame: Any, ratio: Fraction, matrix: Matrix) -> NDArray[np.uint8]:
     import av
 
     width, height = square(frame.width, frame.height, ratio)
@@ -142,13 +148,13 @@ def _upright(frame: Any, ratio: Fraction) -> NDArray[np.uint8]:
         pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
     except (av.error.FFmpegError, ValueError) as error:
         raise DataError(f"a frame of the video cannot be converted: {error}") from error
-    right, down, turned_right, turned_down = _matrix(frame)
+    right, down, turned_right, turned_down = matrix
     if abs(right) + abs(turned_down) < abs(down) + abs(turned_right):
         pixels, right, turned_down = pixels.transpose(1, 0, 2), turned_right, down
     return np.ascontiguousarray(pixels[:: -1 if turned_down < 0 else 1, :: -1 if right < 0 else 1])
 
 
-def _matrix(frame: Any) -> tuple[float, float, float, float]:
+def _matrix(frame: Any) -> Matrix:
     """Where a step to the right leads, right and down, when the frame is shown, and where a step down does."""
     try:
         given = frame.side_data.get("DISPLAYMATRIX")

@@ -27,6 +27,7 @@ Moment = tuple[Frame, list[Tracked]]
 LONGEST = 1e7  # seconds, some months
 MOST_BETWEEN = 30  # frames from one detection to the next, all of them in memory
 _APART = 0.5  # seconds from one detection to the next, in which a face moves along a line
+_WAITING = 100 << 20  # bytes of frames, at most, in one place where several wait; one frame may be larger
 _SAME = 0.3  # of the smaller of two boxes: what both share at least when they show one face
 _CLOCK = 90_000  # time stamps a second in written videos
 _LONGEST_SIDE = 16_384  # of written videos; H.264 encoders take no more
@@ -72,11 +73,13 @@ def watch(
     tracker, each frame is searched and answered alone. Decoding and detection each run in a thread, a few frames ahead.
     Raises DataError for a file that is no video, and where one breaks off.
     """
-    rate = about(source).rate / options.every
-    detect_every = min(options.detect_every, max(1, int(_APART * rate)))
+    header = about(source)
+    rate = header.rate / options.every
+    most = max(1, _WAITING // max(1, header.size))
+    detect_every = min(options.detect_every, most, max(1, int(_APART * rate)))
     follower = tracker(rate / detect_every)
-    frames = ahead(read(source, options.every, options.start, options.end), size=4)
-    groups = ahead(_tracked(frames, recognizer, follower, detect_every if follower else 1), size=2)
+    frames = ahead(read(source, options.every, options.start, options.end), size=min(4, most))
+    groups = ahead(_tracked(frames, recognizer, follower, detect_every if follower else 1), size=min(2, most))
     smoother = Smoother(options.smoothing)
     try:
         for group in groups:
