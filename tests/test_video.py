@@ -20,6 +20,7 @@ from mien.imaging.faces import Face, YuNetDetector
 from mien.imaging.operations import colour, resize
 from mien.labels import EXPRESSIONS
 from mien.runtime import by_opencv, tracking, video
+from mien.runtime import predict as predicting
 from mien.runtime.ahead import ahead
 from mien.runtime.annotate import annotate, colours
 from mien.runtime.collect import Item
@@ -628,6 +629,14 @@ def test_a_size_that_the_encoder_does_not_take_is_changed(tmp_path, given, writt
         write(0.0, np.full((*given, 3), 99, np.uint8))
     (frame,) = read(tmp_path / "size.mp4")
     assert frame.pixels.shape == (*written, 3)
+
+
+def test_an_encoder_that_refuses_is_told(tmp_path, steady, recognizer, monkeypatch):
+    monkeypatch.setattr(video, "_LONGEST_SIDE", 20_000)
+    monkeypatch.setattr(predicting, "annotate", lambda pixels, *_: np.zeros((64, 17_000, 3), np.uint8))
+    *answers, last = predict([Item(str(steady), "video")], recognizer, drawings=tmp_path / "drawn")
+    assert len(answers) == 1 and answers[0].error is None and "cannot be encoded" in last.error
+    assert not any((tmp_path / "drawn").glob("*.mp4"))
 
 
 def test_no_frame_written_is_no_file(tmp_path):

@@ -210,14 +210,15 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
     """A function `(time, pixels)` that adds a frame, (H, W, 3) uint8 RGB, to an MP4 file at its own time in seconds.
 
     The first frame gives the size, in even numbers and at most 16384 a side, and others are resized to it. The file
-    appears when the block ends well; without a frame there is none. Raises MissingExtra without PyAV.
+    appears when the block ends well; without a frame there is none. Raises MissingExtra without PyAV, DataError where
+    the encoder refuses a frame.
     """
     try:
         import av
     except ImportError as error:
         raise MissingExtra("drawing on a video", "video") from error
 
-    with ExitStack() as stack:
+    with _refused(path), ExitStack() as stack:
         stream: Any = None
         last = -1
 
@@ -239,6 +240,16 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
         yield write
         if stream is not None:
             stream.container.mux(stream.encode())
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path} cannot be encoded: {error.strerror}") from error
 
 
 def _encoder(container: Any, rate: float, height: int, width: int) -> Any:
