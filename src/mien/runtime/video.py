@@ -18,7 +18,7 @@ from mien.imaging.operations import Image, resize
 from mien.runtime.ahead import ahead
 from mien.runtime.frames import Frame, about, read
 from mien.runtime.recognizer import Recognizer
-from mien.runtime.results import FrameResult
+from mien.runtime.results import ITEM_ERRORS, FrameResult
 from mien.runtime.shots import shots
 from mien.runtime.tracking import Smoother, Tracker, between, tracker
 
@@ -119,7 +119,7 @@ def _followed(
                 yield _carried(group, before, found, frame.time, recognizer)
                 group, before = [], found
             group.append(frame)
-    except DataError as error:
+    except ITEM_ERRORS as error:
         broken = error
     if len(group) > 1:
         found = detect(group[-1])
