@@ -4,6 +4,7 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from itertools import cycle, islice
 from pathlib import Path
@@ -436,6 +437,14 @@ def test_faces_are_searched_at_least_twice_a_second(tmp_path, bundle, rate, long
 
 def test_large_frames_are_searched_as_often_as_few_of_them_fit_into_memory(steady, bundle, monkeypatch):
     monkeypatch.setattr(video, "_WAITING", 2 * 90 * 240 * 3)
+    detector = Squares()
+    found = results(steady, Recognizer(bundle, detector=detector), detect_every=10)
+    assert len(found) == 50 and detector.calls >= 25
+
+
+def test_frames_larger_than_the_header_says_are_searched_as_often(steady, bundle, monkeypatch):
+    monkeypatch.setattr(video, "_WAITING", 2 * 90 * 240 * 3)
+    monkeypatch.setattr(video, "about", lambda source: replace(about(source), size=0))
     detector = Squares()
     found = results(steady, Recognizer(bundle, detector=detector), detect_every=10)
     assert len(found) == 50 and detector.calls >= 25

@@ -75,7 +75,7 @@ def watch(
     """
     header = about(source)
     rate = header.rate / options.every
-    most = max(1, _WAITING // max(1, header.size))
+    most = _fitting(header.size)
     detect_every = min(options.detect_every, most, max(1, int(_APART * rate)))
     follower = tracker(rate / detect_every)
     frames = ahead(read(source, options.every, options.start, options.end), size=min(4, most))
@@ -86,6 +86,11 @@ def watch(
             yield from _answers(group, recognizer, smoother, str(source))
     finally:
         groups.close()
+
+
+def _fitting(size: int) -> int:
+    """How many frames of so many bytes may wait in one place."""
+    return max(1, _WAITING // max(1, size))
 
 
 def _tracked(
@@ -114,7 +119,9 @@ def _followed(
 
     try:
         for frame in frames:
-            if not group or len(group) == detect_every or frame.time - group[0].time > _APART:
+            # A header may speak of smaller frames than there are.
+            full = len(group) >= min(detect_every, _fitting(frame.pixels.nbytes))
+            if not group or full or frame.time - group[0].time > _APART:
                 found = detect(frame)
                 yield _carried(group, before, found, frame.time, recognizer)
                 group, before = [], found
