@@ -82,13 +82,15 @@ def _sought(container: Any, stream: Any, start: float) -> bool:
     """Whether the container stands at a key frame at or before `start` now.
 
     Without an index, as in transport streams, a search ends at any packet, and frames come from the next key frame on:
-    then it begins further back. In program streams it begins within a frame that takes the time stamp of the next, so
-    the first stamps are wrong.
+    then it begins further back.
     """
     import av
 
+    if container.format.name == "mpeg":
+        # In program streams a search ends within a frame, which takes the time stamp of the next: the first are wrong.
+        start = max(0.0, start - 1.0)
     origin = stream.start_time or 0
-    for back in dict.fromkeys((1.0 if container.format.name == "mpeg" else 0.0, 10.0, 60.0, start)):
+    for back in dict.fromkeys((0.0, 10.0, 60.0, start)):
         place = int(max(0.0, start - back) / stream.time_base) + origin
         with suppress(av.error.FFmpegError, StopIteration):
             container.seek(place, stream=stream)
