@@ -51,6 +51,14 @@ def test_a_pause_of_the_video_is_time_without_a_face(pause, number):
     assert tracker.update([face(31)], 0.5 + pause) == [number]
 
 
+def test_a_face_after_a_cut_is_another():
+    tracker = Tracker(rate=10)
+    tracker.forget()
+    assert numbers(tracker, *[[face(step)] for step in range(3)]) == [[1]] * 3
+    tracker.forget()
+    assert [tracker.update([face(step)], step / 10) for step in range(3, 6)] == [[None], [2], [2]]
+
+
 def test_detections_far_apart_by_their_own_rate_are_no_pause():
     assert numbers(Tracker(rate=0.1), *[[face(step)] for step in range(4)], rate=0.1) == [[1]] * 4
 

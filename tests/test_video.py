@@ -1,7 +1,10 @@
+import gc
 import json
 import signal
+import struct
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,7 +20,8 @@ from mien.imaging.decode import decode
 from mien.imaging.faces import Face, YuNetDetector
 from mien.imaging.operations import colour, resize
 from mien.labels import EXPRESSIONS
-from mien.runtime import tracking
+from mien.runtime import by_opencv, tracking, video
+from mien.runtime import predict as predicting
 from mien.runtime.ahead import ahead
 from mien.runtime.annotate import annotate, colours
 from mien.runtime.collect import Item
@@ -185,6 +189,82 @@ def test_a_film_held_sideways_is_turned_upright(tmp_path, base, bare):
     assert frame.pixels[-10, 10].min() > 200 and frame.pixels[10, 10].max() < 50
 
 
+# The upper row of a display matrix and its lower one, and what it does to a picture.
+MATRICES = {
+    "mirrored": ((-1, 0), (0, 1), lambda image: image[:, ::-1]),
+    "upside down": ((1, 0), (0, -1), lambda image: image[::-1]),
+    "turned": ((0, 1), (-1, 0), lambda image: np.rot90(image, -1)),
+    "turned back": ((0, -1), (1, 0), lambda image: np.rot90(image)),
+    "transposed": ((0, 1), (1, 0), lambda image: image.transpose(1, 0, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_a_film_is_shown_as_its_matrix_says(tmp_path, kind):
+    path = film(tmp_path / "film.mp4", [0.0, 0.1])
+    flat, _ = read(path)
+    right, down, seen = MATRICES[kind]
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    assert struct.unpack(">5i", data[start : start + 20]) == (1 << 16, 0, 0, 0, 1 << 16)
+    data[start : start + 20] = struct.pack(">5i", right[0] << 16, right[1] << 16, 0, down[0] << 16, down[1] << 16)
+    path.write_bytes(data)
+    shown, _ = read(path)
+    assert np.array_equal(shown.pixels, seen(flat.pixels))
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize(("turned", "shape"), [(0, (64, 192, 3)), (90, (192, 64, 3))])
+def test_wide_pixels_are_shown_as_wide(tmp_path, base, bare, turned, shape):
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        if turned:
+            stream.set_display_rotation(turned)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    if bare:
+        base()
+    (frame,) = read(path)
+    assert frame.pixels.shape == shape
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "mp4"])
+def test_a_title_in_another_encoding_is_no_obstacle(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "CafeXXX"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    assert b"CafeXXX" in data
+    path.write_bytes(data.replace(b"CafeXXX", b"Caf\xe9XXX"))
+    assert len(list(read(path))) == 1
+
+
+def test_an_unknown_codec_is_told(tmp_path, steady):
+    path = tmp_path / "unknown.mp4"
+    path.write_bytes(steady.read_bytes().replace(b"avc1", b"zzz1").replace(b"mp4v", b"zzz1"))
+    with pytest.raises(DataError, match="codec is not known"):
+        about(path)
+
+
+def test_frames_that_grow_too_large_on_the_way_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(by_opencv, "MAX_PIXELS", 100 * 100)
+    path, larger = (stretch(tmp_path / f"{side}.ts", np.arange(5) / 25, size=(side, side)) for side in (64, 128))
+    with pytest.raises(DataError, match="frames are too large"):
+        about(larger)
+    path.write_bytes(path.read_bytes() + larger.read_bytes())
+    seen = []
+    with pytest.raises(DataError, match=r"too large\n  given:   128 x 128"):
+        seen += (frame.pixels.shape for frame in read(path))
+    assert seen == [(64, 64, 3)] * 5
+
+
 def sound(path):
     with av.open(str(path), "w", format="wav") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -264,14 +344,16 @@ def test_a_long_last_frame_is_no_missing_end(tmp_path):
     assert len(list(read(stretch(tmp_path / "uneven.mkv", uneven)))) == len(uneven)
 
 
-def stretch(path, times, gop=12):
+def stretch(path, times, gop=12, size=(64, 96), codec="mpeg4"):
     """A video of noise with the given time stamps, in the format that its name says."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
-        stream.codec_context.gop_size, stream.codec_context.time_base = gop, Fraction(1, 1000)
+        stream = container.add_stream(codec, rate=25)
+        (stream.height, stream.width), stream.pix_fmt = size, "yuv420p"
+        stream.codec_context.gop_size = gop
+        if codec == "mpeg4":
+            stream.codec_context.time_base = Fraction(1, 1000)
         for seed, time in enumerate(times):
-            pixels = np.random.default_rng(seed).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+            pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -284,6 +366,13 @@ def test_a_start_is_found_where_there_is_no_index(tmp_path, start):
     path = stretch(tmp_path / "transport.ts", np.arange(300) / 25, gop=250)
     times = np.arange(300) / 25
     assert [frame.time for frame in read(path, start=start)] == pytest.approx(times[times >= start], abs=1e-3)
+
+
+@pytest.mark.parametrize("start", [0.1, 0.5, 1.3, 3.3])
+def test_a_program_stream_is_entered_at_the_right_time(tmp_path, start):
+    path = stretch(tmp_path / "program.mpg", np.arange(100) / 25, codec="mpeg2video")
+    times = np.array([frame.time for frame in read(path)])
+    assert [frame.time for frame in read(path, start=start)] == pytest.approx(times[times >= start])
 
 
 @pytest.mark.parametrize("bare", [False, True])
@@ -344,6 +433,33 @@ def test_faces_are_searched_at_least_twice_a_second(tmp_path, bundle, rate, long
     detector = Squares()
     results(path, Recognizer(bundle, detector=detector), detect_every=30)
     assert detector.calls >= 39 / rate / longest
+
+
+def test_large_frames_are_searched_as_often_as_few_of_them_fit_into_memory(steady, bundle, monkeypatch):
+    monkeypatch.setattr(video, "_WAITING", 2 * 90 * 240 * 3)
+    detector = Squares()
+    found = results(steady, Recognizer(bundle, detector=detector), detect_every=10)
+    assert len(found) == 50 and detector.calls >= 25
+
+
+def test_frames_larger_than_the_header_says_are_searched_as_often(steady, bundle, monkeypatch):
+    monkeypatch.setattr(video, "_WAITING", 2 * 90 * 240 * 3)
+    monkeypatch.setattr(video, "about", lambda source: replace(about(source), size=0))
+    detector = Squares()
+    found = results(steady, Recognizer(bundle, detector=detector), detect_every=10)
+    assert len(found) == 50 and detector.calls >= 25
+
+
+def test_a_frame_that_was_read_does_not_stay_in_memory(steady):
+    gc.collect()
+    gc.disable()
+    try:
+        frames = read(steady)
+        list(islice(frames, 40))
+        kept = sum(type(one) is av.VideoFrame for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert kept < 10
 
 
 def test_two_faces_that_lie_where_one_was_have_not_both_its_number():
@@ -506,6 +622,31 @@ def test_an_error_in_a_thread_reaches_the_caller(steady, bundle):
         results(steady, Recognizer(bundle, detector=failing))
 
 
+@pytest.mark.parametrize("wrong", [ValueError("no such row"), IndexError("no such row"), OverflowError("no such row")])
+def test_a_video_that_nobody_foresaw_is_told_with_the_place_and_the_next_one_is_answered(steady, bundle, wrong):
+    class Fails(Squares):
+        def __call__(self, image):
+            if self.calls == 5:
+                self.calls += 1
+                raise wrong
+            return super().__call__(image)
+
+    items = [Item(str(steady), "video")] * 2
+    found = list(predict(items, Recognizer(bundle, detector=Fails()), VideoOptions(detect_every=1)))
+    (at,) = [number for number, result in enumerate(found) if result.error]
+    assert at < 6 and len(found) == at + 1 + 50 and found[-1].last
+    assert f"unexpected {type(wrong).__name__} in test_video.py, line" in found[at].error
+    assert found[at].error.endswith("no such row")
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_a_video(steady, bundle):
+    def detect(image):
+        raise TypeError("wrong")
+
+    with pytest.raises(TypeError, match="wrong"):
+        list(predict([Item(str(steady), "video")], Recognizer(bundle, detector=detect)))
+
+
 def test_work_ahead_is_bounded():
     made = []
     consumed = ahead((made.append(n) or n for n in range(1000)), size=3)
@@ -520,6 +661,22 @@ def test_a_change_of_size_keeps_the_written_video_whole(tmp_path):
         for step, side in enumerate([64, 64, 101, 33]):
             write(step / 25, np.full((side, side, 3), 99, np.uint8))
     assert [frame.pixels.shape for frame in read(path)] == [(64, 64, 3)] * 4
+
+
+@pytest.mark.parametrize(("given", "written"), [((64, 17000), (60, 16384)), ((1, 50), (2, 50)), ((33, 101), (32, 100))])
+def test_a_size_that_the_encoder_does_not_take_is_changed(tmp_path, given, written):
+    with writing(tmp_path / "size.mp4", 25) as write:
+        write(0.0, np.full((*given, 3), 99, np.uint8))
+    (frame,) = read(tmp_path / "size.mp4")
+    assert frame.pixels.shape == (*written, 3)
+
+
+def test_an_encoder_that_refuses_is_told(tmp_path, steady, recognizer, monkeypatch):
+    monkeypatch.setattr(video, "_LONGEST_SIDE", 20_000)
+    monkeypatch.setattr(predicting, "annotate", lambda pixels, *_: np.zeros((64, 17_000, 3), np.uint8))
+    *answers, last = predict([Item(str(steady), "video")], recognizer, drawings=tmp_path / "drawn")
+    assert len(answers) == 1 and answers[0].error is None and "cannot be encoded" in last.error
+    assert not any((tmp_path / "drawn").glob("*.mp4"))
 
 
 def test_no_frame_written_is_no_file(tmp_path):
@@ -570,6 +727,22 @@ def test_a_video_of_portraits_is_read_where_torch_cannot_be(tmp_path, shared):
     subprocess.run([sys.executable, "-c", script, *map(str, words)], check=True)
     found = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(found) == 30 and sum(bool(result["faces"]) for result in found) > 20
+
+
+@pytest.mark.parametrize("detect_every", [1, 3, 12])
+def test_a_cut_ends_every_face(tmp_path, shared, bundle, detect_every):
+    folder = sorted((shared / "data" / "portraits" / "images").iterdir())
+    path = tmp_path / "cut.mp4"
+    with writing(path, 25) as write:
+        for step in range(52):
+            write(step / 25, portrait(folder[0 if step < 26 else 5], 280))
+    recognizer = Recognizer(bundle, detector=YuNetDetector(next((shared / "models").glob("*yunet*.onnx"))))
+    found = results(path, recognizer, detect_every=detect_every)
+    assert [face.identity for result in found for face in result.faces] == [1] * 26 + [2] * 26
+    for shot in (found[:26], found[26:]):
+        boxes = np.array([result.faces[0].box for result in shot])
+        chances = np.array([list(result.faces[0].probabilities.values()) for result in shot])
+        assert np.ptp(boxes, axis=0).max() < 4 and np.abs(chances - np.median(chances, axis=0)).max() < 0.05
 
 
 @pytest.mark.parametrize("lower", [0, 20, 60])

@@ -2,7 +2,9 @@
 
 import re
 from contextlib import suppress
+from fractions import Fraction
 from functools import partial
+from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError
-from mien.runtime.by_opencv import Moments
+from mien.runtime.by_opencv import Moments, square
+
+Matrix = tuple[float, float, float, float]
 
 
 def header(path: Path) -> tuple[int, int, float, float | None]:
@@ -18,14 +22,15 @@ def header(path: Path) -> tuple[int, int, float, float | None]:
     with _open(path) as container:
         stream = _stream(container, path)
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        return stream.width, stream.height, rate, container.duration / 1e6 if container.duration else None
+        length = container.duration / 1e6 if container.duration else None
+        return *square(stream.width, stream.height, _ratio(stream)), rate, length
 
 
 def moments(path: Path, start: float) -> Moments:
     """The frames from `start` seconds on or a little before: the time of each, and a function that gives its pixels.
 
-    Broken packets are passed over. The pixels, (H, W, 3) uint8 RGB, are upright. Raises DataError where the file breaks
-    off, after the frames before that.
+    Broken packets are passed over. The pixels, (H, W, 3) uint8 RGB, are square, and the frame upright. Raises DataError
+    where the file breaks off, after the frames before that; the function, for a frame that is too large.
     """
     import av
 
@@ -33,17 +38,21 @@ def moments(path: Path, start: float) -> Moments:
         stream = _stream(container, path)
         stream.thread_type = "AUTO"
         origin = stream.start_time or 0
-        step = 1 / float(stream.average_rate or 25)
+        step, ratio = 1 / float(stream.average_rate or 25), _ratio(stream)
         if start and not _sought(container, stream, start):
             yield from moments(path, 0.0)
             return
         time, gap, whole = -step, step, True
+        matrices: dict[int, Matrix] = {}
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets, None)
             except av.error.FFmpegError as error:
                 raise _broken_off(path, time, error.strerror) from error
+            except IndexError:
+                # After the last packet PyAV turns to each stream, also to one that it did not meet in the header.
+                packet = None
             if packet is None:
                 break
             try:
@@ -58,7 +67,10 @@ def moments(path: Path, start: float) -> Moments:
                 stamp = time + step if frame.pts is None else float((frame.pts - origin) * stream.time_base)
                 # Broken files repeat or turn back their time stamps; an answer's time never goes back.
                 gap, time = gap if time < 0 else max(gap, stamp - time), max(time, stamp)
-                yield time, partial(_upright, frame)
+                # A frame that was asked for its matrix stays in memory until Python next looks for cycles.
+                if frame.rotation not in matrices:
+                    matrices[frame.rotation] = _matrix(frame)
+                yield time, partial(_upright, frame, ratio, matrices[frame.rotation])
         if not whole:
             raise _broken_off(path, time, "its last packet is damaged")
         # A header is a little wrong, and the last frame may be shown for long where others are.
@@ -74,6 +86,9 @@ def _sought(container: Any, stream: Any, start: float) -> bool:
     """
     import av
 
+    if container.format.name == "mpeg":
+        # In program streams a search ends within a frame, which takes the time stamp of the next: the first are wrong.
+        start = max(0.0, start - 1.0)
     origin = stream.start_time or 0
     for back in dict.fromkeys((0.0, 10.0, 60.0, start)):
         place = int(max(0.0, start - back) / stream.time_base) + origin
@@ -103,7 +118,8 @@ def _open(path: Path) -> Any:
 
     try:
         # As a file and nothing else: a name like http:/... is an address to FFmpeg, and a playlist names others.
-        return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
+        name, options = f"file:{path.absolute()}", {"protocol_whitelist": "file"}
+        return av.open(name, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{path} cannot be opened as a video: {error.strerror or error}") from error
 
@@ -115,10 +131,40 @@ def _broken_off(path: Path, time: float, why: str | None) -> DataError:
 def _stream(container: Any, path: Path) -> Any:
     if not container.streams.video:
         raise DataError(f"{path} has no video stream")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise DataError(f"{path} cannot be decoded: its codec is not known")
+    return stream
 
 
-def _upright(frame: Any) -> NDArray[np.uint8]:
-    pixels = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+def _ratio(stream: Any) -> Fraction:
+    """How much wider than high a pixel is."""
+    return stream.sample_aspect_ratio or Fraction(1)
+
+
+def _upright(frame: Any, ratio: Fraction, matrix: Matrix) -> NDArray[np.uint8]:
+    import av
+
+    width, height = square(frame.width, frame.height, ratio)
+    try:
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise DataError(f"a frame of the video cannot be converted: {error}") from error
+    right, down, turned_right, turned_down = matrix
+    if abs(right) + abs(turned_down) < abs(down) + abs(turned_right):
+        pixels, right, turned_down = pixels.transpose(1, 0, 2), turned_right, down
+    return np.ascontiguousarray(pixels[:: -1 if turned_down < 0 else 1, :: -1 if right < 0 else 1])
+
+
+def _matrix(frame: Any) -> Matrix:
+    """Where a step to the right leads, right and down, when the frame is shown, and where a step down does."""
+    try:
+        given = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # Beside it lies data of a kind that this PyAV has no name for; it tells the angle, though no mirroring.
+        angle = radians(frame.rotation)
+        return cos(angle), -sin(angle), sin(angle), cos(angle)
+    if given is None:
+        return 1, 0, 0, 1
+    right, down, _, turned_right, turned_down = np.frombuffer(given, np.int32)[:5].tolist()
+    return right, down, turned_right, turned_down

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from mien.errors import DataError, UsageError
 from mien.runtime import by_opencv, by_pyav
 
-MAX_PIXELS = 100_000_000
 Frames = Generator["Frame", None, None]
 
 
@@ -26,10 +25,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class About:
-    """What a video's header says: frames a second, and seconds where they are known."""
+    """What a video's header says: frames a second, seconds where they are known, bytes of a frame (0: not known)."""
 
     rate: float
     duration: float | None
+    size: int = 0
 
 
 def about(source: Path | int) -> About:
@@ -37,9 +37,7 @@ def about(source: Path | int) -> About:
     if isinstance(source, int):
         return About(30.0, None)
     width, height, rate, duration = _reader().header(source)
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{source}: frames are too large", got=f"{width} x {height}", allowed=MAX_PIXELS)
-    return About(min(max(rate, 1.0), 240.0), duration)
+    return About(min(max(rate, 1.0), 240.0), duration, 3 * width * height)
 
 
 def read(source: Path | int, every: int = 1, start: float = 0.0, end: float | None = None) -> Frames:
@@ -51,7 +49,6 @@ def read(source: Path | int, every: int = 1, start: float = 0.0, end: float | No
     """
     if every < 1 or start < 0 or (end is not None and end <= start):
         raise UsageError("frames out of range", got={"every": every, "start": start, "end": end})
-    about(source)
     index = -1
     for time, pixels in by_opencv.camera(source) if isinstance(source, int) else _reader().moments(source, start):
         if end is not None and time >= end:

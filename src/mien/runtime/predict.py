@@ -10,11 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, MienError, MissingExtra
+from mien.errors import DataError, MissingExtra
 from mien.files import digest, replacing, write_text
 from mien.imaging.decode import decode, encode_jpeg
 from mien.imaging.operations import resize
@@ -23,7 +22,7 @@ from mien.runtime.annotate import annotate
 from mien.runtime.collect import Item
 from mien.runtime.frames import about
 from mien.runtime.recognizer import Recognizer
-from mien.runtime.results import FrameResult, PictureResult, Result, reason
+from mien.runtime.results import ITEM_ERRORS, FrameResult, PictureResult, Result, reason
 from mien.runtime.timeline import Timeline
 from mien.runtime.video import VideoOptions, watch, writing
 
@@ -75,7 +74,7 @@ def _drawn(result: PictureResult, labels: tuple[str, ...], drawings: Path) -> Pi
     if result.error is None:
         try:
             _draw(result, labels, _place(drawings, result.source, ".jpg"))
-        except (MienError, cv2.error, MemoryError) as error:
+        except ITEM_ERRORS as error:
             return replace(result, error=f"not drawn: {reason(error, result.source)}")
     return result
 
@@ -93,46 +92,81 @@ def _video(
     drawings: Path | None,
     moved: Callable[[str, float], None],
 ) -> Iterator[FrameResult]:
-    source = int(item.source) if item.kind == "camera" else Path(item.source)
+    """The results of a video one behind, since the last one of a file says so."""
     last = FrameResult(item.source, -1, options.start)
     failure: Exception | None = None
     try:
-        header = about(source)
-        end = min(options.end or float("inf"), header.duration or float("inf"))
-        timeline = Timeline(recognizer.labels, options.start)
-        moments = watch(source, recognizer, options)
-        with ExitStack() as stack:
-            stack.enter_context(closing(moments))
-            ended = stack.enter_context(_interrupted(item.kind == "camera"))
-            try:
-                draw = _drawer(drawings, item.source, header.rate / options.every, recognizer.labels, stack)
-            except MissingExtra as missing:
-                draw, failure = _drawer(None, item.source, 0, (), stack), missing
-            try:
-                for frame, result in moments:
-                    # A camera is never resumed: its answers need not wait for what comes after them.
-                    if last.frame >= 0 and item.kind != "camera":
-                        yield last
-                    last = result
-                    if item.kind == "camera":
-                        yield last
-                    timeline.add(last)
-                    draw(last, frame.pixels)
-                    moved(item.source, min(1.0, (frame.time - options.start) / max(end - options.start, 1e-9)))
-                    if ended.is_set():
-                        break
-            except (MienError, cv2.error) as error:
-                failure = error
-        if last.frame < 0 and not failure:
+        for result in _watched(item, recognizer, options, drawings, moved):
+            # A camera is never resumed: its answers need not wait for what comes after them.
+            if item.kind == "camera":
+                yield result
+            elif last.frame >= 0:
+                yield last
+            last = result
+        if last.frame < 0:
             raise DataError(f"{item.source} gives no frame after {options.start:g} s", got=f"--start {options.start:g}")
-        if drawings and timeline.identities():
-            write_text(_place(drawings, item.source, ".svg"), timeline.svg(Path(item.source).name))
-    except (MienError, cv2.error) as error:
-        failure = failure or error
+    except ITEM_ERRORS as error:
+        failure = error
     if last.frame >= 0 and item.kind != "camera":
         yield replace(last, last=not failure)
     if failure:
         yield FrameResult(item.source, last.frame + 1, last.time, error=reason(failure, item.source), last=True)
+
+
+def _watched(
+    item: Item,
+    recognizer: Recognizer,
+    options: VideoOptions,
+    drawings: Path | None,
+    moved: Callable[[str, float], None],
+) -> Iterator[FrameResult]:
+    """The results of a video, each drawn after it was given."""
+    source = int(item.source) if item.kind == "camera" else Path(item.source)
+    header = about(source)
+    length = min(options.end or float("inf"), header.duration or float("inf")) - options.start
+    with (
+        closing(watch(source, recognizer, options)) as moments,
+        _interrupted(item.kind == "camera") as ended,
+        _drawing(drawings, item.source, header.rate / options.every, options.start, recognizer.labels) as draw,
+    ):
+        for frame, result in moments:
+            yield result
+            draw(result, frame.pixels)
+            moved(item.source, min(1.0, (frame.time - options.start) / max(length, 1e-9)))
+            if ended.is_set():
+                break
+
+
+@contextmanager
+def _drawing(
+    folder: Path | None, source: str, rate: float, start: float, labels: tuple[str, ...]
+) -> Iterator[Callable[[FrameResult, NDArray[np.uint8]], None]]:
+    """A function that draws a frame. Of a video that breaks off, what is there is drawn all the same."""
+    if folder is None:
+        yield lambda result, pixels: None
+        return
+    timeline = Timeline(labels, start)
+    failure: Exception | None = None
+    with ExitStack() as stack:
+        write = None
+        try:
+            write = stack.enter_context(writing(_place(folder, source, ".mp4"), rate))
+        except MissingExtra as missing:
+            failure = missing
+
+        def draw(result: FrameResult, pixels: NDArray[np.uint8]) -> None:
+            timeline.add(result)
+            if write:
+                write(result.time, annotate(pixels, result.faces, labels))
+
+        try:
+            yield draw
+        except ITEM_ERRORS as error:
+            failure = error
+    if timeline.identities():
+        write_text(_place(folder, source, ".svg"), timeline.svg(Path(source).name))
+    if failure:
+        raise failure
 
 
 @contextmanager
@@ -165,15 +199,6 @@ def _fitting(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return drawn
     height, width = (max(1, round(side * JPEG_SIDE / longest)) for side in drawn.shape[:2])
     return resize(drawn, height, width)
-
-
-def _drawer(
-    drawings: Path | None, source: str, rate: float, labels: tuple[str, ...], stack: ExitStack
-) -> Callable[[FrameResult, NDArray[np.uint8]], None]:
-    if drawings is None:
-        return lambda result, pixels: None
-    write = stack.enter_context(writing(_place(drawings, source, ".mp4"), rate))
-    return lambda result, pixels: write(result.time, annotate(pixels, result.faces, labels))
 
 
 def _place(folder: Path, source: str, suffix: str) -> Path:

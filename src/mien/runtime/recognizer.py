@@ -9,12 +9,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien import weights
-from mien.errors import BundleError, DataError, MienError, UnreadableImage, UsageError
+from mien.errors import BundleError, DataError, UnreadableImage, UsageError
 from mien.imaging.chain import Finder
 from mien.imaging.faces import DETECTORS, Detector, Face, detector_named, settled
 from mien.imaging.framing import frame
@@ -24,7 +23,7 @@ from mien.runtime import bundle as bundles
 from mien.runtime.ahead import cores, in_order
 from mien.runtime.bundle import OUTPUT, Bundle
 from mien.runtime.pictures import Picture, is_file, name_of, pixels_of, several
-from mien.runtime.results import FaceResult, PictureResult, reason
+from mien.runtime.results import ITEM_ERRORS, FaceResult, PictureResult, reason
 
 MOST_WORKERS = 8  # each holds a whole picture while it works on it
 MOST_THREADS = 64  # a machine that is asked for a hundred thousand starts no process any more
@@ -214,10 +213,8 @@ class Recognizer:
             faces = [face for face, _ in usable]
             # The caller may fill its array anew before this batch is answered.
             crops = [crop.copy() if np.may_share_memory(crop, image) else crop for _, crop in usable]
-        except (MienError, cv2.error) as error:
+        except ITEM_ERRORS as error:
             return _Found(PictureResult(source, error=reason(error, source)), [], [])
-        except MemoryError:
-            return _Found(PictureResult(source, error=f"{source}: too large for the memory that is left"), [], [])
         return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)
 
     def _answer(self, waiting: "list[_Found]") -> Iterator[PictureResult]:

@@ -3,11 +3,19 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
+import cv2
+
+from mien.errors import MienError
 from mien.files import printable
 
 Box = tuple[float, float, float, float]
+ITEM_ERRORS = (MienError, cv2.error, MemoryError, ArithmeticError, LookupError, ValueError)
+"""What ends one picture or video and not the program; the last three are how code, also that of libraries, stumbles
+over data that it did not foresee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,14 @@ def shows_none(result: Result) -> bool:
 
 
 def reason(error: Exception, source: str) -> str:
-    """An error as one line that names its source."""
+    """One of the `ITEM_ERRORS` as one line that names its source; where nobody foresaw it, also what raised it."""
     text = "; ".join(" ".join(line.split()) for line in str(error).splitlines())
+    if isinstance(error, MemoryError):
+        text = "too large for the memory that is left"
+    elif not isinstance(error, MienError | cv2.error):
+        places = extract_tb(error.__traceback__)
+        where = f" in {Path(places[-1].filename).name}, line {places[-1].lineno}" if places else ""
+        text = f"unexpected {type(error).__name__}{where}: {text}"
     return text if source in text else f"{source}: {text}"
 
 

@@ -47,11 +47,17 @@ class Tracker:
     def update(self, faces: Sequence[Face], time: float) -> list[int | None]:
         """The identity of each face at `time` seconds, in order; None for a face that no earlier detection confirms."""
         if self._last is not None and time - self._last > self._longest:
-            # ByteTrack counts detections: a pause of the video is one of many without a face.
-            for _ in range(self._buffer + 2):
-                self._next([])
+            self.forget()
         self._last = time
         return self._next(faces)
+
+    def forget(self) -> None:
+        """Let no later face have the identity of one before."""
+        if self._last is None:
+            return
+        # ByteTrack counts detections: a pause or a cut of the video is one of many without a face.
+        for _ in range(self._buffer + 2):
+            self._next([])
 
     def _next(self, faces: Sequence[Face]) -> list[int | None]:
         corners = [(x, y, x + width, y + height) for x, y, width, height in (face.box for face in faces)]

@@ -1,9 +1,11 @@
 """Videos to expressions: decoding, detection and classification overlapped, memory constant at any length."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from mien.imaging.operations import Image, resize
 from mien.runtime.ahead import ahead
 from mien.runtime.frames import Frame, about, read
 from mien.runtime.recognizer import Recognizer
-from mien.runtime.results import FrameResult
+from mien.runtime.results import ITEM_ERRORS, FrameResult
+from mien.runtime.shots import shots
 from mien.runtime.tracking import Smoother, Tracker, between, tracker
 
 Tracked = tuple[Face, int | None]
@@ -24,8 +27,10 @@ Moment = tuple[Frame, list[Tracked]]
 LONGEST = 1e7  # seconds, some months
 MOST_BETWEEN = 30  # frames from one detection to the next, all of them in memory
 _APART = 0.5  # seconds from one detection to the next, in which a face moves along a line
+_WAITING = 100 << 20  # bytes of frames, at most, in one place where several wait; one frame may be larger
 _SAME = 0.3  # of the smaller of two boxes: what both share at least when they show one face
 _CLOCK = 90_000  # time stamps a second in written videos
+_LONGEST_SIDE = 16_384  # of written videos; H.264 encoders take no more
 
 
 @dataclass(frozen=True)
@@ -64,15 +69,17 @@ def watch(
     """The frames of a video file or camera that `options` choose, each with its faces.
 
     Faces are carried from one detection to the next, half a second at most, by interpolation, searched for between
-    where two differ, and numbered by ByteTrack. Without the extra `video`, which has the tracker, each frame is
-    searched and answered alone. Decoding and detection each run in a thread, a few frames ahead. Raises DataError for a
-    file that is no video, and where one breaks off.
+    where two differ, and numbered by ByteTrack; none is carried over a cut. Without the extra `video`, which has the
+    tracker, each frame is searched and answered alone. Decoding and detection each run in a thread, a few frames ahead.
+    Raises DataError for a file that is no video, and where one breaks off.
     """
-    rate = about(source).rate / options.every
-    detect_every = min(options.detect_every, max(1, int(_APART * rate)))
+    header = about(source)
+    rate = header.rate / options.every
+    most = _fitting(header.size)
+    detect_every = min(options.detect_every, most, max(1, int(_APART * rate)))
     follower = tracker(rate / detect_every)
-    frames = ahead(read(source, options.every, options.start, options.end), size=4)
-    groups = ahead(_tracked(frames, recognizer, follower, detect_every if follower else 1), size=2)
+    frames = ahead(read(source, options.every, options.start, options.end), size=min(4, most))
+    groups = ahead(_tracked(frames, recognizer, follower, detect_every if follower else 1), size=min(2, most))
     smoother = Smoother(options.smoothing)
     try:
         for group in groups:
@@ -81,37 +88,53 @@ def watch(
         groups.close()
 
 
+def _fitting(size: int) -> int:
+    """How many frames of so many bytes may wait in one place."""
+    return max(1, _WAITING // max(1, size))
+
+
 def _tracked(
     frames: Generator[Frame, None, None], recognizer: Recognizer, tracker: Tracker | None, detect_every: int
 ) -> Generator[list[Moment], None, None]:
-    """Frames with their faces, in groups that end before a detection."""
+    """Frames with their faces, in groups that end before a detection or a cut."""
+    with closing(frames):
+        if tracker is None:
+            yield from _followed(frames, recognizer, tracker, detect_every)
+            return
+        for _, shot in groupby(shots(frames), key=itemgetter(0)):
+            tracker.forget()
+            yield from _followed((frame for _, frame in shot), recognizer, tracker, detect_every)
+
+
+def _followed(
+    frames: Iterable[Frame], recognizer: Recognizer, tracker: Tracker | None, detect_every: int
+) -> Iterator[list[Moment]]:
     group: list[Frame] = []
     before: list[Tracked] = []
-    broken: DataError | None = None
+    broken: Exception | None = None
 
     def detect(frame: Frame) -> list[Tracked]:
         faces = recognizer.detect(frame.pixels)
         return list(zip(faces, tracker.update(faces, frame.time) if tracker else [None] * len(faces), strict=True))
 
     try:
-        try:
-            for frame in frames:
-                if not group or len(group) == detect_every or frame.time - group[0].time > _APART:
-                    found = detect(frame)
-                    yield _carried(group, before, found, frame.time, recognizer)
-                    group, before = [], found
-                group.append(frame)
-        except DataError as error:
-            broken = error
-        if len(group) > 1:
-            found = detect(group[-1])
-            yield [*_carried(group[:-1], before, found, group[-1].time, recognizer), (group[-1], found)]
-        elif group:
-            yield [(group[0], before)]
-        if broken:
-            raise broken
-    finally:
-        frames.close()
+        for frame in frames:
+            # A header may speak of smaller frames than there are.
+            full = len(group) >= min(detect_every, _fitting(frame.pixels.nbytes))
+            if not group or full or frame.time - group[0].time > _APART:
+                found = detect(frame)
+                yield _carried(group, before, found, frame.time, recognizer)
+                group, before = [], found
+            group.append(frame)
+    except ITEM_ERRORS as error:
+        broken = error
+    if len(group) > 1:
+        found = detect(group[-1])
+        yield [*_carried(group[:-1], before, found, group[-1].time, recognizer), (group[-1], found)]
+    elif group:
+        yield [(group[0], before)]
+    if broken:
+        raise broken
 
 
 def _carried(
@@ -193,15 +216,16 @@ def _answers(
 def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]:
     """A function `(time, pixels)` that adds a frame, (H, W, 3) uint8 RGB, to an MP4 file at its own time in seconds.
 
-    The first frame gives the size, cut to even numbers, and later ones are resized to it. The file appears when the
-    block ends well; without a frame there is none. Raises MissingExtra without PyAV.
+    The first frame gives the size, in even numbers and at most 16384 a side, and others are resized to it. The file
+    appears when the block ends well; without a frame there is none. Raises MissingExtra without PyAV, DataError where
+    the encoder refuses a frame.
     """
     try:
         import av
     except ImportError as error:
         raise MissingExtra("drawing on a video", "video") from error
 
-    with ExitStack() as stack:
+    with _refused(path), ExitStack() as stack:
         stream: Any = None
         last = -1
 
@@ -210,7 +234,9 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
             if stream is None:
                 beside = stack.enter_context(replacing(path))
                 container = stack.enter_context(av.open(f"file:{beside.absolute()}", "w", format="mp4"))
-                stream = _encoder(container, rate, pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2)
+                share = min(1.0, _LONGEST_SIDE / max(pixels.shape))
+                height, width = (max(2, int(share * side) // 2 * 2) for side in pixels.shape[:2])
+                stream = _encoder(container, rate, height, width)
             if pixels.shape[:2] != (stream.height, stream.width):
                 pixels = resize(pixels, stream.height, stream.width)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
@@ -221,6 +247,16 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
         yield write
         if stream is not None:
             stream.container.mux(stream.encode())
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path} cannot be encoded: {error.strerror}") from error
 
 
 def _encoder(container: Any, rate: float, height: int, width: int) -> Any:
