@@ -156,3 +156,12 @@ def test_without_a_bootstrap_there_are_no_bounds() -> None:
 def test_what_is_no_prediction_is_refused(p: NDArray[np.float64], y: list[int], message: str) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(p, y, ["fear", "neutral"])
+
+
+def test_a_class_that_no_row_shows_has_no_figures_however_often_it_is_answered() -> None:
+    p, y = case(60, 3, 5)
+    y[y == 2] = 0
+    absent = evaluate(p, y, EXPRESSIONS[:3], bootstrap=50)["per_class"][2]
+    assert (p.argmax(axis=1) == 2).any() and absent["support"] == 0
+    assert {absent[name]["value"] for name in ("precision", "recall", "f1")} == {None}
+    assert {absent[name]["low"] for name in ("precision", "recall", "f1")} == {None}

@@ -50,8 +50,8 @@ def evaluate(
 
     `probabilities` (N, C) float, rows summing to 1; `targets` (N,) int in 0..C-1; `labels` C names. With `groups`
     (N names, e.g. subjects) whole groups are resampled. `bootstrap=0` gives no intervals (bounds are None). Shares of
-    rows (accuracy, top-2, recall) have Wilson's interval for as many rows as the groups are worth, since the bootstrap
-    gives too short a one near 1; the others have that of `bootstrap` resamples.
+    rows (accuracy, top-2, recall, precision) have Wilson's interval for as many rows as the groups are worth, since the
+    bootstrap gives too short a one near 1; the others have that of `bootstrap` resamples.
 
     Conventions are scikit-learn's with `zero_division=0`, and macro averages run over the classes that have rows.
     The keys: `rows`; `labels`; `metrics` {name: {value, low, high}}; `per_class` a list of {label, support,
@@ -64,19 +64,23 @@ def evaluate(
     whole = _figures(columns.sum(axis=0, keepdims=True), classes)
     drawn = _figures(resampled_sums(columns, bootstrap, seed, groups), classes)
 
-    perfect, right = error_if_perfect(p, bootstrap, seed), p.argmax(axis=1) == y
-    rows = [np.flatnonzero(y == i) for i in range(classes)]
-    inside = [None if groups is None else [groups[row] for row in each.tolist()] for each in rows]
-    held = [units(len(each), names) for each, names in zip(rows, inside, strict=True)]
+    perfect, predicted = error_if_perfect(p, bootstrap, seed), p.argmax(axis=1)
+    right, shown = predicted == y, [y == i for i in range(classes)]
+
+    def inside(rows: NDArray[np.bool_]) -> Sequence[Hashable | None] | None:
+        return None if groups is None else [groups[row] for row in np.flatnonzero(rows).tolist()]
+
+    held = [units(int(rows.sum()), inside(rows)) for rows in shown]
     count, unseen = units(len(y), groups), float(np.mean([wilson(0, held[i]).high for i in set(y.tolist())]))
 
-    def share(hits: NDArray[np.bool_], names: Sequence[Hashable | None] | None, value: float) -> Estimate:
-        return proportion(hits, names) if bootstrap and len(hits) else Estimate(value, math.nan, math.nan)
+    def share(hits: NDArray[np.bool_], of: NDArray[np.bool_], value: float) -> Estimate:
+        told = bootstrap and of.any() and math.isfinite(value)
+        return proportion(hits[of], inside(of)) if told else Estimate(value, math.nan, math.nan)
 
     def estimate(name: str) -> dict[str, float | None]:
         value = float(whole[name][0])
         if name in _SHARES:
-            return share(_top2(p, y) if name == "top2_accuracy" else right, groups, value).as_dict()
+            return share(_top2(p, y) if name == "top2_accuracy" else right, np.ones_like(right), value).as_dict()
         if name == "ece":
             return error_interval(value, drawn[name], perfect, count).as_dict()
         within = None if name == "nll" else (0, 1)
@@ -85,8 +89,8 @@ def evaluate(
 
     def of_class(name: str, i: int) -> dict[str, float | None]:
         value = float(whole[f"class_{name}"][0, i])
-        if name == "recall":
-            return share(right[rows[i]], inside[i], value).as_dict()
+        if name in ("precision", "recall"):
+            return share(right, shown[i] if name == "recall" else predicted == i, value).as_dict()
         return interval(value, drawn[f"class_{name}"][:, i], held[i], within=(0, 1)).as_dict()
 
     confusion = columns[:, : classes * classes].sum(axis=0).reshape(classes, classes).astype(int)

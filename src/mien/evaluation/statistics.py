@@ -71,7 +71,7 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
     return len(names) + int((codes < 0).sum())
 
 
-TOO_NARROW = "intervals of other figures than accuracy and recall are too narrow"
+TOO_NARROW = "intervals of other figures than accuracy, recall and precision are too narrow"
 
 
 def few(rows: int, groups: Sequence[Hashable | None] | None) -> list[str]:

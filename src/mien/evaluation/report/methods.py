@@ -251,7 +251,7 @@ def _figures(run: Run, samples: pd.DataFrame) -> Iterator[str]:
         drawn = _drawn(test)
         worth = "" if drawn == "pictures" else ", for as many pictures as would tell the same each by itself"
         yield (
-            f"Intervals are 95%: of accuracy, top-2 accuracy and recall Wilson's{worth}; of other figures from a "
+            f"Intervals are 95%: of accuracy, top-2 accuracy, recall and precision Wilson's{worth}; of others from a "
             f"bootstrap of {evaluate['bootstrap']:,} resamples of {drawn}. What chance adds to the calibration error "
             "is taken off its interval."
         )
