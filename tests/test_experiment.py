@@ -576,7 +576,7 @@ def test_the_page_tells_the_method_for_a_paper(home: Path, run: Path) -> None:
     mien("train", home / "small.yaml", *words, "--out", home / "referring")
     said = references(read_run(home / "referring"))
     assert [text.split(",")[0].split(" ")[0] for text in said] == [
-        "Chawla", "Guo", "Hesterberg", "Wilson", "Zhang", "Zuiderveld",
+        "Bröcker", "Chawla", "Guo", "Hesterberg", "Korn", "Wilson", "Zhang", "Zuiderveld",
     ]  # fmt: skip
     assert any(
         "balanced after the split: smote (target max" in text for text in sentences(read_run(home / "referring"))
@@ -597,7 +597,7 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     again = mien("train", home / "small.yaml", *changes, "--out", home / "seeds", "--resume").stdout
     assert "2 runs" in again and "deviation" in again
     assert "2 runs" in mien("train", home / "seeds", "--resume").stdout
-    assert "seeds/seed-0" in mien("evaluate", home / "seeds", "--robustness", check=1).stderr
+    assert "seeds/seed-0" in mien("evaluate", home / "seeds", "--robustness", check=2).stderr
     together = json.loads(mien("evaluate", home / "seeds", "--json").stdout)
     assert together["figures"]["metrics"]["accuracy"] == pooled and together["run"] == "seeds"
     assert {"seeds/seed-0", "seeds/seed-1"} <= {opening.run for opening in ledger.openings(home)}
@@ -648,7 +648,10 @@ def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> N
     mien(*again, *(word for change in changes for word in ("--set", change)))
     shutil.rmtree(home / "folds" / "fold-2")
     fewer = json.loads(mien(*words).stdout)["cells"][0]
-    assert "2 of the 3 runs of folds are finished" in fewer["notes"] and fewer["figures"]["rows"] < 240
+    assert any("2 of the 3 runs of folds are finished" in note for note in fewer["notes"])
+    assert fewer["figures"]["rows"] < 240
+    assert "2 of the 3 runs of folds are finished" in mien("evaluate", home / "folds").stdout
+    assert "--root" in mien("evaluate", home / "folds", "--root", home, check=2).stderr
     assert "fold: all needs method" in mien("train", home / "small.yaml", "--set", "split.fold=all", check=2).stderr
 
 
@@ -1005,8 +1008,18 @@ def test_groups_of_other_data_are_told_and_not_kept(home: Path, run: Path, tmp_p
         assert sum(each["pictures"] for each in groups["columns"][0]["groups"]) == len(pictures)
         assert "people" not in mien(*words, "--out", tmp_path / "answers.csv").stdout
     assert not (folder / "groups.json").exists() and len(pd.read_csv(tmp_path / "answers.csv")) == len(pictures)
+    kept = pd.read_parquet(folder / "samples.parquet", columns=["image", "split"])
+    learned = kept["image"][kept["split"] == "train"]
+    pd.DataFrame({"image": learned, "camera": "phone"}).to_csv(tmp_path / "learned.csv", index=False)
+    tested = kept["image"][kept["split"] == "test"]
+    pd.DataFrame({"image": tested, "age": range(len(tested))}).to_csv(tmp_path / "ages.csv", index=False)
     before = len(ledger.openings(folder.parent))
-    for name, said in (("cameras.csv", "names none of the"), ("nowhere.csv", "not a readable list")):
+    wrong = {
+        "cameras.csv": "names none of the",
+        "nowhere.csv": "not a readable list",
+        "learned.csv": "names none of the",
+    }
+    for name, said in (wrong | {"ages.csv": "no column makes groups"}).items():
         assert said in mien("evaluate", folder, "--by", tmp_path / name, check=1).stderr
     assert len(ledger.openings(folder.parent)) == before, "such a list opens no test rows"
 
@@ -1043,13 +1056,13 @@ def test_folds_that_are_missing_are_told(home: Path, run: Path, tmp_path: Path) 
     page = mien("report", tmp_path / "folds")
     assert "are finished" not in page.stdout
     shutil.rmtree(tmp_path / "folds" / "fold-1")
-    assert "2 of its 3 runs are finished" in mien("report", tmp_path / "folds").stdout
+    assert "2 of the 3 runs of folds are finished" in mien("report", tmp_path / "folds").stdout
     single = [tmp_path / "folds" / "fold-0", home / "run"]
     (tmp_path / "folds" / "fold-1").mkdir()
     shutil.copy(tmp_path / "folds" / "fold-0" / "metrics.json", tmp_path / "folds" / "fold-1")
     assert "are finished" not in mien("report", *single, "--out", tmp_path / "two.html").stdout
     shutil.rmtree(tmp_path / "folds" / "fold-1")
-    assert "2 of its 3 runs are finished" in (tmp_path / "folds" / "report.html").read_text(encoding="utf-8")
+    assert "2 of the 3 runs of folds are finished" in (tmp_path / "folds" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_of_runs_is_no_run_to_start_from(home: Path, tmp_path: Path) -> None:

@@ -195,8 +195,10 @@ def test_intervals_are_told_where_there_are_some_with_what_they_resample() -> No
     whole = parse(PLAIN | {"evaluate": {"bootstrap": 0}}).model_dump(mode="json")
     assert not any("bootstrap" in work for work in references(run_of(whole)))
     assert "1,000 resamples of pictures." in told(PLAIN) and "by itself" not in told(PLAIN)
-    assert "of whole people." in told(PLAIN, samples=rows(subject="S1"))
-    assert "each by itself" in told(PLAIN, samples=rows(subject="S1"))
+    people = [*"AABBCCDDEF"]
+    assert "of whole people." in told(PLAIN, samples=rows(subject=people))
+    assert "each by itself" in told(PLAIN, samples=rows(subject=people))
+    assert "ntervals" not in told(PLAIN, samples=rows(subject="S1")), "of one person there are none"
     assert "of whole sequences where they are named." in told(PLAIN, samples=rows(sequence=["1"] * 9 + [None]))
     assert "each together with what was made of it." in told(PLAIN, samples=rows(parent=[None] * 9 + [0]))
 

@@ -233,3 +233,25 @@ def test_every_two_arms_are_tested_with_the_counts_of_either_side() -> None:
     right = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1]], bool)
     found = {(pair.a, pair.b): (pair.only_a, pair.only_b) for pair in pairs.all_pairs(right)}
     assert found == {(0, 1): (1, 1), (0, 2): (0, 2), (1, 2): (0, 2)}
+
+
+@given(st.permutations(range(12)), st.booleans())
+def test_what_rows_of_groups_are_worth_does_not_depend_on_their_order(order: list[int], right: bool) -> None:
+    groups = ["a"] * 7 + ["b"] * 3 + ["c", None]
+    answers = np.full(12, right)
+    there = statistics.independent(answers, groups)
+    assert statistics.independent(answers, [groups[place] for place in order]) == there
+
+
+@pytest.mark.parametrize("share", [2, 3, 4, 5, 10])
+def test_people_who_all_have_the_same_share_are_worth_one_row_each(share: int) -> None:
+    right = np.tile(np.arange(20) % share == 0, 10)
+    assert statistics.independent(right, np.repeat(np.arange(10), 20).tolist()) == 10
+
+
+def test_arms_that_answer_alike_have_an_interval_that_holds_with_the_others_too() -> None:
+    generator = np.random.default_rng(3)
+    right = generator.random((2, 100)) < 0.7
+    alone = pairs.paired_differences(right[[0, 0]], pairs.all_pairs(right[[0, 0]]))[0]
+    among = pairs.paired_differences(right[[0, 0, 1]], pairs.all_pairs(right[[0, 0, 1]]))[0]
+    assert among.low < alone.low < 0 < alone.high < among.high

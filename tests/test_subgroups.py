@@ -180,6 +180,14 @@ def test_of_a_picture_a_person_and_group_the_test_is_that_of_paired_arms(right: 
     assert exchanged_p(np.stack([a, one], 1), np.stack([b, one], 1)) == pytest.approx(paired_p(a, b), abs=0.03)
 
 
+def test_people_in_neither_group_move_no_p() -> None:
+    a, b, strangers = np.array([[9, 10], [8, 10]]), np.array([[2, 10], [1, 10]]), np.zeros((50, 2))
+    nobody = np.zeros((2, 2))
+    alone = exchanged_p(np.concatenate([a, nobody]), np.concatenate([nobody, b]))
+    among = exchanged_p(np.concatenate([a, nobody, strangers]), np.concatenate([nobody, b, strangers]))
+    assert alone == pytest.approx(among, abs=0.02) and alone > 0.2
+
+
 def test_a_test_needs_answers_in_both_groups() -> None:
     with pytest.raises(ValueError, match="no answers"):
         exchanged_p([[1, 2]], [[0, 0]])

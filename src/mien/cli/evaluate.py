@@ -63,8 +63,15 @@ def evaluate(
         raise UsageError(f"{model} is a bundle, and has no pictures of its own", then="add --source NAME --root FOLDER")
     if crop and not bundled:
         raise UsageError("a run takes pictures as its own chain does", got=f"--crop {crop}", then="leave out --crop")
-    repeated = repetitions(model) if own_test and not (robustness or explain or root) else []
-    if not bundled and not repeated:
+    repeated = [] if bundled or source else repetitions(model)
+    if repeated:
+        alone = {"--robustness": robustness, "--explain": explain, "--root": root, "--split": split != "test"}
+        if given := [name for name, value in alone.items() if value]:
+            raise UsageError(
+                f"{model} is a folder of runs, whose answers are taken together as they are kept", got=given,
+                then=f"name a run in it, such as {repeated[0]}, or leave the option out",
+            )  # fmt: skip
+    elif not bundled:
         check_finished(model)
 
     with loading():
@@ -76,7 +83,7 @@ def evaluate(
 
     lists = [traits.read(path) for path in by or ()]
     if lists and not source and not repeated:
-        check_named(lists, model)
+        check_named(lists, model, split)
     kept = bool(by) and own_test
     reported = robustness or explain or (kept and not repeated)
     document: dict[str, Any] = {}
@@ -103,6 +110,8 @@ def evaluate(
         document["answers"] = str(_written(found.predictions, out))
     if lists:
         document["groups"] = in_groups(found, lists, model if kept else None)
+        if kept and repeated:
+            document["kept"] = str(model / "groups.json")
     if reported:
         document["report"] = str(write_run_report(model))
     if as_json:

@@ -11,6 +11,8 @@ from mien.cli.options import AsJson
 from mien.cli.progress import stages as shown
 from mien.places import unused
 
+_INTERVALS = "intervals of accuracy hold for all pairs together, those of macro F1 are of one pair each"
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of runs.")],
@@ -66,7 +68,7 @@ def _tabled(folders: list[Path], out: Path) -> tuple[Path, dict[str, Any]]:
     weighed = weigh(folders)
     document = weighed.as_dict()
     tests = document["tests"] or {"pairs": []}
-    said = [f"Tests: {tests['test']}, Holm-corrected over all pairs; so are the intervals"] if tests["pairs"] else []
+    said = [f"Tests: {tests['test']}, Holm-corrected over all pairs; {_INTERVALS}"] if tests["pairs"] else []
     said += [
         *(printing.difference(pair, len(tests["pairs"])) for pair in tests["pairs"]),
         *map(printing.trained_again, document["trained_again"]),

@@ -1,5 +1,6 @@
 """How well answers agree with annotators who did not all say the same."""
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
@@ -79,7 +80,8 @@ def agreement(
     """Judge probabilities (N, C) for targets (N,) by the `votes` (N, C) of the annotators, rows summing to 1.
 
     Label distributions as in Barsoum et al. 2016 (FERPlus). With `groups` (N names, e.g. subjects) whole groups are
-    resampled. Bands without rows are left out. Raises DataError for shapes that do not fit.
+    resampled; without `resamples` there are no intervals. Bands without rows are left out. Raises DataError for shapes
+    that do not fit.
     """
     p, y, v = np.asarray(probabilities, np.float64), np.asarray(targets), np.asarray(votes, np.float64)
     if p.shape != v.shape or p.shape[:1] != y.shape or not len(p):
@@ -98,7 +100,7 @@ def agreement(
     means = _means(columns, resamples, seed, groups)
     return Agreement(
         len(p),
-        tuple(_bands(p.argmax(axis=1) == y, v.max(axis=1), groups)),
+        tuple(_bands(p.argmax(axis=1) == y, v.max(axis=1), groups, resamples > 0)),
         means["cross_entropy"],
         means["entropy"],
         tuple(Matched(answers, means[f"model{answers}"], means[f"votes{answers}"]) for answers in several),
@@ -106,7 +108,7 @@ def agreement(
 
 
 def _bands(
-    right: NDArray[np.bool_], share: NDArray[np.float64], groups: Sequence[Hashable | None] | None
+    right: NDArray[np.bool_], share: NDArray[np.float64], groups: Sequence[Hashable | None] | None, intervals: bool
 ) -> list[Band]:
     # Three fifths in 32 bits are a little more than 0.6.
     share, found = share.round(6), []
@@ -114,7 +116,9 @@ def _bands(
         inside = (share > low) & (share <= high)
         if rows := int(inside.sum()):
             within = None if groups is None else list(compress(groups, inside))
-            found.append(Band(low, high, rows, proportion(right[inside], groups=within)))
+            accuracy = proportion(right[inside], groups=within)
+            bare = Estimate(accuracy.value, math.nan, math.nan)
+            found.append(Band(low, high, rows, accuracy if intervals else bare))
     return found
 
 

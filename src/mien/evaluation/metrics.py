@@ -1,4 +1,4 @@
-"""How good a set of predictions is: every figure with a bootstrap interval."""
+"""How good a set of predictions is: every figure with an interval."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -50,8 +50,8 @@ def evaluate(
 
     `probabilities` (N, C) float, rows summing to 1; `targets` (N,) int in 0..C-1; `labels` C names. With `groups`
     (N names, e.g. subjects) whole groups are resampled. `bootstrap=0` gives no intervals (bounds are None). Shares of
-    rows (accuracy, top-2, recall, precision) have Wilson's interval for as many rows as the groups are worth, since the
-    bootstrap gives too short a one near 1; the others have that of `bootstrap` resamples.
+    rows (accuracy, top-2, recall and precision of a class) have Wilson's interval for as many rows as the groups are
+    worth, since the bootstrap gives too short a one near 1; the others have that of `bootstrap` resamples.
 
     Conventions are scikit-learn's with `zero_division=0`, and macro averages run over the classes that have rows.
     The keys: `rows`; `labels`; `metrics` {name: {value, low, high}}; `per_class` a list of {label, support,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from mien.evaluation.statistics import ALPHA, Estimate, holm, interval, resampled_sums, summed_by, units
+from mien.evaluation.statistics import ALPHA, Estimate, holm, interval, resampled_sums, summed_by, units, wilson
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,17 @@ def paired_differences(
     sums = resampled_sums(np.column_stack([*right.astype(np.float64), np.ones(right.shape[1])]), 1000, 0, groups)
     shares, mean, count = sums[:, :-1] / sums[:, -1:], right.mean(axis=1), units(right.shape[1], groups)
     drawn = [shares[:, pair.b] - shares[:, pair.a] for pair in pairs]
+    # Arms that answer alike may differ on rows that were not drawn, each pair in its own way.
+    unseen = wilson(0, count, ALPHA / max(1, len(pairs))).high
     each = [
-        interval(float(mean[pair.b] - mean[pair.a]), of_pair, count, within=(-1, 1))
+        interval(float(mean[pair.b] - mean[pair.a]), of_pair, count, within=(-1, 1), unseen=unseen)
         for pair, of_pair in zip(pairs, drawn, strict=True)
     ]
     spread = np.std(drawn, axis=1, ddof=1) if drawn else np.empty(0)
-    if len(pairs) < 2 or count < 2 or not spread.any():
+    moving = spread > 1e-12
+    if len(pairs) < 2 or count < 2 or not moving.any():
         return tuple(each)
-    moved = np.abs(np.array(drawn) - np.mean(drawn, axis=1, keepdims=True))[spread > 0] / spread[spread > 0, None]
+    moved = np.abs(np.array(drawn) - np.mean(drawn, axis=1, keepdims=True))[moving] / spread[moving, None]
     reach = float(np.quantile(moved.max(axis=0), 1 - ALPHA)) * _few_units(count)
     return tuple(
         replace(

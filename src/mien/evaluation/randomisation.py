@@ -98,6 +98,8 @@ def exchanged_p(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
     people = np.concatenate([np.asarray(a, np.float64), np.asarray(b, np.float64)], axis=1)
     if not people[:, 1].any() or not people[:, 3].any():
         raise ValueError("a group has no answers")
+    # Who is in neither group could not have been in one of them instead of the other.
+    people = people[people[:, [1, 3]].any(axis=1)]
     both = (people[:, 1] > 0) & (people[:, 3] > 0)
     apart = people[~both]
     # People who answered alike are interchangeable: drawing how many of a kind go where is drawing who does.

@@ -13,6 +13,7 @@ ALPHA = 0.05
 """Level of every test, and one minus the coverage of every interval."""
 
 _CELLS_AT_ONCE = 4_000_000
+_NOTHING = 1e-12  # what is left of a variance of zero
 
 
 FEW = 6
@@ -71,19 +72,26 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
     return len(names) + int((codes < 0).sum())
 
 
-TOO_NARROW = "intervals of other figures than accuracy, recall and precision are too narrow"
+NO_INTERVAL = "of one no interval can be given"
+TOO_NARROW = "intervals of other figures than accuracy, and recall and precision of a class, are too narrow"
 
 
-def few(rows: int, groups: Sequence[Hashable | None] | None) -> list[str]:
-    """A remark where intervals are drawn over so few people or sequences that they are too narrow; else nothing.
+def few(pictures: int, groups: Sequence[Hashable | None] | None) -> list[str]:
+    """A remark where `pictures` show so few people or sequences that intervals are too narrow, or none; else nothing.
+
+    `groups` (N,) are those of the answers, of which there are several to a picture that several seeds were asked about.
 
     >>> few(33, ["a"] * 16 + ["b"] * 17), few(33, None)
     (['the 33 pictures show 2 people or sequences: below 6, intervals of ... are too narrow'], [])
+    >>> few(33, ["a"] * 33)
+    ['the 33 pictures show one person or sequence: of one no interval can be given']
     """
-    count = units(rows, groups)
+    count = units(pictures, groups)
     if groups is None or count >= FEW:
         return []
-    return [f"the {rows:,} pictures show {count} people or sequences: below {FEW}, {TOO_NARROW}"]
+    if count == 1:
+        return [f"the {pictures:,} pictures show one person or sequence: {NO_INTERVAL}"]
+    return [f"the {pictures:,} pictures show {count} people or sequences: below {FEW}, {TOO_NARROW}"]
 
 
 def interval(
@@ -137,18 +145,23 @@ def independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | No
     if count < 2:
         return count
     if right.all() or not right.any():
-        # Rows without an exception would tell less than those with one, of which a spread can be told.
+        # Rows without an exception would tell less than those with one, of which a spread can be told: one in the
+        # smallest group, where it makes the most of one.
+        sizes = summed_by(groups, np.ones((len(right), 1)))[:, 0]
         right = right.copy()
-        right[0] = not right[0]
+        place = _places(groups)
+        right[np.argmin(sizes[place])] ^= True
     share = float(right.mean())
     errors = summed_by(groups, (right.astype(np.float64) - share)[:, None])
     variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
     widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
-    return min(len(right), share * (1 - share) / variance * widened) if variance else count
+    # Groups that all have the same share say nothing of how they spread: each is worth one row then.
+    return min(len(right), share * (1 - share) / variance * widened) if variance > _NOTHING else count
 
 
-def wilson(successes: float, trials: float) -> Estimate:
-    """A proportion with its Wilson score interval (Wilson 1927); right also near 0 and 1 and for few trials.
+def wilson(successes: float, trials: float, alpha: float = ALPHA) -> Estimate:
+    """A proportion with its Wilson score interval (Wilson 1927), of coverage 1 - `alpha`; right also near 0 and 1 and
+    for few trials.
 
     >>> estimate = wilson(10, 10)
     >>> f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
@@ -156,7 +169,7 @@ def wilson(successes: float, trials: float) -> Estimate:
     """
     if not trials:
         return Estimate(math.nan, math.nan, math.nan)
-    share, z = successes / trials, float(stats.norm.ppf(1 - ALPHA / 2))
+    share, z = successes / trials, float(stats.norm.ppf(1 - alpha / 2))
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
@@ -231,9 +244,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def summed_by(groups: Sequence[Hashable | None], columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sums of columns (N, k) in each group, (G, k); a row whose group is None is one by itself."""
+    place = _places(groups)
+    sums = np.zeros((int(place.max()) + 1, columns.shape[1]))
+    np.add.at(sums, place, columns)
+    return sums
+
+
+def _places(groups: Sequence[Hashable | None]) -> NDArray[np.int64]:
+    """The number of each row's group (N,); a row whose group is None is one by itself."""
     codes, names = pd.factorize(pd.Series(list(groups), dtype=object))
     alone = codes < 0
-    codes = np.where(alone, len(names) + np.cumsum(alone) - 1, codes)
-    sums = np.zeros((int(codes.max()) + 1, columns.shape[1]))
-    np.add.at(sums, codes, columns)
-    return sums
+    return np.where(alone, len(names) + np.cumsum(alone) - 1, codes)

@@ -101,21 +101,23 @@ class Subgroups:
 def subgroups(predictions: pd.DataFrame, traits: pd.DataFrame, resamples: int = 1000) -> Subgroups:
     """Judge a predictions table (N rows) in the groups that each column of `traits` (N rows of str or NA) makes of it.
 
-    People are drawn whole in all intervals and tests, where they are named, whether a group holds all of a person's
+    People are taken as whole in all intervals and tests, where they are named, whether a group holds all of a person's
     pictures, as with sex, or some, as with pose. Raises DataError when no column makes groups.
     """
-    people = drawn_by(predictions)
-    found, notes = [], []
-    for column in traits:
-        values, name = traits[column].reset_index(drop=True), str(column)
-        if not 0 < values.nunique() <= MOST:
-            notes.append(_unfit(name, values.nunique()))
-            continue
-        found.append(_grouping(predictions, people, name, values, resamples))
-    if not found:
-        raise DataError("no column makes groups", got=notes, allowed=f"columns of 1 to {MOST} values")
+    people, (columns, notes) = drawn_by(predictions), groupable(traits)
+    found = [_grouping(predictions, people, name, values, resamples) for name, values in columns.items()]
     apart = any(grouping.gaps for grouping in found)
     return Subgroups(_unit(predictions, people), tuple(found), (*notes, *([CAUTION] if apart else [])))
+
+
+def groupable(traits: pd.DataFrame) -> tuple[dict[str, pd.Series], list[str]]:
+    """The columns that make groups, by name, and what is wrong with the others. Raises DataError where none does."""
+    columns = {str(name): traits[name].reset_index(drop=True) for name in traits}
+    fit = {name: values for name, values in columns.items() if 0 < values.nunique() <= MOST}
+    notes = [_unfit(name, values.nunique()) for name, values in columns.items() if name not in fit]
+    if not fit:
+        raise DataError("no column makes groups", got=notes, allowed=f"columns of 1 to {MOST} values")
+    return fit, notes
 
 
 def _unit(predictions: pd.DataFrame, people: Sequence[Hashable | None] | None) -> str:
@@ -146,9 +148,10 @@ def _grouping(
     ]
     gaps = _gaps(names, member, predictions, people, resamples) if len(names) > 1 else ()
     said = _notes(groups, _unit(predictions, people), len(labels_of(predictions)))
-    unnamed = int(values.isna().sum())
+    pictures = predictions["picture" if "picture" in predictions else "image"]
+    unnamed = pictures[values.isna().to_numpy(bool)].nunique()
     if unnamed:
-        said.append(f"{unnamed:,} of {counted(len(values), 'picture')} have no value and are left out")
+        said.append(f"{unnamed:,} of {counted(pictures.nunique(), 'picture')} have no value and are left out")
     return Grouping(column, unnamed, tuple(groups), gaps, tuple(said))
 
 
@@ -254,7 +257,7 @@ def _notes(groups: Sequence[Group], unit: str, classes: int) -> list[str]:
         said.append(f"{groups[0].name} is the only group: there is nothing to compare")
     if few := [group for group in groups if _is_few(group, unit)]:
         sizes = ", ".join(f"{group.name} ({_size(group, unit)})" for group in few)
-        narrow = f"; below {FEW} {unit} intervals are too narrow" if any(each.units < FEW for each in few) else ""
+        narrow = f"; below {FEW} {unit} intervals are too narrow" if any(1 < each.units < FEW for each in few) else ""
         said.append(f"too few to say much of others like them: {sizes}{narrow}")
     most = max(group.classes for group in groups)
     if lacking := [group for group in groups if group.classes < most]:

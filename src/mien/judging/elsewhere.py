@@ -18,12 +18,12 @@ from mien.data.split import SplitSpec, assign
 from mien.data.split import notes as split_notes
 from mien.errors import DataError, UsageError
 from mien.evaluation.cross import cross_matrix, paired
+from mien.evaluation.report.arms import unfinished
 from mien.judging.candidate import CUT_OUT, Candidate, Crop, candidate, of_run
 from mien.judging.finished import Finished, rows_of
-from mien.judging.judgement import Judgement, judged, pooled
+from mien.judging.judgement import Judgement, judged, judged_together
 from mien.labels import EXPRESSIONS, meant
 from mien.recipe import Dataset
-from mien.recipe import load as load_recipe
 from mien.rows import Read, read, remembering
 from mien.run.inherited import fitted_on, looks_of_data, names_same_people, people_before
 from mien.stages import Stages, silent, within
@@ -108,9 +108,8 @@ def held_out(
         for title, each in _all_on({name: of_run(run), **rivals}, own, merged, place).items():
             worth.setdefault(title, []).append(each)
     resamples = runs[0].recipe.evaluate.bootstrap
-    all_rows = {title: pooled(each, resamples) for title, each in worth.items()}
-    planned = len(load_recipe(runs[0].folder.parent / "recipe.yaml").repetitions)
-    few = [f"{len(runs)} of the {planned} runs of {name} are finished"] if len(runs) < planned else []
+    all_rows = {title: judged_together(each, resamples) for title, each in worth.items()}
+    few = unfinished(runs[0].folder.parent)
     cells = [each.noting(few).cell | {"run": title} for title, each in all_rows.items()]
     tests = paired({title: each.answers for title, each in all_rows.items()})
     return cross_matrix(cells, {cells[0]["source"]: tests})

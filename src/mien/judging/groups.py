@@ -7,14 +7,15 @@ from typing import Any
 import pandas as pd
 
 from mien.data.traits import Traits, of_pictures
-from mien.evaluation.subgroups import subgroups
+from mien.evaluation.subgroups import groupable, subgroups
 from mien.files import write_json
 from mien.judging.judgement import Judgement
 
 
-def check_named(lists: Sequence[Traits], folder: Path) -> None:
-    """Raises DataError for a list that names no picture of a run, before it opens test rows for nothing."""
-    of_pictures(lists, pd.read_parquet(folder / "samples.parquet", columns=["image", "subject"]))
+def check_named(lists: Sequence[Traits], folder: Path, split: str) -> None:
+    """Raises DataError for lists that make no groups in a split of a run, before test rows are opened for nothing."""
+    kept = pd.read_parquet(folder / "samples.parquet", columns=["image", "subject", "split"])
+    groupable(of_pictures(lists, kept if split == "all" else kept[kept["split"] == split]))
 
 
 def in_groups(found: Judgement, lists: Sequence[Traits], folder: Path | None = None) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from mien.data.material import Material
 from mien.data.split import clusters
 from mien.evaluation import ledger, statistics
-from mien.evaluation.comparison import drawn_by, probabilities_of
-from mien.evaluation.comparison import pooled as all_answers
+from mien.evaluation.comparison import drawn_by, pooled, probabilities_of
 from mien.evaluation.cross import Answers, cross_cell, restrict
 from mien.evaluation.metrics import evaluate
+from mien.evaluation.report.arms import about_few
 from mien.judging.candidate import Candidate
 from mien.run.verdict import tabulated
 
@@ -37,20 +37,22 @@ class Judgement:
         return replace(self, cell=self.cell | {"notes": [*notes, *self.cell["notes"]]})
 
 
-def pooled(each: Sequence[Judgement], resamples: int) -> Judgement:
+def judged_together(each: Sequence[Judgement], resamples: int) -> Judgement:
     """Several judgements of one model, each on rows of its own, as one; the answers to a picture are drawn as one."""
-    table = all_answers([one.predictions for one in each])
+    table = pooled([one.predictions for one in each])
     answers, groups = [one.answers for one in each], drawn_by(table)
     labels, targets = answers[0].labels, np.concatenate([one.targets for one in answers])
     probabilities = probabilities_of(table)
     people = clusters(table[["subject", "sequence"]])
-    notes = (note for one in each for note in one.cell["notes"] if statistics.TOO_NARROW not in note)
+    notes = (note for one in each for note in one.cell["notes"] if not about_few(note))
     rows = np.concatenate([number * _APART + one.rows for number, one in enumerate(answers)])
     cell = each[0].cell | {
         "figures": evaluate(probabilities, targets, labels, resamples, groups=groups),
         "dropped": dict(sum((Counter(one.cell["dropped"]) for one in each), Counter())),
+        "pictures": table["picture"].nunique(),
+        "opened": max((one.cell["opened"] for one in each if one.cell["opened"]), default=None),
         "protocol": ", ".join(dict.fromkeys(one.cell["protocol"] for one in each)),
-        "notes": [*statistics.few(len(table), people), *dict.fromkeys(notes)],
+        "notes": [*statistics.few(table["picture"].nunique(), people), *dict.fromkeys(notes)],
     }
     return Judgement(cell, Answers(rows, labels, probabilities, targets, groups), table)
 

@@ -15,17 +15,18 @@ from mien.data.samples import SPLITS, Reader, Samples
 from mien.data.split import clusters
 from mien.errors import DataError, UsageError
 from mien.evaluation import ledger
-from mien.evaluation.comparison import drawn_by, labels_of, probabilities_of
-from mien.evaluation.comparison import pooled as all_answers
+from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.cross import Answers
 from mien.evaluation.explain import deepest_map, explain
-from mien.evaluation.report.arms import answers_of, notes_of, together
-from mien.evaluation.report.folder import read_run, runs_in
+from mien.evaluation.report.arms import answers_of, notes_of, pictures_of, together, unfinished
+from mien.evaluation.report.comparison import whose
+from mien.evaluation.report.folder import read_run
 from mien.evaluation.robustness import robustness
 from mien.files import write_json
 from mien.judging.candidate import of_run
 from mien.judging.finished import Finished, rows_of
 from mien.judging.judgement import Judgement, judged
+from mien.places import repetitions
 from mien.stages import Stages, silent
 
 
@@ -46,14 +47,14 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> Judgemen
 
 def evaluate_repeated(folder: Path) -> Judgement:
     """All answers of the seeds or folds in the folder of a recipe, as its runs keep them: nothing is opened again."""
-    family = [read_run(each) for each in runs_in(folder)]
-    table, figures = all_answers(answers_of(family)), together(family)
+    family = [read_run(each) for each in repetitions(folder)]
+    table, figures = pooled(answers_of(family)), together(family)
     labels = labels_of(table)
     answers = Answers(
         np.arange(len(table)), labels, probabilities_of(table), pd.Index(labels).get_indexer(pd.Index(table["label"])),
         drawn_by(table),
     )  # fmt: skip
-    notes = dict.fromkeys(note for run in family for note in notes_of(run, family))
+    notes = whose({run.folder.name: notes_of(run, family) for run in family})
     cell: dict[str, Any] = {
         "run": folder.name,
         "source": f"{family[0].recipe['data']['source']} test",
@@ -62,7 +63,8 @@ def evaluate_repeated(folder: Path) -> Judgement:
         "figures": figures,
         "protocol": ", ".join(dict.fromkeys(run.protocol for run in family if run.protocol)),
         "opened": None,
-        "notes": [*figures["few"], *notes],
+        "pictures": pictures_of(family),
+        "notes": [*unfinished(folder), *figures["few"], *(f"{who}: {text}" for text, who in notes.items())],
     }
     return Judgement(cell, answers, table)
 

@@ -24,8 +24,9 @@ def card(bundle: Bundle, run: Run) -> str:
     sections = [
         ("Figures", _figures(bundle, run)),
         ("Robustness", _robustness(run.robustness)),
+        ("Groups", _groups(run.groups)),
         ("Training", _training(bundle, run.metrics["notes"])),
-        ("Known failures", _failures(run.metrics["test"], run.robustness)),
+        ("Known failures", _failures(run)),
         ("Intended use", _INTENDED),
     ]
     info = bundle.info
@@ -76,6 +77,19 @@ def _robustness(found: Mapping[str, Any] | None) -> str:
     )
 
 
+def _groups(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    rows = [
+        (each["column"], group["name"], f"{group['pictures']:,}", *_share(group["accuracy"]))
+        for each in found["columns"]
+        for group in each["groups"]
+    ]
+    said = f"Accuracy of the run on its test rows; intervals over {found['unit']}.\n\n"
+    notes = "".join(f"\n- {note}" for note in found["notes"])
+    return said + _table(("", "group", "pictures", "accuracy", "95% interval"), rows) + (f"\n{notes}" if notes else "")
+
+
 def _training(bundle: Bundle, notes: Sequence[str]) -> str:
     info = bundle.info
     noted = "".join(f"\n- {note}" for note in notes)
@@ -93,13 +107,19 @@ def _training(bundle: Bundle, notes: Sequence[str]) -> str:
     )
 
 
-def _failures(test: Mapping[str, Any], robustness: Mapping[str, Any] | None) -> str:
+def _failures(run: Run) -> str:
+    test, robustness = run.metrics["test"], run.robustness
     labels, confusion = test["labels"], test["confusion"]
     recalls = {each["label"]: each["recall"]["value"] for each in test["per_class"]}
     weak = [label for label, recall in recalls.items() if recall is not None and recall < SELDOM]
     unseen = [label for label, recall in recalls.items() if recall is None]
     mistakes = sorted(
         ((confusion[i][j], a, b) for i, a in enumerate(labels) for j, b in enumerate(labels) if i != j), reverse=True
+    )
+    across = (
+        "how the run fares in groups of test pictures stands above"
+        if run.groups
+        else "how the model fares across them has not been measured"
     )
     said = [f"{a} read as {b} ({counted(count, 'row')})" for count, a, b in mistakes[:3] if count]
     lines = [
@@ -110,7 +130,7 @@ def _failures(test: Mapping[str, Any], robustness: Mapping[str, Any] | None) -> 
         f"Most frequent confusions: {'; '.join(said) or 'none'}.",
         *_hurt(robustness),
         "How the people in the training pictures are spread over age, skin tone and culture is known only as far as "
-        "the publisher of the data says; how the model fares across them has not been measured.",
+        f"the publisher of the data says; {across}.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from mien.data.split import clusters
 from mien.errors import UsageError
 from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.metrics import METRICS, evaluate, limits
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
-from mien.evaluation.statistics import TOO_NARROW, Spread, few, over_seeds
+from mien.evaluation.statistics import NO_INTERVAL, TOO_NARROW, Spread, few, over_seeds
 from mien.files import replacing, write_json
 
 _REPEATED = {"seeds", "split.seed", "split.fold"}
@@ -116,7 +117,7 @@ def together(family: Sequence[Run]) -> dict[str, Any]:
     groups = drawn_by(table)
     found = evaluate(probabilities_of(table), targets, labels, resamples, groups=groups)
     named = clusters(table[["subject", "sequence"]]) if {"subject", "sequence"} <= set(table) else None
-    return found | {"few": few(len(table), named)}
+    return found | {"few": few(table["picture"].nunique(), named)}
 
 
 def keep_together(folder: Path, names: Iterable[str]) -> None:
@@ -139,10 +140,27 @@ def keep_together(folder: Path, names: Iterable[str]) -> None:
         table.to_parquet(beside, index=False)
 
 
+def unfinished(folder: Path) -> list[str]:
+    """That not all runs of the recipe in a folder are finished; of a folder without a recipe nothing is known."""
+    kept = folder / "recipe.yaml"
+    recipe = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    split = recipe.get("split", {})
+    planned = len(recipe.get("seeds", ())) * (split.get("folds", 1) if split.get("fold") == "all" else 1)
+    finished = len(list(folder.glob("*/metrics.json")))
+    if finished >= planned:
+        return []
+    return [f"{finished} of the {planned} runs of {folder.name} are finished; mien train {folder} --resume"]
+
+
 def notes_of(run: Run, family: Sequence[Run]) -> list[str]:
     """What is to be told of a run beside the others of its recipe: not that a fold shows few people, which all show."""
     notes = run.metrics.get("notes", [])
-    return [note for note in notes if TOO_NARROW not in note] if over_folds(family) else list(notes)
+    return [note for note in notes if not about_few(note)] if over_folds(family) else list(notes)
+
+
+def about_few(note: str) -> bool:
+    """Whether a note is one of `few`, which all folds together may prove wrong."""
+    return TOO_NARROW in note or NO_INTERVAL in note
 
 
 def answers_of(family: Sequence[Run]) -> list[pd.DataFrame]:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from mien.data.balance import parse
 from mien.data.samples import SPLITS
-from mien.data.split import NO_TEST_PART, NO_VALIDATION_PART
+from mien.data.split import NO_TEST_PART, NO_VALIDATION_PART, clusters
 from mien.evaluation.report.folder import Run, flat
+from mien.evaluation.statistics import units
 
 _SPLITS = {
     "stratified": "(split seed {seed}), with {shares} of each class for training, validation and test",
@@ -246,14 +247,14 @@ def _figures(run: Run, samples: pd.DataFrame) -> Iterator[str]:
             f"Answers with a confidence below {threshold:.3f} are called uncertain: by validation pictures, at least "
             f"{_share(evaluate['answered_accuracy'])} of the others are right."
         )
-    if evaluate["bootstrap"]:
-        test = samples[samples["split"] == "test"]
+    test = samples[samples["split"] == "test"]
+    if evaluate["bootstrap"] and units(len(test), clusters(test)) > 1:
         drawn = _drawn(test)
         worth = "" if drawn == "pictures" else ", for as many pictures as would tell the same each by itself"
         yield (
-            f"Intervals are 95%: of accuracy, top-2 accuracy, recall and precision Wilson's{worth}; of others from a "
-            f"bootstrap of {evaluate['bootstrap']:,} resamples of {drawn}. What chance adds to the calibration error "
-            "is taken off its interval."
+            "Intervals are 95%: of accuracy, top-2 accuracy, and recall and precision of a class "
+            f"Wilson's{worth}; of others from a bootstrap of {evaluate['bootstrap']:,} resamples of {drawn}. What "
+            "chance adds to the calibration error is taken off its interval."
         )
     versions = ", ".join(f"{name} {packages[name]}" for name in ("mien", "torch", "onnxruntime") if name in packages)
     if versions:
@@ -262,9 +263,9 @@ def _figures(run: Run, samples: pd.DataFrame) -> Iterator[str]:
 
 def _drawn(test: pd.DataFrame) -> str:
     """What the intervals of test figures resample, as `mien.data.split.clusters` has it."""
-    for column, units in (("subject", "people"), ("sequence", "sequences")):
+    for column, each in (("subject", "people"), ("sequence", "sequences")):
         if test[column].notna().any():
-            return f"whole {units}" if test[column].notna().all() else f"whole {units} where they are named"
+            return f"whole {each}" if test[column].notna().all() else f"whole {each} where they are named"
     return "pictures" if test["parent"].isna().all() else "pictures, each together with what was made of it"
 
 

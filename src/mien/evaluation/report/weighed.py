@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from mien.data.protocols import same_protocol
 from mien.errors import DataError
@@ -21,6 +20,7 @@ from mien.evaluation.report.arms import (
     repeats,
     together,
     trained_again,
+    unfinished,
 )
 from mien.evaluation.report.folder import Run
 from mien.evaluation.statistics import Spread
@@ -141,7 +141,8 @@ def shown(side: pd.DataFrame) -> pd.DataFrame:
 
 def _ranked(runs: Mapping[str, Run], compared: Mapping[str, Sequence[Run]]) -> tuple[Ranking | None, list[str]]:
     """The tests between all arms, None where they cannot or need not be made; and what a reader must be told."""
-    unlike = [*_arithmetic(runs), *_unfinished(compared)]
+    places = dict.fromkeys(family[0].folder.parent for family in compared.values())
+    unlike = [*_arithmetic(runs), *(text for place in places for text in unfinished(place))]
     if len(compared) == 1:
         return None, unlike
     protocols = {name: {run.protocol or "no protocol" for run in family} for name, family in compared.items()}
@@ -175,20 +176,6 @@ def _untold(ranking: Ranking) -> list[str]:
         f"below {ranking.pairs[0].least:.2g} here, however much they differ."
     )
     return [said] if untold else []
-
-
-def _unfinished(compared: Mapping[str, Sequence[Run]]) -> list[str]:
-    """A warning for each recipe that was to be run more often, as the folder of its runs says."""
-    said = []
-    for name, family in compared.items():
-        kept = family[0].folder.parent / "recipe.yaml"
-        recipe = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-        split = recipe.get("split", {})
-        planned = len(recipe.get("seeds", ())) * (split.get("folds", 1) if split.get("fold") == "all" else 1)
-        finished = len(list(kept.parent.glob("*/metrics.json")))
-        if finished < planned:
-            said.append(f"{name}: {finished} of its {planned} runs are finished; mien train {kept.parent} --resume")
-    return said
 
 
 def _arithmetic(runs: Mapping[str, Run]) -> list[str]:

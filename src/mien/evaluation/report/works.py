@@ -28,6 +28,9 @@ REFERENCES = {
     "arXiv:1703.07737.",
     "bootstrap": "Hesterberg 2015: What teachers should know about the bootstrap. The American Statistician 69.",
     "wilson": "Wilson 1927: Probable inference, the law of succession, and statistical inference. JASA 22.",
+    "design": "Korn & Graubard 1998: Confidence intervals for proportions with small expected number of positive "
+    "counts estimated from survey data. Survey Methodology 24.",
+    "chance": "Bröcker & Smith 2007: Increasing the reliability of reliability diagrams. Weather and Forecasting 22.",
     "uncertain": "Geifman & El-Yaniv 2017: Selective classification for deep neural networks. NeurIPS.",
     "calibration": "Guo, Pleiss, Sun & Weinberger 2017: On calibration of modern neural networks. ICML.",
     "fer2013": _FER2013,
@@ -62,6 +65,8 @@ def _used(run: Run) -> Iterator[str]:
     if triplet := recipe["triplet"]:
         yield from ("triplet", triplet["mining"])
     if recipe["evaluate"]["bootstrap"]:
-        yield from ("wilson", "bootstrap")
+        yield from ("wilson", "bootstrap", "chance")
+        if run.samples is not None and run.samples[["subject", "sequence", "parent"]].notna().any(axis=None):
+            yield "design"
     if run.metrics.get("uncertain_below") is not None:
         yield "uncertain"
