@@ -369,6 +369,9 @@ def test_a_run_is_judged_by_the_votes_of_its_test_pictures(home: Path, run: Path
         24 * metrics(voted)["test"]["metrics"]["accuracy"]["value"]
     )
     assert found["matched"][0]["votes"]["value"] == pytest.approx((0.75 + 1) / 2)
+    again = json.loads(mien("evaluate", voted, "--json").stdout)["agreement"]
+    assert again["matched"][0]["model"]["value"] == pytest.approx(found["matched"][0]["model"]["value"])
+    assert "an annotator drawn at random agrees with" in mien("evaluate", voted).stdout
     page = (voted / "report.html").read_text()
     assert "Agreement with the annotators" in page and "70–80%" in page
     assert (voted / "figures" / "agreement.svg").is_file()

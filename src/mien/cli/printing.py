@@ -58,6 +58,10 @@ def evaluation(document: dict[str, Any]) -> None:
         for label, count in document["dropped"].items():
             typer.echo(f"left out: {count} rows of {label}, a label that the model does not have")
         _print_notes(document["notes"])
+    if "agreement" in document:
+        one = document["agreement"]["matched"][0]
+        votes, answers = _points(one["votes"]), _points(one["model"])
+        typer.echo(f"an annotator drawn at random agrees with {answers}% of the answers, with {votes}% of the labels")
     if "groups" in document:
         groups(document["groups"])
     if "robustness" in document:

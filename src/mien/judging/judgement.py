@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.data.material import Material
 from mien.data.split import clusters
 from mien.evaluation import ledger, statistics
+from mien.evaluation.agreement import agreement
 from mien.evaluation.comparison import drawn_by, pooled, probabilities_of
 from mien.evaluation.cross import Answers, cross_cell, restrict
 from mien.evaluation.metrics import evaluate
@@ -66,7 +67,9 @@ def judged(
     protocol: str,
     merge: Mapping[str, str],
 ) -> Judgement:
-    """What a model is worth on those of the rows whose label it knows."""
+    """What a model is worth on those of the rows whose label it knows, by the votes of the annotators too where each
+    row has some and the model knows all their labels.
+    """
     chosen = material.samples.table.iloc[rows]
     seen = restrict(
         model.answers(material.pixels, material.place[rows]), model.labels, list(chosen["label"]),
@@ -84,4 +87,9 @@ def judged(
     predictions = tabulated(material.samples, kept, seen.probabilities, seen.labels)
     predictions["label"] = pd.array([seen.labels[code] for code in seen.targets], dtype="string")
     notes = [*statistics.few(len(kept), drawn), *model.notes]
-    return Judgement(cell | {"protocol": protocol, "opened": opened, "notes": notes}, answers, predictions)
+    cell |= {"protocol": protocol, "opened": opened, "notes": notes}
+    votes = material.samples.take(kept).votes
+    if votes is not None and seen.labels == material.samples.labels:
+        found = agreement(seen.probabilities, seen.targets, votes, model.bootstrap, groups=drawn)
+        cell["agreement"] = found.as_dict()
+    return Judgement(cell, answers, predictions)
