@@ -1,7 +1,8 @@
 """Intervals: the bootstrap, Wilson, and spread over seeds; and Holm's correction."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ ALPHA = 0.05
 """Level of every test, and one minus the coverage of every interval."""
 
 _CELLS_AT_ONCE = 4_000_000
+_SELDOM = 10
 _NOTHING = 1e-12  # what is left of a variance of zero
 
 
@@ -72,6 +74,7 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
     return len(names) + int((codes < 0).sum())
 
 
+FEW_OF = "few test pictures of"
 NO_INTERVAL = "of one no interval can be given"
 TOO_NARROW = "intervals of other figures than accuracy, and recall and precision of a class, are too narrow"
 
@@ -92,6 +95,19 @@ def few(pictures: int, groups: Sequence[Hashable | None] | None) -> list[str]:
     if count == 1:
         return [f"the {pictures:,} pictures show one person or sequence: {NO_INTERVAL}"]
     return [f"the {pictures:,} pictures show {count} people or sequences: below {FEW}, {TOO_NARROW}"]
+
+
+def thin(labels: Iterable[str]) -> list[str]:
+    """A remark where a class has fewer than ten test pictures, of which `labels` are the true ones; else nothing.
+
+    >>> thin(["fear"] * 3 + ["anger"] * 10)
+    ['few test pictures of fear (3): macro figures, which weigh all classes alike, move with each of them']
+    """
+    counts = sorted(Counter(labels).items())
+    seldom = ", ".join(f"{label} ({count})" for label, count in counts if count < _SELDOM)
+    if not seldom:
+        return []
+    return [f"{FEW_OF} {seldom}: macro figures, which weigh all classes alike, move with each of them"]
 
 
 def interval(

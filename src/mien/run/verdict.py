@@ -22,9 +22,6 @@ from mien.recipe import Recipe
 from mien.training.fit import predict
 from mien.training.readouts import READOUTS
 
-THIN = 10
-"""A class of fewer test pictures is told."""
-
 
 def judge(
     recipe: Recipe, material: Material, network: nn.Module, shown: frozenset[str]
@@ -127,7 +124,5 @@ def few(recipe: Recipe, predictions: pd.DataFrame) -> list[str]:
     """That the test part shows few people, and what shows more; and of which classes it shows few pictures."""
     said = statistics.few(len(predictions), clusters(predictions[["subject", "sequence"]]))
     more = "; with split.method: grouped-kfold and split.fold: all everybody is tested once"
-    counts = predictions["label"].value_counts()
-    thin = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()) if count < THIN)
-    seldom = f"few test pictures of {thin}: macro figures, which weigh all classes alike, move with each of them"
-    return [*(text + more if recipe.split.method == "grouped" else text for text in said), *([seldom] if thin else [])]
+    thin = statistics.thin(predictions["label"])
+    return [*(text + more if recipe.split.method == "grouped" else text for text in said), *thin]

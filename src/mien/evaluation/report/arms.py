@@ -14,7 +14,7 @@ from mien.errors import UsageError
 from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.metrics import METRICS, evaluate, limits
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
-from mien.evaluation.statistics import NO_INTERVAL, TOO_NARROW, Spread, few, over_seeds
+from mien.evaluation.statistics import FEW_OF, NO_INTERVAL, TOO_NARROW, Spread, few, over_seeds, thin
 from mien.files import replacing, write_json
 
 _REPEATED = {"seeds", "split.seed", "split.fold"}
@@ -117,7 +117,8 @@ def together(family: Sequence[Run]) -> dict[str, Any]:
     groups = drawn_by(table)
     found = evaluate(probabilities_of(table), targets, labels, resamples, groups=groups)
     named = clusters(table[["subject", "sequence"]]) if {"subject", "sequence"} <= set(table) else None
-    return found | {"few": few(table["picture"].nunique(), named)}
+    shown = table.drop_duplicates("picture")
+    return found | {"few": [*few(len(shown), named), *thin(shown["label"])]}
 
 
 def keep_together(folder: Path, names: Iterable[str]) -> None:
@@ -160,7 +161,7 @@ def notes_of(run: Run, family: Sequence[Run]) -> list[str]:
 
 def about_few(note: str) -> bool:
     """Whether a note is one of `few`, which all folds together may prove wrong."""
-    return TOO_NARROW in note or NO_INTERVAL in note
+    return any(said in note for said in (TOO_NARROW, NO_INTERVAL, FEW_OF))
 
 
 def answers_of(family: Sequence[Run]) -> list[pd.DataFrame]:

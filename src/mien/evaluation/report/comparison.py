@@ -43,6 +43,7 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
         ranking=ranking,
         pair=pair,
         tested=pair and ranking and ranking.between(pair.a, pair.b),
+        alone=len(weighed.arms) == 1,
         again=weighed.again,
         folds=any(over_folds(family) for family in weighed.arms.values()),
         warnings=weighed.warnings,
