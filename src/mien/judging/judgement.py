@@ -16,8 +16,7 @@ from mien.evaluation import ledger, statistics
 from mien.evaluation.agreement import agreement
 from mien.evaluation.comparison import drawn_by, pooled, probabilities_of
 from mien.evaluation.cross import Answers, cross_cell, restrict
-from mien.evaluation.metrics import evaluate
-from mien.evaluation.report.arms import about_few
+from mien.evaluation.report.arms import about_few, figures_of
 from mien.judging.candidate import Candidate
 from mien.run.verdict import tabulated
 
@@ -40,22 +39,21 @@ class Judgement:
 
 def judged_together(each: Sequence[Judgement], resamples: int) -> Judgement:
     """Several judgements of one model, each on rows of its own, as one; the answers to a picture are drawn as one."""
-    table = pooled([one.predictions for one in each])
-    answers, groups = [one.answers for one in each], drawn_by(table)
-    labels, targets = answers[0].labels, np.concatenate([one.targets for one in answers])
-    probabilities = probabilities_of(table)
-    people = clusters(table[["subject", "sequence"]])
+    table, answers = pooled([one.predictions for one in each]), [one.answers for one in each]
+    figures, targets = figures_of(table, resamples), np.concatenate([one.targets for one in answers])
     notes = (note for one in each for note in one.cell["notes"] if not about_few(note))
     rows = np.concatenate([number * _APART + one.rows for number, one in enumerate(answers)])
-    cell = each[0].cell | {
-        "figures": evaluate(probabilities, targets, labels, resamples, groups=groups),
+    # What annotators say is known of each part, and not of the whole.
+    cell = {key: value for key, value in each[0].cell.items() if key != "agreement"} | {
+        "figures": figures,
         "dropped": dict(sum((Counter(one.cell["dropped"]) for one in each), Counter())),
         "pictures": table["picture"].nunique(),
         "opened": max((one.cell["opened"] for one in each if one.cell["opened"]), default=None),
         "protocol": ", ".join(dict.fromkeys(one.cell["protocol"] for one in each)),
-        "notes": [*statistics.few(table["picture"].nunique(), people), *dict.fromkeys(notes)],
+        "notes": [*figures["few"], *dict.fromkeys(notes)],
     }
-    return Judgement(cell, Answers(rows, labels, probabilities, targets, groups), table)
+    asked = Answers(rows, answers[0].labels, probabilities_of(table), targets, drawn_by(table))
+    return Judgement(cell, asked, table)
 
 
 def judged(

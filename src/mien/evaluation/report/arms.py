@@ -110,12 +110,15 @@ def together(family: Sequence[Run]) -> dict[str, Any]:
     Each picture is judged once by each run that it was held out from. Intervals are over pictures, or over people where
     they are named: how far the figure would move on other ones, with these trained networks.
     """
-    table = pooled(answers_of(family))
+    resamples = min(int((run.recipe.get("evaluate") or {}).get("bootstrap", 1000)) for run in family)
+    return figures_of(pooled(answers_of(family)), resamples)
+
+
+def figures_of(table: pd.DataFrame, resamples: int) -> dict[str, Any]:
+    """The figures of pooled answers, as `metrics.evaluate` has them, and what `few` and `thin` say of the pictures."""
     labels = labels_of(table)
     targets = np.array([labels.index(label) for label in table["label"]])
-    resamples = min(int((run.recipe.get("evaluate") or {}).get("bootstrap", 1000)) for run in family)
-    groups = drawn_by(table)
-    found = evaluate(probabilities_of(table), targets, labels, resamples, groups=groups)
+    found = evaluate(probabilities_of(table), targets, labels, resamples, groups=drawn_by(table))
     named = clusters(table[["subject", "sequence"]]) if {"subject", "sequence"} <= set(table) else None
     shown = table.drop_duplicates("picture")
     return found | {"few": [*few(len(shown), named), *thin(shown["label"])]}
