@@ -649,6 +649,11 @@ def test_all_folds_make_a_folder_of_runs_that_share_no_test_row(home: Path) -> N
     assert json.loads((home / "folds" / "groups.json").read_text()) == grouped
     again = ["train", home / "small.yaml", "--set", "name=renamed", "--out", home / "folds", "--resume"]
     mien(*again, *(word for change in changes for word in ("--set", change)))
+    bare = shutil.copytree(home / "folds", home / "bare")
+    for kept in bare.glob("*/predictions.parquet"):
+        kept.unlink()
+    assert "no predictions.parquet" in mien("evaluate", bare, check=1).stderr
+    mien("report", bare)
     shutil.rmtree(home / "folds" / "fold-2")
     fewer = json.loads(mien(*words).stdout)["cells"][0]
     assert any("2 of the 3 runs of folds are finished" in note for note in fewer["notes"])
@@ -1377,3 +1382,11 @@ def test_a_run_is_asked_further_and_its_report_shows_it(run: Path, asked: str) -
     else:
         assert all(Path(path).stat().st_size > 0 for path in document["explain"])
         assert (run / "report.html").read_text().count("data:image/png") >= 2
+
+
+def test_pages_of_runs_without_intervals_speak_of_none(home: Path, tmp_path: Path) -> None:
+    words = ["--set", "seeds=[0, 1]", "--set", "fit.epochs=1", "--set", "evaluate.bootstrap=0"]
+    mien("train", home / "small.yaml", *words, "--out", tmp_path / "bare")
+    for page in (tmp_path / "bare" / "report.html", tmp_path / "bare" / "seed-0" / "report.html"):
+        text = page.read_text(encoding="utf-8")
+        assert '<div class="range">95% interval' not in text and "()" not in text

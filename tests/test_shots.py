@@ -79,3 +79,9 @@ def test_the_frames_before_an_error_come_before_it(portraits):
     with pytest.raises(DataError, match="breaks off"):
         found += (frame.index for _, frame in shots(broken()))
     assert found == [0, 1]
+
+
+def test_a_dark_picture_that_is_noise_alone_has_no_cuts():
+    rng = np.random.default_rng(0)
+    dark = [np.clip(30 + rng.normal(0, 20, (480, 640, 3)), 0, 255).astype(np.uint8) for _ in range(6)]
+    assert numbers(dark) == [0] * 6

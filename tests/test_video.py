@@ -637,6 +637,7 @@ def test_a_video_that_nobody_foresaw_is_told_with_the_place_and_the_next_one_is_
     assert at < 6 and len(found) == at + 1 + 50 and found[-1].last
     assert f"unexpected {type(wrong).__name__} in test_video.py, line" in found[at].error
     assert found[at].error.endswith("no such row")
+    assert not found[at].last, "a later mien may read on: --resume asks again"
 
 
 def test_a_fault_of_the_program_is_not_taken_for_one_of_a_video(steady, bundle):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.data.protocols import describe
 from mien.data.samples import SPLITS, Reader, Samples
 from mien.data.split import clusters
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, RunError, UsageError
 from mien.evaluation import ledger
 from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.cross import Answers
@@ -46,8 +46,14 @@ def evaluate_own(run: Finished, split: str, stages: Stages = silent) -> Judgemen
 
 
 def evaluate_repeated(folder: Path) -> Judgement:
-    """All answers of the seeds or folds in the folder of a recipe, as its runs keep them: nothing is opened again."""
+    """All answers of the seeds or folds in the folder of a recipe, as its runs keep them: nothing is opened again.
+
+    Raises RunError where a run lacks them.
+    """
     family = [read_run(each) for each in repetitions(folder)]
+    if bare := [run.folder.name for run in family if run.predictions is None]:
+        said = f"runs of {folder} have no predictions.parquet"
+        raise RunError(said, got=bare, then="restore the files, or train these runs again")
     table, figures = pooled(answers_of(family)), together(family)
     labels = labels_of(table)
     answers = Answers(

@@ -10,10 +10,11 @@ from itertools import groupby
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, MissingExtra
+from mien.errors import DataError, MienError, MissingExtra
 from mien.files import digest, replacing, write_text
 from mien.imaging.decode import decode, encode_jpeg
 from mien.imaging.operations import resize
@@ -110,7 +111,9 @@ def _video(
     if last.frame >= 0 and item.kind != "camera":
         yield replace(last, last=not failure)
     if failure:
-        yield FrameResult(item.source, last.frame + 1, last.time, error=reason(failure, item.source), last=True)
+        # What nobody foresaw may be mended by another mien: then the video is read again.
+        foreseen = isinstance(failure, (MienError, cv2.error))
+        yield FrameResult(item.source, last.frame + 1, last.time, error=reason(failure, item.source), last=foreseen)
 
 
 def _watched(

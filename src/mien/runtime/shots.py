@@ -13,7 +13,7 @@ from mien.runtime.results import ITEM_ERRORS
 _ALIKE = 0.6
 _SIDE = 32  # of a thumbnail
 _MARGIN = 4  # of it: how far a picture may have moved
-_FLAT = 2.0  # deviation of the grey values up to which there is nothing to compare, as between two fades
+_FLAT = 5.0  # deviation of the grey values up to which there is nothing to compare, as in the dark: noise has as much
 _FLASH = 0.1  # seconds in which one frame may be another without a cut
 
 
@@ -25,23 +25,23 @@ def shots(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame]]:
     after the frames before it.
     """
     number, broken = 0, None
-    last: tuple[Frame, Image] | None = None
+    last: tuple[float, Image] | None = None
     held: tuple[Frame, Image] | None = None
     try:
         for frame in frames:
             seen = _thumbnail(frame.pixels)
             if last and held:
                 if _unlike(last[1], seen):
-                    number, last = number + 1, held
+                    number, last = number + 1, (held[0].time, held[1])
                 yield number, held[0]
                 held = None
             if last and _unlike(last[1], seen):
-                if frame.time - last[0].time <= _FLASH:
+                if frame.time - last[0] <= _FLASH:
                     held = frame, seen
                     continue
                 number += 1
             yield number, frame
-            last = last if _flat(seen) else (frame, seen)
+            last = last if _flat(seen) else (frame.time, seen)
     except ITEM_ERRORS as error:
         broken = error
     if held:

@@ -58,6 +58,7 @@ class Tracker:
         # ByteTrack counts detections: a pause or a cut of the video is one of many without a face.
         for _ in range(self._buffer + 2):
             self._next([])
+        self._last = None
 
     def _next(self, faces: Sequence[Face]) -> list[int | None]:
         corners = [(x, y, x + width, y + height) for x, y, width, height in (face.box for face in faces)]

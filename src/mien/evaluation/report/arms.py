@@ -157,9 +157,11 @@ def unfinished(folder: Path) -> list[str]:
 
 
 def notes_of(run: Run, family: Sequence[Run]) -> list[str]:
-    """What is to be told of a run beside the others of its recipe: not that a fold shows few people, which all show."""
+    """What is to be told of a run beside the others of its recipe: not that it shows few people, or few pictures of a
+    class, which is told of all together.
+    """
     notes = run.metrics.get("notes", [])
-    return [note for note in notes if not about_few(note)] if over_folds(family) else list(notes)
+    return [note for note in notes if not about_few(note)] if len(family) > 1 else list(notes)
 
 
 def about_few(note: str) -> bool:
