@@ -1,6 +1,7 @@
 """The randomisation test of macro F1: laws, and what scikit-learn says of the difference."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from mien.evaluation.randomisation import paired_macro_f1
+from mien.evaluation.randomisation import MacroF1, macro_f1_pairs
+from mien.evaluation.statistics import holm
+
+
+def paired_macro_f1(a: np.ndarray, b: np.ndarray, targets: np.ndarray, *more: Any, **options: Any) -> MacroF1:
+    (only,) = macro_f1_pairs([a, b], targets, *more, **options)
+    return only
+
 
 answers = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=7)
 
@@ -55,3 +63,13 @@ def test_the_answers_about_one_person_are_exchanged_together() -> None:
     people = np.repeat(["p", "q"], 40).tolist()
     assert paired_macro_f1(worse, targets, targets, 2).p < 0.001
     assert paired_macro_f1(worse, targets, targets, 2, people).p == 1
+
+
+def test_among_several_arms_each_pair_has_the_test_of_its_own_and_p_is_corrected() -> None:
+    generator = np.random.default_rng(2)
+    targets = generator.integers(0, 3, 150)
+    arms = [np.where(generator.random(150) < share, targets, 0) for share in (0.5, 0.6, 0.8)]
+    found = macro_f1_pairs(arms, targets, 3)
+    alone = [paired_macro_f1(arms[a], arms[b], targets, 3) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert [(each.difference, each.p) for each in found] == [(each.difference, each.p) for each in alone]
+    assert [each.adjusted for each in found] == holm([each.p for each in alone])

@@ -22,11 +22,11 @@ from mien.evaluation.pairs import (
     paired_differences,
     paired_p,
 )
-from mien.evaluation.randomisation import paired_macro_f1
-from mien.evaluation.statistics import Estimate, holm, units
+from mien.evaluation.randomisation import MacroF1, macro_f1_pairs
+from mien.evaluation.statistics import Estimate, units
 
 _TESTED = 10
-"""Of more arms macro F1 is not tested: so many pairs take minutes."""
+"""Of more arms macro F1 is not tested: the pairs of a large grid take a minute."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,6 @@ class Comparison:
             "gained": _records(self.gained),
             "lost": _records(self.lost),
         }
-
-
-@dataclass(frozen=True)
-class MacroF1:
-    """Macro F1 of the second of two arms minus that of the first: the randomisation test, its p corrected by Holm."""
-
-    difference: Estimate
-    p: float
-    adjusted: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"difference": self.difference.as_dict(), "p": self.p, "adjusted": self.adjusted}
 
 
 @dataclass(frozen=True)
@@ -276,20 +263,16 @@ def rank(arms: Mapping[str, pd.DataFrame]) -> Ranking:
         None if best is None else names[best],
         _test(groups),
         paired_differences(right, pairs, groups),
-        _macro_f1(tables, pairs, groups) if len(tables) <= _TESTED else (),
+        _macro_f1(tables, groups) if len(tables) <= _TESTED else (),
     )
 
 
-def _macro_f1(
-    tables: Sequence[pd.DataFrame], pairs: Sequence[Pair], groups: Sequence[str | None] | None
-) -> tuple[MacroF1, ...]:
+def _macro_f1(tables: Sequence[pd.DataFrame], groups: Sequence[str | None] | None) -> tuple[MacroF1, ...]:
     labels = list(dict.fromkeys(label for each in tables for label in [*labels_of(each), *each["label"]]))
     targets, *answers = (
         pd.Index(labels).get_indexer(column) for column in (tables[0]["label"], *(each["predicted"] for each in tables))
     )
-    changes = [paired_macro_f1(answers[pair.a], answers[pair.b], targets, len(labels), groups) for pair in pairs]
-    adjusted = holm([change.p for change in changes])
-    return tuple(MacroF1(change.difference, change.p, each) for change, each in zip(changes, adjusted, strict=True))
+    return macro_f1_pairs(answers, targets, len(labels), groups)
 
 
 def _test(groups: Sequence[str | None] | None) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.evaluation.metrics import confusion_cells, of_confusions
-from mien.evaluation.statistics import Estimate, interval, resampled_sums, summed_by, units
+from mien.evaluation.statistics import Estimate, holm, interval, resampled_sums, summed_by, units
 
 _DRAWS = 9_999
 _EXACT = 13
@@ -21,65 +22,73 @@ Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Change:
-    """A figure of one arm minus that of another, with its paired bootstrap interval, and the p-value of the test."""
+class MacroF1:
+    """Macro F1 of the second of two arms minus that of the first, with its paired bootstrap interval; the p-value of
+    the test, and the same corrected by Holm for all pairs."""
 
     difference: Estimate
     p: float
+    adjusted: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"difference": self.difference.as_dict(), "p": self.p, "adjusted": self.adjusted}
 
 
-def paired_macro_f1(
-    a: ArrayLike,
-    b: ArrayLike,
+def macro_f1_pairs(
+    answers: Sequence[ArrayLike],
     targets: ArrayLike,
     classes: int,
     groups: Sequence[Hashable | None] | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> Change:
-    """Macro F1 of answers `b` minus that of `a` (N,) int in 0..classes-1, for `targets` (N,) int.
+) -> tuple[MacroF1, ...]:
+    """Macro F1 of every two of several arms against each other, the pairs in the order of `itertools.combinations`.
 
-    The test exchanges both arms' answers to a row, or to all rows of one of `groups`, at random: if the arms are
-    equally good, who gave which answer is up to chance. Exact for few, else of 9,999 draws, whose least p is 0.0001.
-    Noreen 1989; for F scores Yeh, More accurate tests for the statistical significance of result differences, COLING
-    2000.
+    `answers` (arms, N) and `targets` (N,) int in 0..classes-1. The test exchanges both arms' answers to a row, or to
+    all rows of one of `groups`, at random: if the arms are equally good, who gave which answer is up to chance. Exact
+    for few, else of 9,999 draws, whose least p is 0.0001. Noreen 1989; for F scores Yeh, More accurate tests for the
+    statistical significance of result differences, COLING 2000.
     """
     truth = np.asarray(targets, np.int64)
-    columns = np.hstack([confusion_cells(np.asarray(arm, np.int64), truth, classes) for arm in (a, b)])
-    whole = _change(columns.sum(axis=0, keepdims=True), classes)[0]
-    drawn = _change(resampled_sums(columns, resamples, seed, groups), classes)
-    difference = interval(float(whole), drawn, units(len(truth), groups), within=(-1, 1))
-    return Change(difference, _exchanged(columns if groups is None else summed_by(groups, columns), classes, seed))
+    cells = np.stack([confusion_cells(np.asarray(arm, np.int64), truth, classes) for arm in answers], axis=1)
+    columns = cells.reshape(len(truth), -1)
+    drawn = _macro_f1(resampled_sums(columns, resamples, seed, groups), len(answers), classes)
+    whole = _macro_f1(columns.sum(axis=0, keepdims=True), len(answers), classes)[0]
+    together = columns if groups is None else summed_by(groups, columns)
+    arms = together.reshape(len(together), len(answers), -1)
+    pairs, count = [*combinations(range(len(answers)), 2)], units(len(truth), groups)
+    p = [_exchanged(arms[:, a], arms[:, b], classes, seed) for a, b in pairs]
+    return tuple(
+        MacroF1(interval(float(whole[b] - whole[a]), drawn[:, b] - drawn[:, a], count, within=(-1, 1)), plain, adjusted)
+        for (a, b), plain, adjusted in zip(pairs, p, holm(p), strict=True)
+    )
 
 
-def _exchanged(cells: NDArray[np.floating], classes: int, seed: int) -> float:
-    """The p-value of the difference, of (units, 2 x classes²) confusion cells: those of one arm, then of the other."""
-    ours, theirs = np.hsplit(cells, 2)
+def _macro_f1(sums: NDArray[np.floating], arms: int, classes: int) -> NDArray[np.float64]:
+    """Macro F1 (B, arms) of the confusion cells of several arms, side by side (B, arms x classes²)."""
+    return of_confusions(np.asarray(sums, np.float64).reshape(-1, classes**2), classes)["macro_f1"].reshape(-1, arms)
+
+
+def _exchanged(ours: NDArray[np.floating], theirs: NDArray[np.floating], classes: int, seed: int) -> float:
+    """The p-value of a difference in macro F1, of the confusion cells (units, classes²) of both arms."""
     differs = (ours != theirs).any(axis=1)
     half, middle = (theirs - ours)[differs] / 2, (ours + theirs).sum(axis=0) / 2
-    observed = abs(_exchange(np.ones((1, len(half))), half, middle, classes)[0])
-    generator, step = np.random.default_rng(seed), max(1, _CELLS_AT_ONCE // max(1, len(half)))
+
+    def sizes(signs: NDArray[np.floating]) -> NDArray[np.float64]:
+        moved = signs @ half
+        first, second = _macro_f1(np.hstack([middle - moved, middle + moved]), 2, classes).T
+        return np.abs(second - first)
+
+    observed = sizes(np.ones((1, len(half))))[0] - 1e-12
     if len(half) <= _EXACT:
-        signs = np.array([*product((-1.0, 1.0), repeat=len(half))]).reshape(2 ** len(half), len(half))
-        return float((np.abs(_exchange(signs, half, middle, classes)) >= observed - 1e-12).mean())
-    as_large = 0
+        ways = np.array([*product((-1.0, 1.0), repeat=len(half))]).reshape(2 ** len(half), len(half))
+        return float((sizes(ways) >= observed).mean())
+    generator, step, as_large = np.random.default_rng(seed), max(1, _CELLS_AT_ONCE // len(half)), 0
     for start in range(0, _DRAWS, step):
         signs = generator.integers(0, 2, (min(step, _DRAWS - start), len(half))) * 2.0 - 1
-        as_large += int((np.abs(_exchange(signs, half, middle, classes)) >= observed - 1e-12).sum())
+        as_large += int((sizes(signs) >= observed).sum())
     return (as_large + 1) / (_DRAWS + 1)
-
-
-def _exchange(
-    signs: NDArray[np.floating], half: NDArray[np.floating], middle: NDArray[np.floating], classes: int
-) -> NDArray[np.float64]:
-    moved = signs @ half
-    return _change(np.hstack([middle - moved, middle + moved]), classes)
-
-
-def _change(sums: NDArray[np.floating], classes: int) -> NDArray[np.float64]:
-    """Macro F1 of the second half of the columns minus that of the first, a row each (B,)."""
-    ours, theirs = (of_confusions(each, classes)["macro_f1"] for each in np.hsplit(sums, 2))
-    return theirs - ours
 
 
 def exchanged_p(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:

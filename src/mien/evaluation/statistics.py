@@ -157,18 +157,17 @@ def independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | No
     """
     if groups is None:
         return len(right)
-    count = units(len(right), groups)
-    if count < 2:
-        return count
+    place = _places(groups)
+    sizes = np.bincount(place)
+    if len(sizes) < 2:
+        return len(sizes)
     if right.all() or not right.any():
         # Rows without an exception would tell less than those with one, of which a spread can be told: one in the
         # smallest group, where it makes the most of one.
-        sizes = summed_by(groups, np.ones((len(right), 1)))[:, 0]
         right = right.copy()
-        place = _places(groups)
         right[np.argmin(sizes[place])] ^= True
-    share = float(right.mean())
-    errors = summed_by(groups, (right.astype(np.float64) - share)[:, None])
+    share, count = float(right.mean()), len(sizes)
+    errors = np.bincount(place, right - share)
     variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
     widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
     # Groups that all have the same share say nothing of how they spread: each is worth one row then.

@@ -18,7 +18,7 @@ from mien.evaluation import ledger
 from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.cross import Answers
 from mien.evaluation.explain import deepest_map, explain
-from mien.evaluation.report.arms import answers_of, notes_of, pictures_of, together, unfinished
+from mien.evaluation.report.arms import answers_of, figures_of, notes_of, resamples_of, unfinished
 from mien.evaluation.report.comparison import whose
 from mien.evaluation.report.folder import read_run
 from mien.evaluation.robustness import robustness
@@ -54,8 +54,8 @@ def evaluate_repeated(folder: Path) -> Judgement:
     if bare := [run.folder.name for run in family if run.predictions is None]:
         said = f"runs of {folder} have no predictions.parquet"
         raise RunError(said, got=bare, then="restore the files, or train these runs again")
-    table, figures = pooled(answers_of(family)), together(family)
-    labels = labels_of(table)
+    table = pooled(answers_of(family))
+    figures, labels = figures_of(table, resamples_of(family)), labels_of(table)
     answers = Answers(
         np.arange(len(table)), labels, probabilities_of(table), pd.Index(labels).get_indexer(pd.Index(table["label"])),
         drawn_by(table),
@@ -69,7 +69,7 @@ def evaluate_repeated(folder: Path) -> Judgement:
         "figures": figures,
         "protocol": ", ".join(dict.fromkeys(run.protocol for run in family if run.protocol)),
         "opened": None,
-        "pictures": pictures_of(family),
+        "pictures": table["picture"].nunique(),
         "notes": [*unfinished(folder), *figures["few"], *(f"{who}: {text}" for text, who in notes.items())],
     }
     return Judgement(cell, answers, table)

@@ -52,7 +52,8 @@ def predict(
             if kind == "broken":
                 yield PictureResult(item.source, error=item.error)
             else:
-                yield from _video(item, recognizer, video, drawings, moved or (lambda source, share: None))
+                told = moved or (lambda source, share: None)
+                yield from _video(item, video.start, _watched(item, recognizer, video, drawings, told))
 
 
 def drawing(item: Item, folder: Path) -> Path:
@@ -86,18 +87,12 @@ def _draw(result: PictureResult, labels: tuple[str, ...], place: Path) -> None:
         beside.write_bytes(encode_jpeg(drawn, 92))
 
 
-def _video(
-    item: Item,
-    recognizer: Recognizer,
-    options: VideoOptions,
-    drawings: Path | None,
-    moved: Callable[[str, float], None],
-) -> Iterator[FrameResult]:
-    """The results of a video one behind, since the last one of a file says so."""
-    last = FrameResult(item.source, -1, options.start)
+def _video(item: Item, start: float, watched: Iterator[FrameResult]) -> Iterator[FrameResult]:
+    """The results of a video one behind, since the last one of a file says so; what breaks it off comes as the last."""
+    last = FrameResult(item.source, -1, start)
     failure: Exception | None = None
     try:
-        for result in _watched(item, recognizer, options, drawings, moved):
+        for result in watched:
             # A camera is never resumed: its answers need not wait for what comes after them.
             if item.kind == "camera":
                 yield result
@@ -105,7 +100,7 @@ def _video(
                 yield last
             last = result
         if last.frame < 0:
-            raise DataError(f"{item.source} gives no frame after {options.start:g} s", got=f"--start {options.start:g}")
+            raise DataError(f"{item.source} gives no frame after {start:g} s", got=f"--start {start:g}")
     except ITEM_ERRORS as error:
         failure = error
     if last.frame >= 0 and item.kind != "camera":

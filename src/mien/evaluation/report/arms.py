@@ -110,8 +110,12 @@ def together(family: Sequence[Run]) -> dict[str, Any]:
     Each picture is judged once by each run that it was held out from. Intervals are over pictures, or over people where
     they are named: how far the figure would move on other ones, with these trained networks.
     """
-    resamples = min(int((run.recipe.get("evaluate") or {}).get("bootstrap", 1000)) for run in family)
-    return figures_of(pooled(answers_of(family)), resamples)
+    return figures_of(pooled(answers_of(family)), resamples_of(family))
+
+
+def resamples_of(family: Sequence[Run]) -> int:
+    """How many resamples all runs of a recipe ask for."""
+    return min(int((run.recipe.get("evaluate") or {}).get("bootstrap", 1000)) for run in family)
 
 
 def figures_of(table: pd.DataFrame, resamples: int) -> dict[str, Any]:
