@@ -8,6 +8,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
 
 import queue
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,13 @@ from typing import IO
 
 import pytest
 from hypothesis import HealthCheck, settings
+from runs import RECIPE, mien
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A shell's background job ignores interrupts, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and none refused for the time it took on a busy machine.
 settings.register_profile(
@@ -44,6 +50,21 @@ def shared() -> Path:
     if not (folder / "data" / "unpack.py").is_file():
         pytest.skip(f"real data is not at hand: no {folder}/data/unpack.py; set MIEN_SHARED")
     return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe `small.yaml`, where the runs of a module lie."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "small.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Path:
+    """A finished run of `small.yaml`."""
+    mien("train", home / "small.yaml", "--out", home / "run")
+    return home / "run"
 
 
 @contextmanager
