@@ -121,6 +121,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
         "evaluate": time.perf_counter() - trained,
     }
     name, _, digest = gathered.protocol.rpartition("@")
+    few = verdict.few(recipe, predictions)
     figures |= {
         "protocol": {"name": name, "digest": digest, "split": "test", "rows": len(predictions)},
         "test_without_twins": verdict.without(predictions, gathered.twins),
@@ -131,8 +132,9 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
             *gathered.remarks,
             *calibration.remarks(figures["temperature"], figures["uncertain_below"], recipe.evaluate.answered_accuracy),
             *verdict.left_out(figures["calibrated_on"]),
-            *verdict.few(recipe, predictions),
+            *few,
         ],
+        "few": few,
     }
     write_json(folder / "metrics.json", figures)
     write_run_report(folder, thumbnails=_pictures(material, predictions))

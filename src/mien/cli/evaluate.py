@@ -76,7 +76,7 @@ def evaluate(
 
     with loading():
         from mien.data import traits
-        from mien.evaluation.report import write_run_report
+        from mien.evaluation.report import weigh, write_comparison_report, write_run_report
         from mien.judging import elsewhere, own
         from mien.judging.finished import finished
         from mien.judging.groups import check_named, in_groups
@@ -110,10 +110,10 @@ def evaluate(
         document["answers"] = str(_written(found.predictions, out))
     if lists:
         document["groups"] = in_groups(found, lists, model if kept else None)
-        if kept and repeated:
-            document["kept"] = str(model / "groups.json")
     if reported:
         document["report"] = str(write_run_report(model))
+    elif kept and repeated:
+        document["report"] = str(write_comparison_report(weigh(repeated), model / "report.html"))
     if as_json:
         typer.echo(json.dumps(document))
     else:

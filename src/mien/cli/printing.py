@@ -70,7 +70,7 @@ def evaluation(document: dict[str, Any]) -> None:
         typer.echo(f"accuracy {clean:.4f} clean, {mean:.4f} over all corruptions")
     for path in document.get("explain", ()):
         typer.echo(path)
-    for name in ("answers", "kept", "report"):
+    for name in ("answers", "report"):
         if name in document:
             typer.echo(f"{name}: {document[name]}")
 

@@ -74,11 +74,6 @@ def units(rows: int, groups: Sequence[Hashable | None] | None = None) -> int:
     return len(names) + int((codes < 0).sum())
 
 
-FEW_OF = "few test pictures of"
-NO_INTERVAL = "of one no interval can be given"
-TOO_NARROW = "intervals of other figures than accuracy, and recall and precision of a class, are too narrow"
-
-
 def few(pictures: int, groups: Sequence[Hashable | None] | None) -> list[str]:
     """A remark where `pictures` show so few people or sequences that intervals are too narrow, or none; else nothing.
 
@@ -93,8 +88,9 @@ def few(pictures: int, groups: Sequence[Hashable | None] | None) -> list[str]:
     if groups is None or count >= FEW:
         return []
     if count == 1:
-        return [f"the {pictures:,} pictures show one person or sequence: {NO_INTERVAL}"]
-    return [f"the {pictures:,} pictures show {count} people or sequences: below {FEW}, {TOO_NARROW}"]
+        return [f"the {pictures:,} pictures show one person or sequence: of one no interval can be given"]
+    narrow = "intervals of other figures than accuracy, and recall and precision of a class, are too narrow"
+    return [f"the {pictures:,} pictures show {count} people or sequences: below {FEW}, {narrow}"]
 
 
 def thin(labels: Iterable[str]) -> list[str]:
@@ -107,7 +103,7 @@ def thin(labels: Iterable[str]) -> list[str]:
     seldom = ", ".join(f"{label} ({count})" for label, count in counts if count < _SELDOM)
     if not seldom:
         return []
-    return [f"{FEW_OF} {seldom}: macro figures, which weigh all classes alike, move with each of them"]
+    return [f"few test pictures of {seldom}: macro figures, which weigh all classes alike, move with each of them"]
 
 
 def interval(

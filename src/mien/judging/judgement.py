@@ -16,7 +16,7 @@ from mien.evaluation import ledger, statistics
 from mien.evaluation.agreement import agreement
 from mien.evaluation.comparison import drawn_by, pooled, probabilities_of
 from mien.evaluation.cross import Answers, cross_cell, restrict
-from mien.evaluation.report.arms import about_few, figures_of
+from mien.evaluation.report.arms import figures_of
 from mien.judging.candidate import Candidate
 from mien.run.verdict import tabulated
 
@@ -41,7 +41,7 @@ def judged_together(each: Sequence[Judgement], resamples: int) -> Judgement:
     """Several judgements of one model, each on rows of its own, as one; the answers to a picture are drawn as one."""
     table, answers = pooled([one.predictions for one in each]), [one.answers for one in each]
     figures, targets = figures_of(table, resamples), np.concatenate([one.targets for one in answers])
-    notes = (note for one in each for note in one.cell["notes"] if not about_few(note))
+    notes = (note for one in each for note in one.cell["notes"] if note not in one.cell["few"])
     rows = np.concatenate([number * _APART + one.rows for number, one in enumerate(answers)])
     # What annotators say is known of each part, and not of the whole.
     cell = {key: value for key, value in each[0].cell.items() if key != "agreement"} | {
@@ -51,6 +51,7 @@ def judged_together(each: Sequence[Judgement], resamples: int) -> Judgement:
         "opened": max((one.cell["opened"] for one in each if one.cell["opened"]), default=None),
         "protocol": ", ".join(dict.fromkeys(one.cell["protocol"] for one in each)),
         "notes": [*figures["few"], *dict.fromkeys(notes)],
+        "few": figures["few"],
     }
     asked = Answers(rows, answers[0].labels, probabilities_of(table), targets, drawn_by(table))
     return Judgement(cell, asked, table)
@@ -84,8 +85,8 @@ def judged(
     answers = Answers(material.place[kept], seen.labels, seen.probabilities, seen.targets, drawn)
     predictions = tabulated(material.samples, kept, seen.probabilities, seen.labels)
     predictions["label"] = pd.array([seen.labels[code] for code in seen.targets], dtype="string")
-    notes = [*statistics.few(len(kept), drawn), *model.notes]
-    cell |= {"protocol": protocol, "opened": opened, "notes": notes}
+    few = statistics.few(len(kept), drawn)
+    cell |= {"protocol": protocol, "opened": opened, "notes": [*few, *model.notes], "few": few}
     votes = material.samples.take(kept).votes
     if votes is not None and seen.labels == material.samples.labels:
         found = agreement(seen.probabilities, seen.targets, votes, model.bootstrap, groups=drawn)

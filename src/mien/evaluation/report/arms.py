@@ -14,7 +14,7 @@ from mien.errors import UsageError
 from mien.evaluation.comparison import drawn_by, labels_of, pooled, probabilities_of
 from mien.evaluation.metrics import METRICS, evaluate, limits
 from mien.evaluation.report.folder import Run, flat, read_run, runs_in
-from mien.evaluation.statistics import FEW_OF, NO_INTERVAL, TOO_NARROW, Spread, few, over_seeds, thin
+from mien.evaluation.statistics import Spread, few, over_seeds, thin
 from mien.files import replacing, write_json
 
 _REPEATED = {"seeds", "split.seed", "split.fold"}
@@ -144,7 +144,10 @@ def keep_together(folder: Path, names: Iterable[str]) -> None:
     document["notes"] = {run.folder.name: notes_of(run, family) for run in family}
     write_json(folder / "pooled.json", document)
     table = pd.concat([run.predictions.assign(run=run.folder.name) for run in family if run.predictions is not None])
-    with replacing(folder / "predictions.parquet") as beside:
+    kept = folder / "predictions.parquet"
+    if kept.is_file() and not pd.read_parquet(kept).equals(table.reset_index(drop=True)):
+        (folder / "groups.json").unlink(missing_ok=True)  # it tells of other answers
+    with replacing(kept) as beside:
         table.to_parquet(beside, index=False)
 
 
@@ -165,12 +168,8 @@ def notes_of(run: Run, family: Sequence[Run]) -> list[str]:
     class, which is told of all together.
     """
     notes = run.metrics.get("notes", [])
-    return [note for note in notes if not about_few(note)] if len(family) > 1 else list(notes)
-
-
-def about_few(note: str) -> bool:
-    """Whether a note is one of `few`, which all folds together may prove wrong."""
-    return any(said in note for said in (TOO_NARROW, NO_INTERVAL, FEW_OF))
+    few = run.metrics.get("few", []) if len(family) > 1 else []
+    return [note for note in notes if note not in few]
 
 
 def answers_of(family: Sequence[Run]) -> list[pd.DataFrame]:

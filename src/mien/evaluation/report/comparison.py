@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from mien.evaluation.comparison import Comparison
 from mien.evaluation.report import figures, gallery
 from mien.evaluation.report.arms import over_folds
-from mien.evaluation.report.folder import Run, flat
+from mien.evaluation.report.folder import Run, flat, read_groups
 from mien.evaluation.report.page import write_page
-from mien.evaluation.report.run import audit_state, confusions, draw_classes
+from mien.evaluation.report.run import audit_state, confusions, draw_classes, draw_groups
 from mien.evaluation.report.weighed import Weighed, shown
 
 
@@ -30,6 +30,9 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
         gallery.store(kept, dict(enumerate(weighed.first.predictions["image"])), thumbnails)
     # Of several recipes their accuracies are of interest, of one those of its runs.
     told = weighed.figures if len(weighed.arms) > 1 else {name: run.metrics["test"] for name, run in runs.items()}
+    alone = len(weighed.arms) == 1
+    grouped = read_groups(weighed.first.folder.parent) if alone else None
+    drawn = {name: _drawn(each, grouped) for name, each in weighed.whole.items()}
     accuracies = [(name, test["metrics"]["accuracy"]) for name, test in told.items()]
     return write_page(
         out,
@@ -38,12 +41,13 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
         pictures=weighed.pictures,
         spreads=weighed.spreads,
         whole=weighed.whole,
-        drawn={name: draw_classes(each) for name, each in weighed.whole.items()},
+        drawn=drawn,
+        grouped=grouped,
         confusions={name: confusions(each) for name, each in weighed.whole.items()},
         ranking=ranking,
         pair=pair,
         tested=pair and ranking and ranking.between(pair.a, pair.b),
-        alone=len(weighed.arms) == 1,
+        alone=alone,
         again=weighed.again,
         folds=any(over_folds(family) for family in weighed.arms.values()),
         warnings=weighed.warnings,
@@ -54,6 +58,10 @@ def write_comparison_report(weighed: Weighed, out: Path, thumbnails: gallery.Pic
         changes=figures.class_changes([(c.label, c.difference.as_dict()) for c in pair.classes]) if pair else None,
         galleries=_galleries(pair, _stored(kept, runs)) if pair else {},
     )
+
+
+def _drawn(whole: dict[str, Any], grouped: dict[str, Any] | None) -> dict[str, str]:
+    return draw_classes(whole) | (draw_groups(grouped, whole["metrics"]) if grouped else {})
 
 
 def whose(notes: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -82,8 +82,13 @@ def read_run(folder: Path) -> Run:
         history=pd.read_csv(folder / "history.csv") if (folder / "history.csv").is_file() else None,
         audit=_json(folder / "audit.json"),
         robustness=_json(folder / "robustness.json"),
-        groups=_json(folder / "groups.json"),
+        groups=read_groups(folder),
     )
+
+
+def read_groups(folder: Path) -> dict[str, Any] | None:
+    """The figures in groups of people or pictures, once they were asked of a run or of the folder of its seeds."""
+    return _json(folder / "groups.json")
 
 
 def runs_in(folder: Path) -> list[Path]:

@@ -79,7 +79,7 @@ def draw(run: Run) -> dict[str, str]:
     if run.history is not None and len(run.history):
         drawn |= _curves(run.history, run.recipe.get("fit", {}).get("monitor", "accuracy"))
     if run.groups:
-        drawn |= _groups(run.groups, test["metrics"])
+        drawn |= draw_groups(run.groups, test["metrics"])
     if run.robustness:
         for name, points in run.robustness["corruptions"].items():
             drawn[f"robustness-{name}"] = figures.strengths(points, run.robustness["clean"], name)
@@ -182,8 +182,8 @@ def chosen(run: Run) -> dict[str, float] | None:
     return {"threshold": threshold, "coverage": len(answered) / len(predictions), "accuracy": float(right)}
 
 
-def _groups(found: dict[str, Any], whole: dict[str, Any]) -> dict[str, str]:
-    """Accuracy and balanced accuracy in the groups of every column, below those of all test pictures."""
+def draw_groups(found: dict[str, Any], whole: dict[str, Any]) -> dict[str, str]:
+    """Accuracy and balanced accuracy in the groups of every column, below those of all test pictures, by file name."""
     drawn = {}
     for number, each in enumerate(found["columns"], 1):
         for name in ("accuracy", "balanced_accuracy"):
