@@ -3,13 +3,22 @@ UV = $(shell command -v uv || echo .venv-uv/bin/uv)
 PYTHON = .venv/bin/python
 STAMP = .venv/.complete
 
-.PHONY: demo test check lock clean
+.PHONY: demo test test-highest test-lowest-direct check lock clean
 
 demo: $(STAMP)
 	.venv/bin/mien demo
 
 test: $(STAMP)
 	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+# The tests with the newest and with the oldest packages that pyproject.toml allows, of which requirements.lock says
+# nothing; another Python by WITH=3.13. What libraries announce for their own future is no failure here.
+WITH = >=3.11
+test-highest test-lowest-direct: test-%: $(UV)
+	$(UV) venv --quiet --clear --no-python-downloads --python '$(WITH)' .venv-$*
+	$(UV) pip install --quiet --python .venv-$*/bin/python --resolution $* --all-extras -r pyproject.toml
+	$(UV) pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
+	.venv-$*/bin/python -m pytest -n 2 --dist loadfile -o filterwarnings=default
 
 check: $(STAMP)
 	.venv/bin/ruff check .
@@ -33,4 +42,4 @@ $(STAMP): requirements.lock pyproject.toml $(UV)
 	.venv-uv/bin/python -m pip install --quiet uv
 
 clean:
-	rm -rf .venv .venv-uv runs build dist
+	rm -rf .venv .venv-* runs build dist

@@ -118,10 +118,14 @@ def _open(path: Path) -> Any:
 
     try:
         # As a file and nothing else: a name like http:/... is an address to FFmpeg, and a playlist names others.
-        name, options = f"file:{path.absolute()}", {"protocol_whitelist": "file"}
-        return av.open(name, options=options, metadata_errors="replace")
+        return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}, **_any_title(av.__version__))
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{path} cannot be opened as a video: {error.strerror or error}") from error
+
+
+def _any_title(version: str) -> dict[str, Any]:
+    """What opens a file whose title is in another encoding: PyAV 19, which Python 3.11 cannot have, always does."""
+    return {"metadata_errors": "replace"} if int(version.partition(".")[0]) < 19 else {}
 
 
 def _broken_off(path: Path, time: float, why: str | None) -> DataError:
