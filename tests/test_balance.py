@@ -86,6 +86,16 @@ def test_smote_rows_lie_between_their_parents():
     a, b = pixels[made.parents[:, 0]].astype(int), pixels[made.parents[:, 1]].astype(int)
     between = pictures(made, pixels)
     assert ((between >= np.minimum(a, b)) & (between <= np.maximum(a, b))).all()
+    (base, neighbour), flat = made.shares.T, (len(made.targets), -1)
+    mixed = base[:, None] * a.reshape(flat) + neighbour[:, None] * b.reshape(flat)
+    assert abs(between.reshape(flat) - mixed).max() <= 0.5
+
+
+def test_shares_of_what_is_made_from_made_rows_are_those_of_the_rows_at_their_roots():
+    pixels, targets = faces([60, 20, 9])
+    made = balance(pixels, targets, parse([{"augment": {"target": 30}}, {"smote": {"target": 60}}]))
+    assert made.shares.sum(axis=1) == pytest.approx(np.ones(len(made.targets)))
+    assert (made.shares[made.parents < 0] == 0).all() and (made.shares[made.kind == "augment"].max(1) == 1).all()
 
 
 def test_adasyn_starts_most_often_where_other_classes_are_near():

@@ -117,6 +117,18 @@ def test_any_order_of_plain_steps_keeps_its_promises(items):
         np.testing.assert_array_equal(Chain.parse(chain.as_list()).run(PICTURES["colour"]).pixels, pixels)
 
 
+def test_a_clip_that_small_tiles_do_not_let_count_is_remarked():
+    image = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
+    small, other = (Chain.parse(["grey", {"resize": 48}, {"clahe": {"clip": clip}}]) for clip in (2, 14))
+    assert np.array_equal(small.run(image).pixels, other.run(image).pixels)
+    (said,) = small.remarks
+    assert said.startswith("clahe: in 8x8 tiles of 48x48 pictures every clip below 14.2 acts as 7.1")
+    higher, fewer = {"clip": 15}, {"clip": 2, "tiles": 1}
+    for options in (higher, fewer):
+        assert not Chain.parse(["grey", {"resize": 48}, {"clahe": options}]).remarks
+    assert not Chain.parse(["clahe", {"resize": 48}]).remarks, "a picture may have any size here"
+
+
 @pytest.mark.parametrize(
     ("items", "words"),
     [

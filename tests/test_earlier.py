@@ -47,6 +47,14 @@ def test_a_run_takes_over_what_an_earlier_one_knows_of_its_labels_by_name(home: 
         assert torch.equal(network.head[-1].weight[place], theirs)
 
 
+def test_a_run_teaches_with_its_own_answers_also_on_smaller_pictures(home: Path, run: Path) -> None:
+    recipe = parse(yaml.safe_load(RECIPE) | {"fit": {"teachers": [str(run)]}})
+    known = finished(run)
+    asked, flat = earlier.teacher(str(run), recipe, known.labels), torch.full((2, 1, 24, 24), 0.25)
+    with torch.no_grad():
+        assert torch.allclose(asked(flat[..., :16, :16]), known.network(flat), atol=1e-4)
+
+
 def test_a_run_whose_pictures_are_normalised_otherwise_is_no_start(home: Path, run: Path) -> None:
     words = ["--set", "model.transfer=full", "--set", f"model.weights={run}", "--set", "chain=[grey, {resize: 24}]"]
     said = mien("train", home / "small.yaml", *words, "--out", home / "other-chain", check=1).stderr

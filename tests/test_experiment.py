@@ -470,6 +470,22 @@ def test_a_network_that_cannot_be_had_leaves_no_run_behind(home: Path) -> None:
         assert not (home / "unmade").exists()
 
 
+@pytest.mark.parametrize(
+    ("size", "backbone", "said"),
+    [
+        (48, "vit_tiny_patch16_224", "cannot take pictures of 32x32"),
+        (40, "xcit_nano_12_p16_224", "cannot be built for 40x40 pixels"),
+    ],
+)
+def test_a_network_of_one_size_is_refused_before_anything_is_written(
+    home: Path, size: int, backbone: str, said: str
+) -> None:
+    words = [f"chain=[grey, {{resize: {size}}}]", f"model={{backbone: {backbone}}}", "fit.progressive=0.5"]
+    changes = [word for change in (*words, "fit.epochs=4") for word in ("--set", change)]
+    assert said in mien("train", home / "small.yaml", *changes, "--out", home / "one-size", check=2).stderr
+    assert not (home / "one-size").exists()
+
+
 def test_an_embedding_without_a_class_in_training_is_refused_before_it_is_fitted(home: Path) -> None:
     (home / "triplet.yaml").write_text("""
 name: triplet

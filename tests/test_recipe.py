@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mien.errors import RunError, UsageError
+from mien.files import from_yaml
 from mien.grids import cells
 from mien.places import check_finished, recipe_file, shipped
 from mien.recipe import changed, load, parse
@@ -98,6 +99,15 @@ def test_changes_reach_deep_keys_and_are_yaml() -> None:
     assert content == {"fit": {"epochs": 5}, "data": {"options": {"count": 9}}, "seeds": [1, 2]}
     with pytest.raises(UsageError, match=r"key\.key=value"):
         changed({}, ["epochs"])
+
+
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    twice = tmp_path / "twice.yaml"
+    twice.write_text(yaml.safe_dump(PLAIN) + "fit: {epochs: 2}\nevaluate: {bootstrap: 100}\nfit: {batch: 16}\n")
+    with pytest.raises(UsageError, match="given twice: fit"):
+        load(twice)
+    merged = "base: &base {epochs: 2, batch: 16}\nfit: {<<: *base, epochs: 3}\n"
+    assert from_yaml(merged)["fit"] == {"epochs": 3, "batch": 16}
 
 
 @pytest.mark.parametrize("change", ["fit.epochs=[1", "fit.epochs=2024-13-01"])

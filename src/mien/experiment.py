@@ -147,10 +147,15 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     Raises AuditBlocked when the audit stops the run.
     """
     samples, others = asked(recipe, read), leaks.read_others(recipe, read)
-    prepared = prepare(samples, Chain.parse(recipe.chain), strict=strict, progress=stages("prepare"))
+    chain = Chain.parse(recipe.chain)
+    prepared = prepare(samples, chain, strict=strict, progress=stages("prepare"))
     looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
     material = readable(samples, prepared, looks)
-    remarks = [*prepared.remarks, *(["problems.csv lists the pictures left out"] if len(prepared.problems) else [])]
+    remarks = [
+        *chain.remarks,
+        *prepared.remarks,
+        *(["problems.csv lists the pictures left out"] if len(prepared.problems) else []),
+    ]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
     if early := recipe.balance.order == "balance-before-split":
         remarks += [*idle_steps(material.samples, steps, split=None), leaks.BEFORE_SPLIT]

@@ -35,6 +35,25 @@ _UNWRITABLE = frozenset(
 )
 
 
+def from_yaml(text: str) -> Any:
+    """Plain values of YAML. Raises yaml.YAMLError, also for a key that is given twice, and ValueError for no date.
+
+    >>> from_yaml("fit: {epochs: 3}")
+    {'fit': {'epochs': 3}}
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            # What is merged by `<<` may be given again, and is added here.
+            given = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if twice := sorted({key for key in given if given.count(key) > 1}):
+                raise yaml.MarkedYAMLError(problem=f"given twice: {', '.join(twice)}", problem_mark=node.start_mark)
+            super().flatten_mapping(node)
+
+    return yaml.load(text, Loader)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""

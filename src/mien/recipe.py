@@ -14,7 +14,7 @@ from mien.data.balance import steps as balance_steps
 from mien.data.sources.catalog import needs_root
 from mien.data.split import SplitSpec
 from mien.errors import MienError, UsageError
-from mien.files import digest, write_text
+from mien.files import digest, from_yaml, write_text
 from mien.imaging.chain import Chain
 from mien.places import recipe_file
 from mien.training.spec import Augment, Fit, Model, TripletSpec
@@ -253,7 +253,7 @@ def read_content(path: Path) -> dict[str, Any]:
     """The plain content of a recipe that `places.recipe_file` finds."""
     file = recipe_file(path)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = from_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as reason:
         raise UsageError(f"cannot read the recipe {path}: {reason}") from reason
     except (yaml.YAMLError, ValueError) as reason:
@@ -293,7 +293,7 @@ def _set(content: dict[str, Any], change: str) -> None:
             place[key] = {}
         place = place[key]
     try:
-        place[last] = yaml.safe_load(text)
+        place[last] = from_yaml(text)
     except (yaml.YAMLError, ValueError) as reason:  # ValueError: a date that is none, such as 2024-13-01
         raise UsageError(
             f"the value of {path} is not valid YAML: {reason}", got=change, allowed="for example fit.epochs=3"

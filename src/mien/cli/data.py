@@ -162,10 +162,11 @@ def _chained(text: str) -> "Show":
     """Draws what a chain makes of a picture; a picture that it drops cannot be shown, and is crossed out."""
     import yaml
 
+    from mien.files import from_yaml
     from mien.imaging.chain import Chain
 
     try:
-        chain = Chain.parse(yaml.safe_load(text))
+        chain = Chain.parse(from_yaml(text))
     except yaml.YAMLError as error:
         raise UsageError(f"--chain is not valid YAML: {error}", got=text, allowed="[grey, equalise, canny]") from error
 

@@ -59,9 +59,11 @@ def source_options(texts: Sequence[str] | None) -> dict[str, Any]:
     """
     import yaml
 
+    from mien.files import from_yaml
+
     given = pairs(texts, "a source option")
     try:
-        return {key: yaml.safe_load(value) for key, value in given.items()}
+        return {key: from_yaml(value) for key, value in given.items()}
     except (yaml.YAMLError, ValueError) as reason:  # ValueError: a date that is none, such as 2024-13-01
         raise UsageError(
             f"the value of a source option is not valid YAML: {reason}", got=texts, allowed="as rename={Grumpy: anger}",

@@ -97,7 +97,7 @@ def _appended(material: Material, rows: NDArray[np.int64], made: Balanced) -> Ma
     else:
         looks, digests = None, np.array([pixel_digest(picture) for picture in _each(pixels, once)])[again]
     first = samples.table.iloc[parents[:, 0]].reset_index(drop=True)
-    votes = None if samples.votes is None else list(_of_parents(samples.votes, parents))
+    votes = None if samples.votes is None else list(_of_parents(samples.votes, parents, made.shares))
     new = table(
         [f"{image}~{kind}-{i}" for i, (image, kind) in enumerate(zip(first["image"], made.kind, strict=True))],
         [samples.labels[target] for target in made.targets],
@@ -132,10 +132,11 @@ def _digests(samples: Samples, parents: NDArray[np.int64]) -> NDArray[np.object_
     return found
 
 
-def _of_parents(votes: NDArray[np.float32], parents: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The votes (n, classes) of made rows: the mean of those of their parents (n, k), -1 where there are fewer."""
-    there = (parents >= 0)[..., None]
-    return (votes[parents] * there).sum(axis=1) / there.sum(axis=1)
+def _of_parents(
+    votes: NDArray[np.float32], parents: NDArray[np.int64], shares: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """The votes (n, classes) of made rows: those of their parents (n, k), of each as much as is in the picture."""
+    return (votes[parents] * shares.astype(np.float32)[..., None]).sum(axis=1)
 
 
 def _each(pixels: Pictures, positions: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:

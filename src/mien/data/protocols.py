@@ -12,7 +12,7 @@ from mien.data.samples import Samples
 from mien.data.sources import catalog
 from mien.data.split import SplitSpec
 from mien.errors import DataError, UsageError, unknown
-from mien.files import digest
+from mien.files import digest, from_yaml
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def find(name: str) -> tuple[str, Protocol]:
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("protocol", name, PROTOCOLS)
     try:
-        given = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        given = _File.model_validate(from_yaml(path.read_text(encoding="utf-8")))
         split = SplitSpec(**given.split)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
         raise UsageError(f"cannot read the protocol {path}: {error}") from error

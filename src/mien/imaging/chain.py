@@ -108,6 +108,16 @@ class Chain:
                 return None
         return None
 
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of results must know of the steps, on pictures of the sizes that they meet."""
+        said: tuple[str, ...] = ()
+        size: Size | None = None
+        for step in self.steps:
+            said += step.remarks(size)
+            size = step.size_after(size)
+        return said
+
     def check(self, found: bool = False) -> None:
         """Raise MienError where a file that a step needs is not there; with `found`, faces are found in another way."""
         for step in self.steps:

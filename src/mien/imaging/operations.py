@@ -80,9 +80,20 @@ def equalise(image: Image) -> Image:
 def clahe(image: Image, clip: float = 2.0, tiles: int = 8) -> Image:
     """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) on `tiles` x `tiles` tiles.
 
-    `clip` bounds each histogram bin, in multiples of the mean bin. In colour, of the lightness alone.
+    `clip` bounds each histogram bin, in multiples of the mean bin, but never below one pixel: see `clahe_floor`. In
+    colour, of the lightness alone.
     """
     return _on_lightness(image, cv2.createCLAHE(clip, (tiles, tiles)).apply)
+
+
+def clahe_floor(size: tuple[int, int], tiles: int) -> float:
+    """The bound of one pixel a bin in multiples of the mean bin: every `clip` of `clahe` below twice this is this.
+
+    >>> round(clahe_floor((48, 48), 8), 1), round(clahe_floor((224, 224), 8), 1)
+    (7.1, 0.3)
+    """
+    height, width = (-(-side // tiles) for side in size)
+    return 256 / (height * width)
 
 
 def canny(image: Image, low: float = 100.0, high: float = 200.0) -> Image:

@@ -38,6 +38,10 @@ class Step(ABC):
         """The height and width after this step, given those before it; None where they depend on the picture."""
         return before
 
+    def remarks(self, size: Size | None) -> tuple[str, ...]:
+        """What a reader of results must know of the step on pictures of that height and width."""
+        return ()
+
     def channels_after(self, before: int | None) -> int | None:
         """The number of channels after this step, 1 or 3; None where it depends on the picture."""
         return before
@@ -152,6 +156,14 @@ class Clahe(Step):
     def __post_init__(self) -> None:
         within("clip", self.clip, 0, 256, above=True)
         whole("tiles", self.tiles, 1, 64)
+
+    def remarks(self, size: Size | None) -> tuple[str, ...]:
+        floor = operations.clahe_floor(size, self.tiles) if size else 0.0
+        if size is None or self.clip >= 2 * floor or self.clip == floor:
+            return ()
+        where = f"in {self.tiles}x{self.tiles} tiles of {size[0]}x{size[1]} pictures"
+        act = f"every clip below {2 * floor:.1f} acts as {floor:.1f}, one pixel a bin"
+        return (f"clahe: {where} {act}; fewer tiles let it count",)
 
     def apply(self, image: Image) -> Outcome:
         return Outcome(operations.clahe(image, self.clip, self.tiles))

@@ -42,21 +42,28 @@ def restored(folder: Path, classes: int) -> tuple[Recipe, nn.Module]:
 
 
 class Answering(nn.Module):
-    """The network of a bundle, to be asked and not to be trained: pictures (N, C, H, W) float to logits (N, classes).
-
-    Pictures of another size are resized to the bundle's own.
-    """
+    """The network of a bundle, to be asked, not trained: pictures (N, C, H, W) float to logits (N, classes)."""
 
     def __init__(self, known: bundle.Bundle) -> None:
         super().__init__()
         self.known = known
 
     def forward(self, x: Tensor) -> Tensor:
-        size = self.known.chain.size
-        if tuple(x.shape[2:]) != size:
-            x = functional.interpolate(x, size=size, mode="bilinear", antialias=True)
         logits = self.known.session.run([bundle.OUTPUT], {bundle.INPUT: x.float().contiguous().cpu().numpy()})[0]
         return torch.from_numpy(logits).to(x.device)
+
+
+class AtSize(nn.Module):
+    """A network that is asked at its own size, to which pictures (N, C, H, W) of others are resized."""
+
+    def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[2:]) != self.size:
+            x = functional.interpolate(x, size=self.size, mode="bilinear", antialias=True)
+        return self.network(x)
 
 
 def check(recipe: Recipe) -> None:
@@ -106,22 +113,25 @@ def fill_output(network: Classifier, run: Path, labels: Sequence[str]) -> None:
 
 
 def teacher(run: str, recipe: Recipe, labels: tuple[str, ...]) -> nn.Module:
-    """The network of an earlier run, or of a bundle, that can teach this one.
+    """The network of an earlier run, or of a bundle, that can teach this one, at its own size.
 
     Raises RunError when classes or chains differ, and as `check` does.
     """
     if bundle.means_bundle(run):
         known = bundle.load(run, threads=torch.get_num_threads())
-        _check_alike(run, known.info.labels, known.chain, recipe, labels)
-        return Answering(known)
+        size = _alike(run, known.info.labels, known.chain, recipe, labels)
+        return AtSize(Answering(known), size)
     folder = Path(run)
     theirs = tuple(read_json(folder / "metrics.json")["test"]["labels"])
-    _check_alike(run, theirs, Chain.parse(load_recipe(folder / "recipe.yaml").chain), recipe, labels)
-    return restored(folder, len(labels))[1]
+    size = _alike(run, theirs, Chain.parse(load_recipe(folder / "recipe.yaml").chain), recipe, labels)
+    return AtSize(restored(folder, len(labels))[1], size)
 
 
-def _check_alike(run: str, theirs: tuple[str, ...], chain: Chain, recipe: Recipe, labels: tuple[str, ...]) -> None:
+def _alike(run: str, theirs: tuple[str, ...], chain: Chain, recipe: Recipe, labels: tuple[str, ...]) -> tuple[int, int]:
+    """The size that a teacher and the run share, beside labels and chain. Raises RunError where they do not."""
     if theirs != labels:
         raise RunError(f"the teacher {run} knows other classes", got=theirs, allowed=labels)
     if chain.digest != Chain.parse(recipe.chain).digest:
         raise RunError(f"the teacher {run} has another chain", got=chain.as_list(), allowed=recipe.chain)
+    assert chain.size is not None
+    return chain.size

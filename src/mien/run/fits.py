@@ -15,10 +15,11 @@ from mien.recipe import Recipe
 from mien.run import earlier
 from mien.runtime.bundle import means_bundle
 from mien.stages import Stages
-from mien.training.backbones import build
+from mien.training.backbones import build, features
 from mien.training.bundled import fill_head, settle
 from mien.training.embedding import fit_triplets
 from mien.training.fit import Rows, fit
+from mien.training.module import side_at
 
 _SETTLED = 2_000
 """Training pictures from which the batch norms of a bundle's network are restored."""
@@ -27,11 +28,15 @@ _SETTLED = 2_000
 def classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Callable[[], nn.Module]:
     """The fit of a classifier to the training rows, its epoch chosen on the validation rows: gives the network.
 
-    Raises RunError and BundleError where weights or teachers are not there or do not fit.
+    Raises RunError and BundleError where weights or teachers are not there or do not fit, UsageError where the backbone
+    does not take the smaller pictures of a progressive fit.
     """
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
     network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels), recipe.seeds[0])
+    if side := side_at(recipe.fit, *chain.size, epoch=0):
+        smaller = "leave out fit.progressive, which begins at smaller pictures: this backbone takes one size"
+        features(network.backbone, recipe.model.backbone, chain.channels, (side, side), smaller)
     if recipe.model.weights and means_bundle(recipe.model.weights):
         fill_head(network.backbone, network.head, recipe.model.weights, material.samples.labels)
         some = np.random.default_rng(0).permutation(material.samples.rows("train"))[:_SETTLED]

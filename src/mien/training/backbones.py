@@ -82,7 +82,7 @@ def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed:
     """
     torch.manual_seed(seed)
     backbone = _backbone(spec, channels, size)
-    network = Classifier(backbone, _features(backbone, spec.backbone, channels, size), spec, classes)
+    network = Classifier(backbone, features(backbone, spec.backbone, channels, size), spec, classes)
     if spec.weights and bundle.means_bundle(spec.weights):
         bundled.fill(backbone, spec.weights, channels, size)
     elif spec.weights and spec.weights != "hub":
@@ -175,7 +175,7 @@ def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) 
             return timm.create_model(name, img_size=size, **options)
         except TypeError:
             return timm.create_model(name, **options)
-    except (OSError, RuntimeError) as reason:
+    except (OSError, RuntimeError, AssertionError, ValueError) as reason:
         if not pretrained:
             raise UsageError(f"{name} cannot be built for {size[0]}x{size[1]} pixels: {reason}") from reason
         raise MienError(
@@ -239,14 +239,19 @@ def _fitted(value: Tensor, own: Tensor) -> Tensor:
     return value
 
 
-def _features(backbone: nn.Module, name: str, channels: int, size: tuple[int, int]) -> int:
+def features(
+    backbone: nn.Module,
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    then: str = "change the resize step of the chain",
+) -> int:
+    """How many features a backbone gives a picture of a size. Raises UsageError where it takes none of that size."""
     mode = backbone.training
     try:
         with torch.no_grad():
             found = backbone.eval()(torch.zeros(1, channels, *size))
     except (RuntimeError, AssertionError, ValueError) as reason:
-        raise UsageError(
-            f"{name} cannot take pictures of {size[0]}x{size[1]}: {reason}", then="change the resize step of the chain"
-        ) from reason
+        raise UsageError(f"{name} cannot take pictures of {size[0]}x{size[1]}: {reason}", then=then) from reason
     backbone.train(mode)
     return int(found.shape[1])

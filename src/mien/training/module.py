@@ -79,7 +79,10 @@ class Module(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         pixels, targets = batch
         pictures = augment(
-            channels_first(pixels) / 255, self.changes, self.draw, self._side(pixels.shape[1], pixels.shape[2])
+            channels_first(pixels) / 255,
+            self.changes,
+            self.draw,
+            side_at(self.fit_spec, pixels.shape[1], pixels.shape[2], self.current_epoch),
         )
         pictures, targets = mix(pictures, targets, self.changes, self.draw)
         noisy = add_noise(pictures, self.changes.noise, self.draw)
@@ -162,17 +165,22 @@ class Module(lightning.LightningModule):
         curve = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rise_and_fall(step / steps, warm))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
 
-    def _side(self, height: int, width: int) -> int | None:
-        share = self.fit_spec.progressive
-        if not share or height != width:
-            return None
-        done = self.current_epoch / max(1.0, share * self.fit_spec.epochs - 1)
-        if done >= 1:
-            return None
-        return min(height, round(height * (2 + done) / 3 / 8) * 8)
-
     def _normalised(self, pictures: Tensor) -> Tensor:
         return (pictures * self.scale + self.offset).contiguous(memory_format=torch.channels_last)
+
+
+def side_at(fit: Fit, height: int, width: int, epoch: int) -> int | None:
+    """The side that square pictures are trained at in an epoch of a progressive fit; None for their own.
+
+    >>> [side_at(Fit(epochs=10, progressive=0.5), 48, 48, epoch) for epoch in range(5)]
+    [32, 32, 40, 48, None]
+    """
+    if not fit.progressive or height != width:
+        return None
+    done = epoch / max(1.0, fit.progressive * fit.epochs - 1)
+    if done >= 1:
+        return None
+    return min(height, round(height * (2 + done) / 3 / 8) * 8)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,15 @@ class Balanced:
     `pixels` (K, H, W[, 3]) uint8 are the pictures that are new: a repeated row has the picture of its parent. `place`
     (M,) int64 says where each made row has its picture: among the pictures given, or counting on from them in `pixels`.
     `targets` (M,) int64; `parents` (M, k) int64 positions of the training rows they come from, -1 where there are fewer
-    than k; `kind` (M,) the step that made each; `keep` positions of the training rows that stay, ascending.
+    than k; `shares` (M, k) float64 how much of each is in them, 0 where there are fewer; `kind` (M,) the step that made
+    each; `keep` positions of the training rows that stay, ascending.
     """
 
     pixels: Pictures
     place: Positions
     targets: Positions
     parents: Positions
+    shares: NDArray[np.float64]
     kind: NDArray[np.str_]
     keep: Positions
 
@@ -47,6 +50,7 @@ class _Pool:
     place: Positions
     targets: Positions
     parents: Positions
+    shares: NDArray[np.float64]
     kind: NDArray[np.str_]
     alive: NDArray[np.bool_]
 
@@ -79,19 +83,22 @@ def balance(
         place=np.arange(count) if place is None else place,
         targets=np.asarray(targets, np.int64),
         parents=np.arange(count)[:, None],
+        shares=np.ones((count, 1)),
         kind=np.full(count, "original", "U16"),
         alive=np.ones(count, bool),
     )
     for number, step in enumerate(spec):
         pool = _apply(pool, step, names, np.random.default_rng((seed, number)))
     stays = np.flatnonzero(pool.alive[count:])
-    parents = pool.parents[count:][stays]
+    parents, shares = pool.parents[count:][stays], pool.shares[count:][stays]
+    used = (parents >= 0).any(0)
     made, shown = _shown(Stacked(pool.pixels.parts[1:]), pool.place[count:][stays], len(pixels))
     return Balanced(
         pixels=made,
         place=shown,
         targets=pool.targets[count:][stays],
-        parents=parents[:, (parents >= 0).any(0)],
+        parents=parents[:, used],
+        shares=shares[:, used],
         kind=pool.kind[count:][stays],
         keep=np.flatnonzero(pool.alive[:count]),
     )
@@ -128,11 +135,11 @@ def class_weights(targets: Positions, classes: int) -> NDArray[np.float32]:
     return np.divide(len(targets), present.sum() * counts, out=np.zeros(classes), where=present).astype(np.float32)
 
 
-def padded(above: Positions, below: Positions) -> Positions:
-    """Two tables of parents (n, j) and (m, k), one below the other, the narrower padded with -1."""
+def padded(above: NDArray[Any], below: NDArray[Any], fill: int = -1) -> NDArray[Any]:
+    """Two tables of parents (n, j) and (m, k), or of what belongs to them, one below the other, the narrower filled."""
     width = max(above.shape[1], below.shape[1])
     return np.concatenate(
-        [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in (above, below)]
+        [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=fill) for part in (above, below)]
     )
 
 
@@ -190,21 +197,23 @@ def _grow(
     pixels, place = pool.pixels, len(pool.pixels) + np.arange(missing)
     if isinstance(step, Smote):
         seed = int(rng.integers(2**32))
-        made, parents = smote(lambda at: pool.gather(rows[at]), pool.targets[rows], target, name, missing, step, seed)
-        parents = rows[parents]
-        pixels = pixels.followed_by(made)
+        made = smote(lambda at: pool.gather(rows[at]), pool.targets[rows], target, name, missing, step, seed)
+        parents, shares = rows[made.parents], made.shares
+        pixels = pixels.followed_by(made.pictures)
     else:
-        parents = _repeated(members, missing, rng)[:, None]
+        parents, shares = _repeated(members, missing, rng)[:, None], np.ones((missing, 1))
         if isinstance(step, Augment):
             pixels = pixels.followed_by(moved(pool.gather(parents[:, 0]), step, rng))
         else:
             place = pool.place[parents[:, 0]]
+    roots, shares = _roots(pool, parents, shares)
     return replace(
         pool,
         pixels=pixels,
         place=np.append(pool.place, place),
         targets=np.append(pool.targets, np.full(missing, target)),
-        parents=padded(pool.parents, _roots(pool.parents, parents)),
+        parents=padded(pool.parents, roots),
+        shares=padded(pool.shares, shares, fill=0),
         kind=np.append(pool.kind, np.full(missing, _word(step))),
         alive=np.append(pool.alive, np.ones(missing, bool)),
     )
@@ -220,11 +229,14 @@ def _repeated(members: Positions, count: int, rng: np.random.Generator) -> Posit
     return np.concatenate(rounds)[:count]
 
 
-def _roots(ancestors: Positions, parents: Positions) -> Positions:
-    """The training rows at the root of each row's parents, the -1 of those with fewer at the end."""
-    roots = np.hstack([ancestors[column] for column in parents.T])
-    roots = np.take_along_axis(roots, np.argsort(roots < 0, axis=1, kind="stable"), axis=1)
-    return roots[:, (roots >= 0).any(0)]
+def _roots(pool: _Pool, parents: Positions, shares: NDArray[np.float64]) -> tuple[Positions, NDArray[np.float64]]:
+    """The training rows at the root of each row's parents, the -1 of those with fewer at the end, and their shares."""
+    roots = np.hstack([pool.parents[column] for column in parents.T])
+    parts = np.hstack([pool.shares[column] * part[:, None] for column, part in zip(parents.T, shares.T, strict=True)])
+    order = np.argsort(roots < 0, axis=1, kind="stable")
+    roots, parts = np.take_along_axis(roots, order, axis=1), np.take_along_axis(parts, order, axis=1)
+    used = (roots >= 0).any(0)
+    return roots[:, used], parts[:, used]
 
 
 def _shown(made: Pictures, place: Positions, given: int) -> tuple[Pictures, Positions]:

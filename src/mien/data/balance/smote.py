@@ -6,6 +6,7 @@ The variants that ask whose neighbours are of other classes hold all rows in flo
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,19 @@ _DANGER_NEIGHBOURS = 10
 _CHUNK = 4096
 
 
+class Made(NamedTuple):
+    """New pictures (n, H, W[, 3]) uint8, their parents, base then neighbour, (n, 2), and the share (n, 2) float64 that
+    each parent has in them."""
+
+    pictures: NDArray[np.uint8]
+    parents: Positions
+    shares: NDArray[np.float64]
+
+
 def smote(
     gather: Gather, targets: NDArray[np.int64], target: int, name: str, count: int, step: Smote, seed: int
-) -> tuple[NDArray[np.uint8], Positions]:
-    """`count` new pictures of a class, (count, H, W[, 3]) uint8, and their parents, base then neighbour, (count, 2).
+) -> Made:
+    """`count` new pictures of a class.
 
     `gather` reads pictures by position in `targets`. Raises DataError when the class, called `name`, has too few rows
     for the neighbours, or no row that the variant could start from.
@@ -59,7 +69,7 @@ def smote(
         bases, neighbours = starts[rows], near[rows, columns]
     made = _between(faces, bases, neighbours, steps.astype(np.float32))
     pictures = made.reshape(count, *gather(members[:1]).shape[1:])
-    return pictures, np.stack([members[bases], members[neighbours]], axis=1)
+    return Made(pictures, np.stack([members[bases], members[neighbours]], axis=1), np.hstack([1 - steps, steps]))
 
 
 def _between(

@@ -210,7 +210,8 @@ def _loss(fit: dict[str, Any], noise: float) -> Iterator[str]:
         several = len(fit["teachers"]) > 1
         who = f"what the teacher{'s' if several else ''} {_joined(fit['teachers'])} answered to {seen}"
         average = " on average" if several else ""
-        yield f"Of it, {_share(fit['teacher_share'])} was instead the cross-entropy with {who}{average}."
+        plain = ", classes unweighted" if fit["class_weights"] == "balanced" else ""
+        yield f"Of it, {_share(fit['teacher_share'])} was instead the cross-entropy with {who}{average}{plain}."
 
 
 def _embedding(recipe: dict[str, Any]) -> Iterator[str]:
