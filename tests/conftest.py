@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -65,6 +65,32 @@ def run(home: Path) -> Path:
     """A finished run of `small.yaml`."""
     mien("train", home / "small.yaml", "--out", home / "run")
     return home / "run"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a network that knows nothing."""
+    import tiny
+
+    return tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx")
+
+
+@pytest.fixture
+def recognizer(bundle: Path) -> Any:
+    """The bundle as a recogniser that finds the squares of `films`."""
+    from films import Squares
+
+    from mien.runtime.recognizer import Recognizer
+
+    return Recognizer(bundle, detector=Squares())
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a square that moves evenly."""
+    from films import film
+
+    return film(tmp_path_factory.mktemp("film") / "a film é.mp4", [step / 25 for step in range(50)])
 
 
 @contextmanager

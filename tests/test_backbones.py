@@ -1,5 +1,7 @@
 """One contract for the networks of this package; timm's are tried by name in test_training.py."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -64,3 +66,10 @@ class TestContract:
 
     def test_it_stays_within_its_number_of_parameters(self, name: str) -> None:
         assert sum(value.numel() for value in OWN[name](1).parameters()) <= LARGEST[name]
+
+
+def test_frozen_layers_stay_so_where_smaller_pictures_are_tried_first(tmp_path: Path) -> None:
+    weights = tmp_path / "it.pt"
+    torch.save(build(Model(backbone="mien-tiny"), 1, (48, 48), 3).state_dict(), weights)
+    network = build(Model(backbone="mien-tiny", transfer="frozen", weights=str(weights)), 1, (48, 48), 3, side=32)
+    assert network.frozen and not any(module.training for module in network.frozen)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from conftest import no_thread_stays
 from films import SIDE, Squares, film, results, sound, stretch
 
@@ -23,21 +22,6 @@ from mien.runtime.video import VideoOptions, writing
 
 av = pytest.importorskip("av", reason="video needs the video extra")
 pytest.importorskip("supervision", reason="tracking needs the video extra")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx")
-
-
-@pytest.fixture
-def recognizer(bundle):
-    return Recognizer(bundle, detector=Squares())
-
-
-@pytest.fixture(scope="module")
-def steady(tmp_path_factory):
-    return film(tmp_path_factory.mktemp("film") / "a film é.mp4", np.arange(50) / 25)
 
 
 def test_what_is_written_is_read_at_its_own_times(tmp_path):

@@ -10,7 +10,6 @@ from itertools import cycle, islice
 import cv2
 import numpy as np
 import pytest
-import tiny
 from conftest import no_thread_stays
 from films import Squares, film, results
 
@@ -35,21 +34,6 @@ av = pytest.importorskip("av", reason="video needs the video extra")
 
 
 pytest.importorskip("supervision", reason="tracking needs the video extra")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.onnx")
-
-
-@pytest.fixture
-def recognizer(bundle):
-    return Recognizer(bundle, detector=Squares())
-
-
-@pytest.fixture(scope="module")
-def steady(tmp_path_factory):
-    return film(tmp_path_factory.mktemp("film") / "a film é.mp4", np.arange(50) / 25)
 
 
 @pytest.mark.parametrize(

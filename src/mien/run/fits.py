@@ -15,7 +15,7 @@ from mien.recipe import Recipe
 from mien.run import earlier
 from mien.runtime.bundle import means_bundle
 from mien.stages import Stages
-from mien.training.backbones import build, features
+from mien.training.backbones import build
 from mien.training.bundled import fill_head, settle
 from mien.training.embedding import fit_triplets
 from mien.training.fit import Rows, fit
@@ -33,10 +33,8 @@ def classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages)
     """
     chain = Chain.parse(recipe.chain)
     assert chain.size is not None and chain.channels is not None
-    network = build(recipe.model, chain.channels, chain.size, len(material.samples.labels), recipe.seeds[0])
-    if side := side_at(recipe.fit, *chain.size, epoch=0):
-        smaller = "leave out fit.progressive, which begins at smaller pictures: this backbone takes one size"
-        features(network.backbone, recipe.model.backbone, chain.channels, (side, side), smaller)
+    classes, side = len(material.samples.labels), side_at(recipe.fit, *chain.size, epoch=0)
+    network = build(recipe.model, chain.channels, chain.size, classes, recipe.seeds[0], side)
     if recipe.model.weights and means_bundle(recipe.model.weights):
         fill_head(network.backbone, network.head, recipe.model.weights, material.samples.labels)
         some = np.random.default_rng(0).permutation(material.samples.rows("train"))[:_SETTLED]

@@ -39,6 +39,10 @@ def check_name(backbone: str) -> None:
     )  # fmt: skip
 
 
+_OTHER_SIZE = "change the resize step of the chain"
+_ONE_SIZE = "leave out fit.progressive, which begins at smaller pictures: this backbone takes one size"
+
+
 class Classifier(nn.Module):
     """A backbone and a head: pictures (N, C, H, W) float to logits (N, classes).
 
@@ -73,16 +77,21 @@ class Classifier(nn.Module):
         return self
 
 
-def build(spec: Model, channels: int, size: tuple[int, int], classes: int, seed: int = 0) -> Classifier:
+def build(
+    spec: Model, channels: int, size: tuple[int, int], classes: int, seed: int = 0, side: int | None = None
+) -> Classifier:
     """The network of a recipe, its weights loaded and its frozen part frozen; what starts at random follows `seed`.
 
     The last layer stays at its start, and of a bundle the backbone alone is loaded: `mien.run.earlier.fill_output` and
     `bundled` have what is left to do, with the labels and pictures at hand.
-    Raises UsageError for a size the backbone cannot take, and MienError when weights cannot be had.
+    A fit that begins with smaller pictures says by `side` how small and square. Raises UsageError for a size the
+    backbone cannot take, and MienError when weights cannot be had.
     """
     torch.manual_seed(seed)
     backbone = _backbone(spec, channels, size)
-    network = Classifier(backbone, features(backbone, spec.backbone, channels, size), spec, classes)
+    network = Classifier(backbone, _features(backbone, spec.backbone, channels, size, _OTHER_SIZE), spec, classes)
+    if side:
+        _features(backbone, spec.backbone, channels, (side, side), _ONE_SIZE)
     if spec.weights and bundle.means_bundle(spec.weights):
         bundled.fill(backbone, spec.weights, channels, size)
     elif spec.weights and spec.weights != "hub":
@@ -176,7 +185,7 @@ def _created(name: str, channels: int, size: tuple[int, int], pretrained: bool) 
         except TypeError:
             return timm.create_model(name, **options)
     except (OSError, RuntimeError, AssertionError, ValueError) as reason:
-        if not pretrained:
+        if not pretrained or not isinstance(reason, (OSError, RuntimeError)):
             raise UsageError(f"{name} cannot be built for {size[0]}x{size[1]} pixels: {reason}") from reason
         raise MienError(
             f"the hub weights of {name} cannot be downloaded here ({type(reason).__name__})",
@@ -239,13 +248,7 @@ def _fitted(value: Tensor, own: Tensor) -> Tensor:
     return value
 
 
-def features(
-    backbone: nn.Module,
-    name: str,
-    channels: int,
-    size: tuple[int, int],
-    then: str = "change the resize step of the chain",
-) -> int:
+def _features(backbone: nn.Module, name: str, channels: int, size: tuple[int, int], then: str) -> int:
     """How many features a backbone gives a picture of a size. Raises UsageError where it takes none of that size."""
     mode = backbone.training
     try:
