@@ -46,9 +46,13 @@ def from_yaml(text: str) -> Any:
     class Loader(yaml.SafeLoader):
         def flatten_mapping(self, node: yaml.MappingNode) -> None:
             # What is merged by `<<` may be given again, and is added here.
-            given = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if twice := sorted({key for key in given if given.count(key) > 1}):
-                raise yaml.MarkedYAMLError(problem=f"given twice: {', '.join(twice)}", problem_mark=node.start_mark)
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"given twice: {key.value}", problem_mark=key.start_mark)
+                seen.add(key.value)
             super().flatten_mapping(node)
 
     return yaml.load(text, Loader)
