@@ -35,8 +35,10 @@ _UNWRITABLE = frozenset(
 )
 
 
-def from_yaml(text: str) -> Any:
+def from_yaml(text: str, name: str = "it") -> Any:
     """Plain values of YAML. Raises yaml.YAMLError, also for a key that is given twice, and ValueError for no date.
+
+    Errors say where in `name` they are.
 
     >>> from_yaml("fit: {epochs: 3}")
     {'fit': {'epochs': 3}}
@@ -55,7 +57,12 @@ def from_yaml(text: str) -> Any:
                 seen.add(key.value)
             super().flatten_mapping(node)
 
-    return yaml.load(text, Loader)
+    loader = Loader(text)
+    loader.name = name
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 @contextmanager

@@ -253,7 +253,7 @@ def read_content(path: Path) -> dict[str, Any]:
     """The plain content of a recipe that `places.recipe_file` finds."""
     file = recipe_file(path)
     try:
-        content = from_yaml(file.read_text(encoding="utf-8"))
+        content = from_yaml(file.read_text(encoding="utf-8"), file.name)
     except (OSError, UnicodeDecodeError) as reason:
         raise UsageError(f"cannot read the recipe {path}: {reason}") from reason
     except (yaml.YAMLError, ValueError) as reason:

@@ -77,7 +77,7 @@ def find(name: str) -> tuple[str, Protocol]:
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("protocol", name, PROTOCOLS)
     try:
-        given = _File.model_validate(from_yaml(path.read_text(encoding="utf-8")))
+        given = _File.model_validate(from_yaml(path.read_text(encoding="utf-8"), path.name))
         split = SplitSpec(**given.split)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
         raise UsageError(f"cannot read the protocol {path}: {error}") from error
