@@ -503,7 +503,7 @@ evaluate: {bootstrap: 20}
 def test_a_full_disk_behind_stdout_is_told_without_a_traceback() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", "from mien.cli import main; main()", "models", "--json"],
+            [sys.executable, "-m", "mien", "models", "--json"],
             stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 1 and "a disk is full" in done.stderr and "Traceback" not in done.stderr

@@ -513,7 +513,7 @@ def test_resume_does_not_mix_settings_or_calls(run, folder, tmp_path):
 def test_names_are_written_whatever_the_language_of_the_terminal(bundle, tmp_path, to):
     path = tmp_path / "é日本.png"
     path.write_bytes(encode_png(DRAW.integers(0, 256, (50, 60, 3), np.uint8)))
-    words = [sys.executable, "-c", "from mien.cli import main; main()", "predict", path, "--model", bundle, *to]
+    words = [sys.executable, "-m", "mien", "predict", path, "--model", bundle, *to]
     done = subprocess.run(
         [*words, "--crop", "whole"], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}
     )
@@ -522,7 +522,7 @@ def test_names_are_written_whatever_the_language_of_the_terminal(bundle, tmp_pat
 
 
 def test_a_list_without_a_standard_input_is_refused(bundle):
-    command = [sys.executable, "-c", "from mien.cli import main; main()", "predict", "-", "--model", str(bundle)]
+    command = [sys.executable, "-m", "mien", "predict", "-", "--model", str(bundle)]
     done = subprocess.run(f"{shlex.join(command)} <&-", shell=True, capture_output=True, text=True)
     assert done.returncode == 2 and "no standard input" in done.stderr
 
