@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError
+from mien.runtime.ahead import cores
 from mien.runtime.by_opencv import Moments, square
 
 Matrix = tuple[float, float, float, float]
+_DECODERS = 8  # each holds a frame while it decodes it
 
 
 def header(path: Path) -> tuple[int, int, float, float | None]:
@@ -37,6 +39,7 @@ def moments(path: Path, start: float) -> Moments:
     with _open(path) as container:
         stream = _stream(container, path)
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = min(_DECODERS, cores())
         origin = stream.start_time or 0
         step, ratio = 1 / float(stream.average_rate or 25), _ratio(stream)
         if start and not _sought(container, stream, start):
