@@ -377,3 +377,9 @@ def test_the_extra_is_named_where_it_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtra, match=r"mien\[serve\]"):
         serve("ferplus", "127.0.0.1", 0, "haar", 20)
+
+
+@pytest.mark.parametrize("query", ["crop=hole", "croop=whole", "crop=whole&size=48"])
+def test_a_query_that_says_nothing_is_refused(client, query):
+    refused = client.post(f"/faces?{query}", content=picture(40, 60))
+    assert refused.status_code == 422 and refused.json()["error"].startswith("query.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from anyio import Semaphore, to_thread
 from fastapi import FastAPI, HTTPException, Query, Request
@@ -18,7 +18,7 @@ from mien.runtime.annotate import colours
 from mien.runtime.recognizer import MOST_WORKERS, Recognizer
 from mien.runtime.results import document
 from mien.serve.guard import Guard, body
-from mien.serve.schema import About, Answer, Refused
+from mien.serve.schema import About, Answer, Asked, Refused
 
 _PICTURE = {
     "required": True,
@@ -29,7 +29,10 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"model": Refused, "description": "The picture takes too long to arrive."},
     413: {"model": Refused, "description": "The picture has more bytes than the server takes."},
     415: {"model": Refused, "description": "The body is a form."},
-    422: {"model": Refused, "description": "The body is no picture, or one that cannot be read."},
+    422: {
+        "model": Refused,
+        "description": "The body is no picture, or one that cannot be read; or the query is wrong.",
+    },
     503: {"model": Refused, "description": "Too many requests are open."},
 }
 
@@ -49,14 +52,9 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
     known = recognizer.bundle.info.model_dump(include=set(About.model_fields))
 
     @app.post("/faces", responses=_REFUSALS, openapi_extra={"requestBody": _PICTURE})
-    async def faces(
-        request: Request,
-        crop: Annotated[
-            Literal["face", "whole"], Query(description="face: find the faces. whole: the picture is one face.")
-        ] = "face",
-    ) -> Answer:
+    async def faces(request: Request, query: Annotated[Asked, Query()]) -> Answer:
         """The faces of a picture and their expressions."""
-        asked = recognizers[crop]
+        asked = recognizers[query.crop]
         if isinstance(asked, MienError):
             raise HTTPException(422, f"this server takes no whole faces: {asked}")
         sent = await body(request, limit)

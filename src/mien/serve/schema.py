@@ -1,8 +1,16 @@
-"""What the API answers, as its OpenAPI description states it."""
+"""What the API is asked and answers, as its OpenAPI description states it."""
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Asked(BaseModel):
+    """How a picture is looked at; a misspelt parameter is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    crop: Literal["face", "whole"] = Field("face", description="face: find the faces. whole: the picture is one face.")
 
 
 class Face(BaseModel):
