@@ -184,6 +184,23 @@ def affectnet(album: Album) -> None:
         np.save(album.root / above / "annotations" / "0_val.npy", np.array(0.3))
 
 
+AFFECTNET = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+
+
+def affectnet_lists(album: Album) -> None:
+    codes = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+    for name, split, header in (("training", "train", AFFECTNET), ("validation", "validation", "")):
+        lines = []
+        for code in range(11):
+            path = f"{code % 3}/{name}{code}.jpg"
+            if code < len(codes):
+                album.picture(f"Manually_Annotated_Images/{path}", codes[code], split)
+            else:
+                album.write(f"Manually_Annotated_Images/{path}", 255)
+            lines.append(f"{path},1,2,20,20,1.5;2.5;3.5;4.5,{code},-0.1,0.2\n")
+        album.text(f"Manually_Annotated_file_lists/{name}.csv", header + "".join(lines))
+
+
 def mma(album: Album) -> None:
     for above, split in (("train", "train"), ("valid", "validation"), ("test", "test")):
         for name, canonical in zip(FER, FER_CANONICAL, strict=True):
@@ -226,7 +243,7 @@ def jaffe(album: Album) -> None:
 
 
 TREES: dict[str, list[Callable[[Album], None]]] = {
-    "affectnet": [affectnet],
+    "affectnet": [affectnet, affectnet_lists],
     "affectnet-hq": [affectnet_hq],
     "ckplus": [ck48, ckplus_originals],
     "fer2013": [fer2013_kaggle, fer2013_icml, fer2013_folders],

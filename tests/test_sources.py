@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from layouts import (
+    AFFECTNET,
     TREES,
     Album,
     affectnet,
     affectnet_hq,
+    affectnet_lists,
     ck48,
     ckplus_originals,
     facts,
@@ -252,6 +254,18 @@ def test_paths_that_follow_a_pattern_say_whom_and_what_they_show(
     ]
 
 
+def test_a_pattern_counts_characters_and_names_the_part(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    for part, split in (("train", "train"), ("VALID", "validation")):
+        for name, label in (("AF01AFS", "fear"), ("AF01HAS", "happiness"), ("BM02SUS", "surprise")):
+            album.picture(f"{part}/{name[:4]}/{name}.JPG", label, split, subject=name[:4])
+        album.write(f"{part}/AF01/AF01AFHL.JPG", 255)
+    assert facts(load("folders", tmp_path, pattern="<split>/<subject>/????<label>S.jpg")) == album.facts
+    with pytest.raises(DataError, match="not the name of a part") as caught:
+        load("folders", tmp_path, pattern="*/<split>/????<label>S.jpg")
+    assert "AF01" in str(caught.value) and "validation" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
@@ -310,6 +324,16 @@ def wrong_affectnet_code(album: Album) -> None:
     np.save(album.root / "train_set/annotations/0_exp.npy", np.array(11))
 
 
+def wrong_affectnet_row(album: Album) -> None:
+    affectnet_lists(album)
+    album.text("Manually_Annotated_file_lists/validation.csv", "0/a.jpg,1,2,20,20,1;2,11,-0.1,0.2\n")
+
+
+def affectnet_without_column(album: Album) -> None:
+    affectnet_lists(album)
+    album.text("Manually_Annotated_file_lists/training.csv", AFFECTNET.replace(",expression", ""))
+
+
 def wrong_raf_code(album: Album) -> None:
     rafdb_published(album)
     album.text("basic/EmoLabel/list_patition_label.txt", "train_00001.jpg 8\n")
@@ -356,6 +380,8 @@ def jaffe_stranger(album: Album) -> None:
         ("affectnet", spoilt_npy, "0_exp.npy: not an AffectNet annotation"),
         ("affectnet", object_npy, "0_exp.npy: not an AffectNet annotation"),
         ("affectnet", wrong_affectnet_code, "0_exp.npy: not an AffectNet expression"),
+        ("affectnet", wrong_affectnet_row, "validation.csv: not a picture with an AffectNet expression"),
+        ("affectnet", affectnet_without_column, "training.csv lacks a column"),
         ("rafdb", wrong_raf_code, "not RAF-DB labels\n  given:   8"),
         ("rafdb", wrong_raf_name, "line 2: not a RAF-DB row"),
         ("rafdb", raf_without_column, "train_labels.csv lacks a column"),

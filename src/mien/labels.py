@@ -18,7 +18,7 @@ _ALIASES = {
     "angry": "anger", "ang": "anger", "an": "anger", "anger": "anger", "mad": "anger",
     "contemptuous": "contempt", "contempt": "contempt", "con": "contempt",
     "disgusted": "disgust", "disgust": "disgust", "dis": "disgust", "di": "disgust",
-    "fearful": "fear", "fear": "fear", "afraid": "fear", "scared": "fear", "fea": "fear", "fe": "fear",
+    "fearful": "fear", "fear": "fear", "afraid": "fear", "scared": "fear", "fea": "fear", "fe": "fear", "af": "fear",
     "happy": "happiness", "happiness": "happiness", "joy": "happiness", "hap": "happiness", "ha": "happiness",
     "smile": "happiness", "neutral": "neutral", "neutrality": "neutral", "neu": "neutral", "ne": "neutral",
     "sad": "sadness", "sadness": "sadness", "sa": "sadness",

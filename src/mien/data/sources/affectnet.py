@@ -1,27 +1,39 @@
-"""AffectNet (Mollahosseini et al., 2017) as its authors lay it out: numbered pictures beside .npy annotations."""
+"""AffectNet (Mollahosseini et al., 2017) as its authors lay it out: annotations beside numbered pictures, or lists."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
 
-ABOUT = "AffectNet: images beside annotations/*_exp.npy, eight labels"
-LAYOUT = ("{train_set,val_set}/images/<n>.jpg + {train_set,val_set}/annotations/<n>_exp.npy",)
+ABOUT = "AffectNet: images beside annotations/*_exp.npy, or training.csv and validation.csv, eight labels"
+LAYOUT = (
+    "{train_set,val_set}/images/<n>.jpg + {train_set,val_set}/annotations/<n>_exp.npy",
+    "{training,validation}.csv + Manually_Annotated_Images/<folder>/<name>.jpg",
+)
 GET = "ask its authors for AffectNet (mohammadmahoor.com/affectnet)"
 
 CODES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 _NO_EXPRESSION = range(8, 11)  # none, uncertain, no face
 
+_COLUMNS = (
+    "subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
+    "valence", "arousal",
+)  # fmt: skip
+_IMAGES = "Manually_Annotated_Images"
+_ABOVE = ("", "Manually_Annotated/", "Manually_Annotated_compressed/")
+_LISTS = ("", "Manually_Annotated_file_lists/", "Manually_Annotated/")
+
 
 def load(root: Path) -> Samples:
-    """Read the annotated pictures; those annotated as none, uncertain or no face are left out."""
+    """Read whichever layout `root` holds; pictures annotated as none, uncertain or no face are left out."""
     sets = [name for name in ("train_set", "val_set", "test_set") if (root / name / "annotations").is_dir()]
-    found = [row for name in sets for row in _annotated(root, name)]
+    found = [row for name in sets for row in _annotated(root, name)] if sets else list(_listed(root))
     if not found:
         raise tree.absent("AffectNet", root, LAYOUT, GET)
     built = table(
@@ -40,6 +52,36 @@ def _annotated(root: Path, name: str) -> Iterator[tuple[str, int, str]]:
         code = _code(path)
         if code not in _NO_EXPRESSION:
             yield f"{name}/images/{pictures.get(number, f'{number}.jpg')}", code, tree.SPLIT_FOLDERS[name]
+
+
+def _listed(root: Path) -> Iterator[tuple[str, int, str]]:
+    """The rows of the lists of the first release, with the whole pictures: the face boxes beside are not used."""
+    pictures = tree.first(root, [f"{above}{_IMAGES}" for above in _ABOVE])
+    for name in ("training", "validation"):
+        path = tree.first(root, [f"{above}{name}.csv" for above in _LISTS])
+        if path is None or pictures is None:
+            continue
+        rows = _rows(path)
+        strange = ~rows["expression"].isin([str(code) for code in range(11)]) | rows[_COLUMNS[0]].isna()
+        if strange.any():
+            got = rows[strange].iloc[0].to_dict()
+            raise DataError(f"{path}: not a picture with an AffectNet expression", got=got, allowed="0..10")
+        codes = rows["expression"].astype(int)
+        shown = ~codes.isin(_NO_EXPRESSION)
+        below = pictures.relative_to(root).as_posix()
+        for image, code in zip(rows[_COLUMNS[0]][shown], codes[shown], strict=True):
+            yield f"{below}/{image}", code, tree.SPLIT_FOLDERS[name]
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    """The pictures and expressions of a list, which has a line of column names or, as in some copies, none."""
+    columns = [_COLUMNS[0], "expression"]
+    rows = tree.listing(path, ())
+    if _COLUMNS[0] not in rows and len(rows.columns) == len(_COLUMNS):
+        rows = pd.read_csv(path, dtype=str, names=list(_COLUMNS))
+    if absent := [name for name in columns if name not in rows]:
+        raise DataError(f"{path} lacks a column", got=list(rows.columns), allowed=absent)
+    return rows[columns]
 
 
 def _code(path: Path) -> int:

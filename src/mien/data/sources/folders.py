@@ -16,7 +16,7 @@ ABOUT = "any class-per-folder tree, with or without split folders, or names that
 LAYOUT = ("<class>/*", "{train,valid|val|validation,test}/<class>/*")
 GET = "put the pictures into one folder per class, or say how their paths are built: pattern=<subject>/<label>_*.jpg"
 
-PLACES = ("label", "subject", "sequence")
+PLACES = ("label", "subject", "sequence", "split")
 
 Naming = Callable[[Iterable[str], Path], Mapping[str, str | None]]
 
@@ -99,9 +99,21 @@ def _by_pattern(root: Path, pattern: str, named: Naming) -> Samples:
     places = {name: [hit[name] for hit in hits.values()] for name in PLACES if name in expression.groupindex}
     label = places.pop("label")
     meant = named(label, root)
+    if "split" in places:
+        places["split"] = _parts(places["split"], root)
     rows = table(list(hits), [meant[name] for name in label], source="folders", **places)
     rows = rows[rows["label"].notna()].reset_index(drop=True)
     return Samples(rows, ordered(rows["label"]), Files(root))
+
+
+def _parts(names: Sequence[str], where: Path) -> list[str]:
+    """The parts that names of split folders mean. Raises DataError for other names."""
+    if strange := sorted({name for name in names if name.lower() not in tree.SPLIT_FOLDERS}):
+        raise DataError(
+            f"{where}: what <split> stands for is not the name of a part", got=strange[:5],
+            allowed=list(tree.SPLIT_FOLDERS),
+        )  # fmt: skip
+    return [tree.SPLIT_FOLDERS[name.lower()] for name in names]
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
@@ -113,9 +125,9 @@ def _expression(pattern: str) -> re.Pattern[str]:
             raise unknown("place in the pattern", name, PLACES)
     if names.count("label") != 1 or len(set(names)) < len(names):
         raise UsageError(
-            "a pattern has the place <label> once, and may have <subject> and <sequence>", got=pattern,
-            then="write it as in pattern=<subject>/<label>_*.jpg, where * stands for any characters but /",
+            "a pattern has the place <label> once, and may have <subject>, <sequence> and <split>", got=pattern,
+            then="write it as in pattern=<subject>/<label>_*.jpg, where * stands for any characters but /, ? for one",
         )  # fmt: skip
-    parts[0::2] = [re.escape(part).replace(r"\*", "[^/]*") for part in parts[0::2]]
+    parts[0::2] = [re.escape(part).replace(r"\*", "[^/]*").replace(r"\?", "[^/]") for part in parts[0::2]]
     parts[1::2] = [f"(?P<{name}>[^/]+?)" for name in names]
     return re.compile("".join(parts), re.IGNORECASE)
