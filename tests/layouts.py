@@ -149,7 +149,9 @@ def ck48(album: Album) -> None:
 
 
 def ckplus_originals(album: Album) -> None:
-    for take, code, label in (("001", "   3.0000000e+00\n", "disgust"), ("002", "   7.0000000e+00\n", "surprise")):
+    shown = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+    for number, label in enumerate(shown, 1):
+        take, code = f"{number:03d}", f"   {number}.0000000e+00\n"
         folder = f"cohn-kanade-images/S005/{take}"
         for frame in range(1, 6):
             path = f"{folder}/S005_{take}_{frame:08d}.png"
@@ -158,8 +160,8 @@ def ckplus_originals(album: Album) -> None:
             else:
                 album.write(path, 255)
         album.text(f"Emotion/S005/{take}/S005_{take}_00000005_emotion.txt", code)
-    album.write("cohn-kanade-images/S005/003/S005_003_00000001.png", 255)
-    (album.root / "Emotion/S005/003").mkdir()
+    album.write("cohn-kanade-images/S005/009/S005_009_00000001.png", 255)
+    (album.root / "Emotion/S005/009").mkdir()
 
 
 def affectnet_hq(album: Album) -> None:

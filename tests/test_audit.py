@@ -144,6 +144,9 @@ def test_the_index_finds_what_all_pairs_find() -> None:
     whole, indexed = near_pairs(miniatures), near_pairs(miniatures, indexed=500)
     assert len(whole) >= 100
     assert len(indexed) >= 0.95 * len(whole)
+    apart = near_pairs(miniatures, indexed=500, first=1500)
+    assert len(apart) >= 95 and (apart.left < 1500).all() and (apart.right >= 1500).all()
+    assert 45 <= len(near_pairs(miniatures, indexed=500, first=1550)) <= 55, "half of the twins are on one side"
 
 
 def test_a_near_twin_across_the_split_is_named_and_blocks_only_when_strict() -> None:
@@ -356,6 +359,36 @@ def test_wrong_labels_are_suspected_listed_and_the_method_is_named(tmp_path: Pat
         assert (listed["predicted"] != listed["label"]).all() and listed["probability"].between(0.5, 1).all()
         page = write_audit_report(tmp_path / "audit.html", samples, looks_of(pixels), result, "suspects").read_text()
         assert f"predicted {listed['predicted'][0]}, probability {listed['probability'][0]:.2f}" in page
+
+
+def test_labels_of_scarce_classes_are_told_as_unchecked() -> None:
+    rng = np.random.default_rng(2)
+    means = pictures(2, seed=4).astype(float)
+    truth = np.arange(124) % 2
+    pixels = np.clip(means[truth] + rng.normal(0, 12, (124, 48, 48)), 0, 255).astype(np.uint8)
+    given = [LABELS[label] for label in truth[:120]] + [LABELS[2]] * 4
+    given[0] = LABELS[1]
+    result = found(samples_of(pixels, in_three_parts(124), label=given), threshold=1.1, noise=True)
+    told = {each.code: each for each in result.findings if each.code.startswith("label-noise")}
+    assert told["label-noise"].rows == (0,)
+    assert LABELS[2] in told["label-noise-unchecked"].message and told["label-noise-unchecked"].count == 1
+    with pytest.raises(DataError, match="two classes"):
+        found(samples_of(pixels[:9], in_three_parts(9), label=given[:9]), threshold=1.1, noise=True)
+
+
+def test_names_of_one_person_in_two_spellings_are_told() -> None:
+    names = ["Anna", "ben", "anna ", "Ben", "Cem", "cem 2"] * 4
+    told = {each.code: each for each in found(samples_of(pictures(24), in_three_parts(24), subject=names)).findings}
+    assert told["subjects-named-alike"].count == 2 and "Anna, anna" in told["subjects-named-alike"].message
+
+
+def test_twins_of_validation_and_test_are_told_where_training_has_none() -> None:
+    pixels = pictures(40)
+    pixels[2], pixels[6], pixels[7] = pixels[3], pixels[0], pixels[0]
+    result = found(samples_of(pixels, in_three_parts(40)))
+    told = {each.code: each for each in result.findings}
+    assert told["exact-twins-validation-test"].rows == (2, 3)
+    assert "exact-twins-validation-test" not in codes(found(samples_of(pixels, ["train", "test"] * 20)))
 
 
 @pytest.mark.parametrize("people", [["a"] * 240, ["a"] * 232 + ["b"] * 8])

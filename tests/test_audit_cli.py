@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from mien.cli.audit import audit
+from mien.data.sources.catalog import load
+from mien.data.split import SplitSpec, assign
 from mien.errors import AuditBlocked, UsageError
+from mien.experiment import gather
+from mien.recipe import parse
 
 command = typer.Typer()
 command.command()(audit)
@@ -66,11 +71,26 @@ def test_strict_prints_the_document_and_then_leaves_with_3(leaking: Path) -> Non
     assert severities["exact-twins-across-splits"] == severities["near-twins-across-splits"] == "block"
 
 
-def test_a_new_split_is_audited_as_a_run_would_make_it(leaking: Path) -> None:
-    whole = json.loads(run("folders", leaking, "--split", "stratified", "--json").stdout)
-    assert whole["images"] == 24 and whole["exact"]["groups"] == 1
+@pytest.mark.parametrize("split", [{"method": "stratified", "seed": 3}, {"method": "kfold", "folds": 4}])
+def test_a_new_split_is_audited_as_a_run_would_make_it(leaking: Path, tmp_path: Path, split: dict[str, Any]) -> None:
+    for name in ("train/happy/0a.png", "test/sad/b.png"):
+        (leaking / name).write_bytes(b"")
+    words = [word for key, value in split.items() for word in ("--split" if key == "method" else f"--{key}", value)]
+    run("folders", leaking, *words, "--out", tmp_path / "out")
+    told = pd.read_csv(tmp_path / "out" / "twins.csv").set_index("path")["split"]
+    data, small = {"source": "folders", "root": str(leaking)}, {"backbone": "mien-tiny"}
+    recipe = parse({"name": "a", "data": data, "split": split, "chain": ["grey", {"resize": 32}], "model": small})
+    rows = gather(recipe).material.samples.table.set_index("image")["split"]
+    assert len(rows) == 24 and len(told) == 4 and rows[told.index].tolist() == told.tolist()
+    whole = assign(load("folders", leaking), SplitSpec(**split)).table.set_index("image")["split"]
+    assert rows.tolist() == whole[rows.index].tolist()
+
+
+def test_splits_that_cannot_be_are_refused(leaking: Path) -> None:
     assert isinstance(run("folders", leaking, "--split", "random").exception, UsageError)
     assert "subject" in str(run("folders", leaking, "--split", "grouped").exception)
+    for wrong in (["--seed", 1], ["--split", "stratified", "--group", "sequence"]):
+        assert "alone" in str(run("folders", leaking, *wrong).exception)
 
 
 def test_folds_are_audited_by_the_first_of_them(leaking: Path, tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layouts import VOTES_HEADER, Album, fer2013_folders, ferplus_csv, pixels
+from layouts import VOTES_HEADER, Album, facts, fer2013_folders, ferplus_csv, ferplus_folders, pixels
 
 from mien.data.samples import SPLITS
+from mien.data.sources import fer2013
 from mien.data.sources.catalog import load
+from mien.data.sources.ferplus import FOLDERS, VOTES
 from mien.errors import DataError
 
 
@@ -148,6 +150,30 @@ def test_fer2013_on_the_real_pictures(shared: Path, layout: str, tmp_path: Path)
     first = samples.table["image"].str.contains("#0$|_00000000").idxmax()
     assert samples.reader.read(samples.table["image"][first])[0, :6].tolist() == [70, 80, 82, 72, 58, 58]
     assert samples.table["label"][first] == "anger"
+
+
+def test_ferplus_votes_for_other_pictures_of_a_part_are_refused(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    emotions = [row % 7 for row in range(140)]
+    votes = [",".join("9" if name == fer2013.CODES[code] else "0" for name in VOTES) for code in emotions]
+    album.text(
+        "fer2013new.csv", VOTES_HEADER + "".join(f"Training,fer{n}.png,{each}\n" for n, each in enumerate(votes))
+    )
+    rows = [f"{code},{pixels(code)},Training\n" for code in emotions]
+    album.text("fer2013.csv", "emotion,pixels,Usage\n" + "".join(rows))
+    assert len(load("ferplus", tmp_path)) == 140
+    album.text("fer2013.csv", "emotion,pixels,Usage\n" + "".join(sorted(rows)))
+    with pytest.raises(DataError, match="same order"):
+        load("ferplus", tmp_path)
+
+
+def test_ferplus_is_read_as_the_code_of_its_authors_leaves_it(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    ferplus_folders(album)
+    (tmp_path / "data").mkdir()
+    for folder in FOLDERS.values():
+        (tmp_path / folder).rename(tmp_path / "data" / folder)
+    assert facts(load("ferplus", tmp_path)) == album.facts
 
 
 def test_ferplus_votes_out_of_step_with_the_csv_are_refused(tmp_path: Path) -> None:

@@ -136,12 +136,26 @@ def test_an_empty_class_folder_is_told_and_left_out(tmp_path: Path, caplog: pyte
     assert f"without pictures, left out: {tmp_path / 'val' / 'thumbs'}" in caplog.text
 
 
-def test_an_empty_class_folder_beside_one_class_is_an_error(tmp_path: Path) -> None:
+def test_a_part_may_show_one_class_and_a_whole_tree_may_not(tmp_path: Path) -> None:
     folders_split(Album(tmp_path))
-    (tmp_path / "val" / "sad" / "1.png").unlink()
+    for name in ("val", "train", "test"):
+        for picture in (tmp_path / name / "sad").glob("*"):
+            assert set(load("folders", tmp_path).labels) == {"happiness", "sadness"}
+            picture.unlink()
     with pytest.raises(DataError, match="without pictures") as caught:
         load("folders", tmp_path)
     assert str(tmp_path / "val" / "sad") in str(caught.value)
+
+
+def test_pictures_beside_the_folders_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    album = Album(tmp_path)
+    folders_split(album)
+    for name in ("a.png", "train/b.jpg"):
+        album.write(name, 1)
+    album.text("notes.txt", "")
+    assert facts(load("folders", tmp_path)) == album.facts
+    assert f"{tmp_path}: 1 picture beside the folders, left out, the first: a.png" in caplog.text
+    assert f"{tmp_path / 'train'}: 1 picture beside" in caplog.text
 
 
 def test_an_unknown_class_lists_what_was_found_and_what_is_known(tmp_path: Path) -> None:
@@ -195,13 +209,13 @@ def test_roots_may_be_the_inner_folder(tmp_path: Path) -> None:
 def test_ckplus_frames_and_neutral(tmp_path: Path) -> None:
     ckplus_originals(Album(tmp_path))
     samples = load("ckplus", tmp_path, frames=2, neutral=True)
-    rows = samples.table[samples.table["sequence"] == "S005_001"]
+    rows = samples.table[samples.table["sequence"] == "S005_003"]
     assert rows["image"].str[-6:-4].tolist() == ["01", "04", "05"]
     assert rows["label"].tolist() == ["neutral", "disgust", "disgust"]
     assert samples.labels == EXPRESSIONS
     many = load("ckplus", tmp_path, frames=99, neutral=True)
     assert many.table["image"].is_unique
-    assert len(many) == 10
+    assert len(many) == 35
 
 
 def test_ck48_has_no_neutral(tmp_path: Path) -> None:
@@ -294,6 +308,32 @@ def test_folders_of_people_send_to_what_reads_them(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="rename=") as caught:
         load("folders", tmp_path)
     assert "pattern=" not in str(caught.value)
+
+
+def test_what_shows_no_expression_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    affectnet(Album(tmp_path / "npy"))
+    np.save(tmp_path / "npy/val_set/annotations/9_exp.npy", np.array(8))
+    load("affectnet", tmp_path / "npy")
+    affectnet_lists(Album(tmp_path / "lists"))
+    load("affectnet", tmp_path / "lists")
+    assert "3 pictures annotated as none" in caplog.text and "6 pictures annotated as none" in caplog.text
+
+
+def test_jaffe_is_read_in_lower_case_too(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    for name in ("ka.an1.39.tiff", "ym.su2.40.tiff"):
+        album.write(name, 1)
+    samples = load("jaffe", tmp_path)
+    assert samples.table[["label", "subject"]].to_numpy().tolist() == [["anger", "KA"], ["surprise", "YM"]]
+
+
+def test_what_servers_and_archives_leave_is_no_picture(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    folders_plain(album)
+    name = next(iter(tmp_path.iterdir())).name
+    for left in ("@eaDir/a.jpg/THUMB_M.jpg", f"{name}/@eaDir/THUMB_M.jpg", f"__MACOSX/{name}/a.jpg"):
+        album.write(left, 1)
+    assert facts(load("folders", tmp_path)) == album.facts
 
 
 def test_affectnet_hq_labels_can_come_from_the_folders(tmp_path: Path) -> None:
@@ -604,3 +644,30 @@ def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
 def test_a_source_without_options_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="allowed: none"):
         load("jaffe", tmp_path, mode="votes")
+
+
+@pytest.mark.parametrize("spelt", ["./{}", ".\\{}", "{root}/{}", ".//{}"])
+def test_a_picture_has_one_name_however_a_list_spells_it(tmp_path: Path, spelt: str) -> None:
+    album = Album(tmp_path)
+    names = ["in/a.png", "in/b.png"]
+    for name in names:
+        album.write(name, 1)
+    rows = [
+        f"{spelt.format(name, root=tmp_path)},{label}\n" for name, label in zip(names, ("sad", "happy"), strict=True)
+    ]
+    album.text("list.csv", "path,label\n" + "".join(rows))
+    assert load("manifest", tmp_path / "list.csv").table["image"].tolist() == names
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("label,path\nhappy,0.png,\nsad,1.png,\n", "more fields than the header"),
+        ("path,label,subject\n0.png,happy,a,\n1.png,sad,b,\n", "more fields than the header"),
+        (f"path,label\n{'0 ' * 300},happy\n", "is there"),
+    ],
+)
+def test_a_list_of_another_shape_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        load("manifest", tmp_path / "list.csv")

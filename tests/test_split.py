@@ -50,6 +50,37 @@ def test_made_rows_are_drawn_with_the_row_they_were_made_of():
     assert clusters(made.iloc[1:]) == ["1", "0"]
 
 
+@settings(max_examples=20, deadline=None)
+@given(samples=datasets(), folds=st.integers(3, 7))
+def test_folds_have_as_many_rows_of_each_class_and_in_all(samples, folds):
+    tests = [assign(samples, SplitSpec("kfold", folds=folds, fold=fold)).rows("test") for fold in range(folds)]
+    assert sorted(np.concatenate(tests)) == list(range(len(samples)))
+    for target in (0, 1, 2, None):
+        sizes = [len(rows) if target is None else (samples.targets[rows] == target).sum() for rows in tests]
+        assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("method", ["stratified", "kfold"])
+@settings(max_examples=20, deadline=None)
+@given(samples=datasets(), lost=st.integers(0, 59))
+def test_a_row_that_goes_moves_few_others(method, samples, lost):
+    spec = SplitSpec(method, folds=4)
+    kept = np.delete(np.arange(len(samples)), lost)
+    before, after = assign(samples, spec).table["split"].iloc[kept], assign(samples.take(kept), spec).table["split"]
+    assert (before.to_numpy() != after.to_numpy()).sum() <= 3 * 4
+
+
+def test_the_number_of_folds_that_is_advised_can_be_had():
+    for count in (2, 3, 4, 9):
+        samples = dataset([0] * 40 + [1] * count)
+        with pytest.raises(DataError) as caught:
+            assign(samples, SplitSpec("kfold", folds=10 if count > 3 else 2))
+        if (advised := (caught.value.then or "").partition(",")[0]).startswith("set split.folds"):
+            assign(samples, SplitSpec("kfold", folds=int(advised.split()[-1])))
+        else:
+            assert count == 2
+
+
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=20, deadline=None)
 @given(samples=datasets(), seed=st.integers(0, 5))

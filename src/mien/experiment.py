@@ -13,7 +13,7 @@ from mien.data.balance import parse
 from mien.data.material import Material, balanced, idle_steps, readable, resplit
 from mien.data.prepare import prepare
 from mien.data.protocols import check, describe
-from mien.data.split import notes, unlearnable
+from mien.data.split import assign, notes, unlearnable
 from mien.errors import DataError, RunError
 from mien.evaluation import calibration, ledger
 from mien.evaluation.report import select_gallery, weigh, write_comparison_report, write_run_report
@@ -147,21 +147,25 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
     Raises AuditBlocked when the audit stops the run.
     """
     samples, others = asked(recipe, read), leaks.read_others(recipe, read)
-    chain = Chain.parse(recipe.chain)
-    prepared = prepare(samples, chain, strict=strict, progress=stages("prepare"))
-    looks = None if recipe.audit == "off" else look(samples, progress=stages("look"))
-    material = readable(samples, prepared, looks)
+    chain, early = Chain.parse(recipe.chain), recipe.balance.order == "balance-before-split"
+    # Split whole, a dataset keeps its parts whatever picture a chain cannot read.
+    parted = samples if early else assign(samples, recipe.split.spec)
+    prepared = prepare(parted, chain, strict=strict, progress=stages("prepare"))
+    looks = None if recipe.audit == "off" else look(parted, progress=stages("look"))
+    material = readable(parted, prepared, looks)
     remarks = [
         *chain.remarks,
         *prepared.remarks,
         *(["problems.csv lists the pictures left out"] if len(prepared.problems) else []),
     ]
     steps, seed = parse(recipe.balance.steps), recipe.seeds[0]
-    if early := recipe.balance.order == "balance-before-split":
+    if early:
         remarks += [*idle_steps(material.samples, steps, split=None), leaks.BEFORE_SPLIT]
         material = balanced(material, steps, seed, split=None)
-    remarks += notes(material.samples, recipe.split.spec)
-    material = resplit(material, recipe.split.spec)
+        remarks += notes(material.samples, recipe.split.spec)
+        material = resplit(material, recipe.split.spec)
+    else:
+        remarks += notes(samples, recipe.split.spec)
     check_parts(material.samples)
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
     cleaned = leaks.cleaned(recipe, material, others, early)

@@ -11,7 +11,7 @@ from mien.errors import UsageError
 
 if TYPE_CHECKING:
     from mien.data.audit import Audit
-    from mien.data.split import Method
+    from mien.data.split import Group, Method
 
 _STYLE = {"block": "bold red", "warning": "yellow", "info": "dim"}
 
@@ -29,10 +29,14 @@ def audit(
     folds: Annotated[
         int | None, typer.Option(min=2, help="Folds of kfold and grouped-kfold, 10 unless given; the first is audited.")
     ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="What grouped splits keep whole: subject, unless given, or sequence.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="As split.seed of a recipe, 0 unless given.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder for audit.json, audit.html and lists.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Block on every leak, also on those in the data.")] = False,
     near_threshold: Annotated[
-        float | None, typer.Option(min=0.5, max=1.0, help="Similarity from which pairs count as near twins.")
+        float | None, typer.Option(min=0.88, max=1.0, help="Similarity from which pairs count as near twins.")
     ] = None,
     noise: Annotated[
         bool, typer.Option("--noise", help="Also look for wrong labels with cross-validated predictions (slower).")
@@ -53,9 +57,17 @@ def audit(
     from mien.evaluation.report import write_audit_report
     from mien.files import write_json
 
-    if folds and "kfold" not in split:
-        raise UsageError("only kfold and grouped-kfold have folds", got=f"--split {split} --folds {folds}")
-    spec = SplitSpec(cast("Method", split), folds=folds or SplitSpec.folds)
+    for name, given, used, owner in (
+        ("folds", folds, "kfold" in split, "kfold and grouped-kfold"),
+        ("group", group, "grouped" in split, "grouped and grouped-kfold"),
+        ("seed", seed, split != "official", "splits that are drawn"),
+    ):
+        if given is not None and not used:
+            raise UsageError(f"--{name} is of {owner} alone", got=f"--split {split} --{name} {given}")
+    spec = SplitSpec(
+        cast("Method", split), folds=folds or SplitSpec.folds, group=cast("Group", group or SplitSpec.group),
+        seed=seed or SplitSpec.seed,
+    )  # fmt: skip
     audited = f"{split}, fold {spec.fold} of {spec.folds}" if "kfold" in split else split
     title = source if split == "official" else f"{source}, {audited}"
     samples = catalog.load(source, root, **source_options(option))
@@ -68,8 +80,7 @@ def audit(
         )
     with progress("checking pictures") as step:
         looks = look(samples, progress=step)
-    promised = ("subject",) if split in ("grouped", "grouped-kfold") else ()
-    found = check(samples, looks, threshold=near_threshold or NEAR, promised=promised, noise=noise)
+    found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise)
     if strict:
         found = found.strict()
     document = {"split": audited} | found.as_dict() | {"lists": write_lists(out, samples, looks, found) if out else []}

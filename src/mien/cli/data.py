@@ -192,8 +192,8 @@ def _print(found: "Stats") -> None:
     console.print(_counts(found))
     console.print(f"size    {_span('height', found.height)}, {_span('width', found.width)}")
     console.print(f"colour  {found.grey:,} grey, {found.colour:,} colour")
-    if found.subjects:
-        console.print(f"people  {found.subjects:,} subjects, {found.sequences:,} sequences")
+    if found.subjects or found.sequences:
+        console.print(f"people  {counted(found.subjects, 'subject')}, {counted(found.sequences, 'sequence')}")
     if found.empty:
         console.print(f"empty   no picture of {', '.join(found.empty)}")
     console.print(f"broken  {len(found.problems):,} missing or unreadable")

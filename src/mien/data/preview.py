@@ -14,6 +14,7 @@ Picture = NDArray[np.uint8]
 
 _INK, _FAINT, _PAPER = (34, 34, 34), (120, 120, 120), 255
 _MARGIN, _GAP, _LABELS, _TITLE = 14, 4, 124, 40
+_FONT, _NAME = cv2.FONT_HERSHEY_SIMPLEX, 0.48
 
 
 Show = Callable[[Picture], Picture]
@@ -28,20 +29,24 @@ def sheet(
     a picture, such as its faces boxed; what it cannot show (UnreadableImage) is crossed too.
     Returns RGB uint8 (H, W, 3).
     """
-    step = tile + _GAP
+    step, names = tile + _GAP, max(_LABELS, 2 * _MARGIN + max(map(_width, samples.labels)))
     height = _TITLE + len(samples.labels) * step + _MARGIN
-    canvas = np.full((height, _LABELS + columns * step + _MARGIN, 3), _PAPER, np.uint8)
+    canvas = np.full((height, names + columns * step + _MARGIN, 3), _PAPER, np.uint8)
     rng = np.random.default_rng(seed)
     _write(canvas, f"{samples.table['source'].iloc[0]}: {len(samples):,} pictures", (_MARGIN, 26), 0.55, _INK)
     targets = samples.targets
     for row, label in enumerate(samples.labels):
         members, top = np.flatnonzero(targets == row), _TITLE + row * step
-        _write(canvas, label, (_MARGIN, top + tile // 2 - 2), 0.48, _INK)
+        _write(canvas, label, (_MARGIN, top + tile // 2 - 2), _NAME, _INK)
         _write(canvas, f"{len(members):,}", (_MARGIN, top + tile // 2 + 16), 0.42, _FAINT)
         for column, position in enumerate(np.sort(rng.permutation(members)[:columns])):
-            left = _LABELS + column * step
+            left = names + column * step
             canvas[top : top + tile, left : left + tile] = _tile(samples, int(position), tile, show)
     return canvas
+
+
+def _width(name: str) -> int:
+    return cv2.getTextSize(name, _FONT, _NAME, 1)[0][0]
 
 
 def _tile(samples: Samples, position: int, side: int, show: Show) -> Picture:
@@ -68,4 +73,4 @@ def _crossed(side: int) -> Picture:
 
 
 def _write(canvas: Picture, text: str, place: tuple[int, int], size: float, ink: tuple[int, int, int]) -> None:
-    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, ink, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, place, _FONT, size, ink, 1, cv2.LINE_AA)

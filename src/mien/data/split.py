@@ -1,7 +1,7 @@
 """Who trains, who validates, who tests: official, stratified and grouped splits, and folds of either kind.
 
-A row's place follows from the seed and the name of its image (or of its group) alone, through a hash: the same split
-on every machine and library version, whatever the order of the rows.
+A row's place follows from the seed and the names of the images (or groups) of its class, through a hash: the same split
+on every machine and library version, whatever the order of the rows. One image more or less moves few others.
 """
 
 from collections.abc import Callable, Iterable
@@ -160,19 +160,26 @@ def _grouped(samples: Samples, spec: SplitSpec) -> Parts:
 
 
 def _kfold(samples: Samples, spec: SplitSpec) -> Parts:
-    """Stratified folds: the shuffled rows of class after class are dealt round, so sizes differ by one at most."""
+    """Stratified folds: each class, shuffled, is cut into equal pieces; sizes differ by one at most, also in all."""
     rows = np.flatnonzero(samples.targets >= 0)
     targets = samples.targets[rows]
+    trains = 2 if _validation_share(spec) else 1  # rows of a class that a fold must leave
+    least = 2 * trains if spec.folds == 2 else spec.folds
     for label, count in zip(samples.labels, np.bincount(targets, minlength=len(samples.labels)), strict=True):
-        if 0 < count < spec.folds:
+        if 0 < count < least:
             raise DataError(
-                f"{spec.folds} folds need at least {spec.folds} images of every class",
+                f"{spec.folds} folds need at least {least} images of every class",
                 got=f"{count} of {label}",
-                then=(f"set split.folds to {count} or less, or " if count > 1 else "") + _MORE_ROWS,
+                then=(f"set split.folds to {count}, or " if count > trains else "") + _MORE_ROWS,
             )
     rank = _ranks(samples.table["image"].iloc[rows], (spec.seed, "folds"))
-    folds = _left_out(samples)
-    folds[rows[np.lexsort((rank, targets))]] = np.arange(len(rows)) % spec.folds
+    folds, numbers, larger = _left_out(samples), np.arange(spec.folds), 0
+    for target in np.unique(targets):
+        members = rows[targets == target][np.argsort(rank[targets == target])]
+        size, spare = divmod(len(members), spec.folds)
+        # The fold after those that have one more already is the next to have one.
+        sizes = size + ((numbers - larger) % spec.folds < spare)
+        folds[members], larger = np.repeat(numbers, sizes), larger + spare
     return _test_fold(samples, folds, spec)
 
 

@@ -17,7 +17,7 @@ from mien.data.audit.looks import SIDE, Looks
 from mien.data.samples import Samples
 from mien.errors import DataError, counted
 
-METHOD = "logistic regression on histograms of oriented gradients, folds that keep twins and people together"
+METHOD = "logistic regression on histograms of oriented gradients, folds that keep people, or else twins, together"
 FOLDS = 5
 
 CONFIDENT = 0.5
@@ -34,14 +34,19 @@ def suspects(
     """Label noise suspects by confident learning (Northcutt et al., JAIR 2021; cleanlab), most doubtful first.
 
     `groups` (N,) are rows that must stay in one fold; `probabilities` (N, classes) out-of-sample predictions of a
-    model to use instead of the built-in one, which `method` then names. No finding where a class has too few rows.
-    Raises DataError where too few groups are there to cross-validate.
+    model to use instead of the built-in one, which `method` then names. Classes of too few rows are left out, and told.
+    Raises DataError where too few classes or groups are there to cross-validate.
     """
-    targets = samples.targets
-    rows = np.flatnonzero((targets >= 0) & looks.readable)
-    present, encoded, counts = np.unique(targets[rows], return_inverse=True, return_counts=True)
-    if len(present) < 2 or counts.min() < FOLDS:
-        return []
+    counts = np.bincount(samples.targets[(samples.targets >= 0) & looks.readable], minlength=len(samples.labels))
+    scarce = [label for label, count in zip(samples.labels, counts, strict=True) if 0 < count < FOLDS]
+    rows = np.flatnonzero((samples.targets >= 0) & looks.readable & (counts >= FOLDS)[samples.targets])
+    present, encoded = np.unique(samples.targets[rows], return_inverse=True)
+    if len(present) < 2:
+        raise DataError(
+            f"label noise is found between two classes of {FOLDS} readable pictures or more",
+            got={label: int(count) for label, count in zip(samples.labels, counts, strict=True)},
+            then="bring more pictures, or leave --noise out",
+        )
     if probabilities is None:
         method = METHOD
         given = _cross_validated(looks.miniatures[rows], encoded, groups[rows])
@@ -51,11 +56,16 @@ def suspects(
     issues = find_label_issues(encoded, given, filter_by="confident_learning", n_jobs=1)
     margin = given.max(axis=1) - given[np.arange(len(given)), encoded]
     doubtful = np.flatnonzero(issues & (margin >= CONFIDENT))
+    found = [Finding(
+        "label-noise-unchecked", "info", len(scarce),
+        f"labels of {', '.join(scarce)} were not checked: fewer than {FOLDS} readable pictures each",
+        "bring more pictures of them, or look at them yourself",
+    )] if scarce else []  # fmt: skip
     if not len(doubtful):
-        return []
+        return found
     predicted = [samples.labels[target] for target in present[given.argmax(axis=1)]]
     order = doubtful[np.argsort(get_label_quality_scores(encoded, given)[doubtful], kind="stable")]
-    return [Finding(
+    return [*found, Finding(
         "label-noise", "info", len(order),
         f"{counted(len(order), 'suspect label')}: predictions confidently disagree ({method})",
         "look at them on the page of --out DIR, or in its suspect-labels.csv; a weak model suspects hard pictures too",

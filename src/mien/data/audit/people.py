@@ -1,6 +1,7 @@
 """People, video sequences and made rows that stand on both sides of a split."""
 
 from collections.abc import Sequence
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,17 @@ def shared(samples: Samples, column: str) -> dict[str, tuple[int, ...]]:
 
 
 def findings(samples: Samples, promised: Sequence[str] = ()) -> list[Finding]:
-    """Subjects and sequences across splits; they block where the split or protocol promised (`promised`) whole ones."""
+    """Subjects of two spellings; subjects and sequences across splits, which block where the split or protocol promised
+    (`promised`) whole ones.
+    """
     found = []
+    if alike := _named_alike(samples):
+        found.append(Finding(
+            "subjects-named-alike", "warning", len(alike),
+            f"{counted(len(alike), 'name')} of subjects in more than one spelling, each taken for a person of its own: "
+            f"{'; '.join(', '.join(names) for names in alike[:3])}",
+            "give each person one name if they are the same: they may train and test under two",
+        ))  # fmt: skip
     for column in ("subject", "sequence"):
         across = shared(samples, column)
         if across:
@@ -37,6 +47,13 @@ def findings(samples: Samples, promised: Sequence[str] = ()) -> list[Finding]:
                 rows, leak=True,
             ))  # fmt: skip
     return found
+
+
+def _named_alike(samples: Samples) -> list[list[str]]:
+    """Names of subjects that differ in upper and lower case, spaces or the composition of letters only."""
+    names = pd.Series(samples.table["subject"].dropna().unique(), dtype=object)
+    plain = names.map(lambda name: "".join(normalize("NFKC", name).casefold().split()))
+    return [sorted(alike) for _, alike in names.groupby(plain) if len(alike) > 1]
 
 
 def children(samples: Samples, parents: NDArray[np.int64] | None = None) -> list[Finding]:

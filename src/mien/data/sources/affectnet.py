@@ -1,5 +1,6 @@
 """AffectNet (Mollahosseini et al., 2017) as its authors lay it out: annotations beside numbered pictures, or lists."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
-from mien.errors import DataError
+from mien.errors import DataError, counted
 from mien.labels import EXPRESSIONS
 
 ABOUT = "AffectNet: images beside annotations/*_exp.npy, or training.csv and validation.csv, eight labels"
@@ -31,11 +32,15 @@ _LISTS = ("", "Manually_Annotated_file_lists/", "Manually_Annotated/")
 
 
 def load(root: Path) -> Samples:
-    """Read whichever layout `root` holds; pictures annotated as none, uncertain or no face are left out."""
+    """Read whichever layout `root` holds; pictures annotated as none, uncertain or no face are told and left out."""
     sets = [name for name in ("train_set", "val_set", "test_set") if (root / name / "annotations").is_dir()]
-    found = [row for name in sets for row in _annotated(root, name)] if sets else list(_listed(root))
+    listed = [row for name in sets for row in _annotated(root, name)] if sets else list(_listed(root))
+    found = [row for row in listed if row[1] not in _NO_EXPRESSION]
     if not found:
         raise tree.absent("AffectNet", root, LAYOUT, GET)
+    if others := len(listed) - len(found):
+        told = "%s: %s annotated as none, uncertain or no face, left out"
+        logging.getLogger("mien").warning(told, root, counted(others, "picture"))
     built = table(
         [image for image, _, _ in found],
         [CODES[code] for _, code, _ in found],
@@ -49,9 +54,7 @@ def _annotated(root: Path, name: str) -> Iterator[tuple[str, int, str]]:
     pictures = {Path(picture).stem: picture for picture in tree.pictures(root / name / "images")}
     for path in sorted((root / name / "annotations").glob("*_exp.npy")):
         number = path.name.removesuffix("_exp.npy")
-        code = _code(path)
-        if code not in _NO_EXPRESSION:
-            yield f"{name}/images/{pictures.get(number, f'{number}.jpg')}", code, tree.SPLIT_FOLDERS[name]
+        yield f"{name}/images/{pictures.get(number, f'{number}.jpg')}", _code(path), tree.SPLIT_FOLDERS[name]
 
 
 def _listed(root: Path) -> Iterator[tuple[str, int, str]]:
@@ -66,10 +69,8 @@ def _listed(root: Path) -> Iterator[tuple[str, int, str]]:
         if strange.any():
             got = rows[strange].iloc[0].to_dict()
             raise DataError(f"{path}: not a picture with an AffectNet expression", got=got, allowed="0..10")
-        codes = rows["expression"].astype(int)
-        shown = ~codes.isin(_NO_EXPRESSION)
         below = pictures.relative_to(root).as_posix()
-        for image, code in zip(rows[_COLUMNS[0]][shown], codes[shown], strict=True):
+        for image, code in zip(rows[_COLUMNS[0]], rows["expression"].astype(int), strict=True):
             yield f"{below}/{image}", code, tree.SPLIT_FOLDERS[name]
 
 

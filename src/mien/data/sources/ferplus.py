@@ -13,13 +13,15 @@ from mien.errors import DataError
 from mien.labels import LABEL_SETS
 
 ABOUT = "FERPlus: FER2013's pictures under ten votes each, eight labels"
-LAYOUT = ("fer2013new.csv + FER2013{Train,Valid,Test}/*.png", "fer2013new.csv + fer2013.csv")
+LAYOUT = ("fer2013new.csv + [data/]FER2013{Train,Valid,Test}/*.png", "fer2013new.csv + fer2013.csv")
 GET = "take fer2013new.csv from the FERPlus repository of its authors and put it beside fer2013.csv"
 LICENCE = f"{fer2013.LICENCE}, FERPlus labels (MIT)"
 
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 LABELS = LABEL_SETS["ferplus"]
+
+_TELLING, _AGREED = 100, 0.4  # rows, and the share of them that voters and FER2013 agree on at least
 
 
 def load(root: Path, mode: Literal["majority", "plurality", "votes"] = "majority") -> Samples:
@@ -99,17 +101,24 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _pictures(root: Path, rows: pd.DataFrame) -> tuple[list[str], Reader]:
     """Image names and their reader: the PNG folders where they are, else the rows of FER2013's CSV."""
-    if any((root / folder).is_dir() for folder in FOLDERS.values()):
-        names = zip(rows["Usage"], rows["Image name"], strict=True)
-        return [f"{FOLDERS[usage]}/{name}" for usage, name in names], Files(root)
+    for above in ("", "data/"):  # where the authors' own code puts them
+        if any((root / above / folder).is_dir() for folder in FOLDERS.values()):
+            names = zip(rows["Usage"], rows["Image name"], strict=True)
+            return [f"{above}{FOLDERS[usage]}/{name}" for usage, name in names], Files(root)
     path = tree.first(root, fer2013.CSV_NAMES)
     if path is None:
         raise tree.absent("FERPlus pictures", root, LAYOUT, GET)
     found = pixels.read(path, list(fer2013.SPLITS))
     if rows["row"].max() >= len(found.pixels):
         raise DataError(f"{path} has fewer rows than fer2013new.csv", got=len(found.pixels))
-    if (found.usage[rows["row"]] != rows["Usage"]).any():
+    if (found.usage[rows["row"]] != rows["Usage"]).any() or _disagrees(rows, found.emotion[rows["row"]]):
         raise DataError(
             f"{path} and fer2013new.csv are not in the same order", then="use the CSV as FER2013 published it"
         )
     return [f"{path.name}#{row}" for row in rows["row"]], fer2013.rows_reader(path, found)
+
+
+def _disagrees(rows: pd.DataFrame, emotion: NDArray[np.int64]) -> bool:
+    """Whether the voters contradict FER2013's labels as often as if the rows were shuffled: 67% agree, and 19% then."""
+    voted = np.array(VOTES)[rows[list(VOTES)].to_numpy().argmax(axis=1)]
+    return len(rows) >= _TELLING and float((np.array(fer2013.CODES)[emotion] == voted).mean()) < _AGREED

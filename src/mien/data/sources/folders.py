@@ -10,6 +10,7 @@ from typing import Any
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
 from mien.errors import DataError, UsageError, counted, unknown
+from mien.imaging.decode import READABLE
 from mien.labels import is_known, ordered
 
 ABOUT = "any class-per-folder tree, with or without split folders, or names that follow a pattern"
@@ -53,12 +54,22 @@ def read(root: Path, base: Path, source: str, named: Naming = tree.expressions) 
     image: list[str] = []
     label: list[str] = []
     split: list[str | None] = []
+    empty: list[str] = []
+    if split_folders:
+        tree.tell_loose(base)
     for above in split_folders or [""]:
         folder = base / above
-        for name, found in tree.by_class(folder).items():
+        classes = tree.by_class(folder)
+        empty += [str(folder / name) for name in tree.folders(folder) if name not in classes]
+        for name, found in classes.items():
             image += [(folder / picture).relative_to(root).as_posix() for picture in found]
             label += [name] * len(found)
             split += [tree.SPLIT_FOLDERS.get(above.lower())] * len(found)
+    if empty and len(set(label)) < 2:
+        raise DataError(
+            "class folders without pictures", got=empty, allowed=f"files ending in {', '.join(sorted(READABLE))}",
+            then="fill these folders or delete them",
+        )  # fmt: skip
     if not image:
         raise tree.absent("class folders", base, LAYOUT, GET)
     meant = named(label, base)

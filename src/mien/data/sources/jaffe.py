@@ -16,7 +16,7 @@ CODES = {
     "AN": "anger", "DI": "disgust", "FE": "fear", "HA": "happiness", "NE": "neutral", "SA": "sadness", "SU": "surprise",
 }  # fmt: skip
 
-_NAME = re.compile(r"(?P<subject>[A-Z]{2})\.(?P<code>[A-Z]{2})\d+\.\d+\.\w+")
+_NAME = re.compile(r"(?P<subject>[A-Z]{2})\.(?P<code>[A-Z]{2})\d+\.\d+\.\w+", re.IGNORECASE)
 
 
 def load(root: Path) -> Samples:
@@ -26,11 +26,16 @@ def load(root: Path) -> Samples:
     if not image:
         raise tree.absent("JAFFE", root, LAYOUT, GET)
     named = [_NAME.fullmatch(Path(name).name) for name in image]
-    strange = [name for name, found in zip(image, named, strict=True) if found is None or found["code"] not in CODES]
+    strange = [
+        name for name, found in zip(image, named, strict=True) if found is None or found["code"].upper() not in CODES
+    ]
     if strange:
         raise DataError(f"{root}: file names that are not JAFFE's", got=strange[:5], allowed=LAYOUT)
     known = [found for found in named if found is not None]
     built = table(
-        image, [CODES[found["code"]] for found in known], subject=[found["subject"] for found in known], source="jaffe"
+        image,
+        [CODES[found["code"].upper()] for found in known],
+        subject=[found["subject"].upper() for found in known],
+        source="jaffe",
     )
     return Samples(built, LABEL_SETS["fer2013"], Files(root))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from io import StringIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -57,7 +57,7 @@ def load(
         told = "%s: %s without label, first data row %s: left out of every part"
         bare = rows.index[~labelled]
         logging.getLogger("mien").warning(told, path, counted(len(bare), "row"), bare[0] + 1)
-    names = [name.replace("\\", "/") for name in rows["path"]]
+    names = [_below(name, path.parent) for name in rows["path"]]
     _check_once(names, path)
     label = rows["label"].map(tree.named(rows["label"].dropna(), path, rename or {}, own_labels))
     more = {name: rows[name] for name in ("subject", "sequence") if name in rows}
@@ -109,8 +109,8 @@ def _chosen(rows: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.Da
             then=f"say which these are with the source's option columns, as in columns={{{shown}}}",
         )  # fmt: skip
     if unread:
-        people = f"columns={{subject: {alike['subject']}}} reads people" if alike else "people go into `subject`"
-        told = "%s: columns that are not read: %s (%s)"
+        people = f" (columns={{subject: {alike['subject']}}} reads people)" if "subject" in alike else ""
+        told = "%s: columns that are not read: %s%s"
         logging.getLogger("mien").warning(told, path, ", ".join(unread), people)
     return pd.DataFrame({name: rows[other] for name, other in read.items()})
 
@@ -126,7 +126,20 @@ def _csv(path: Path) -> pd.DataFrame:
         ) from None  # fmt: skip
     separator, text = _separated(text)
     # NA is a person of JAFFE, and None or null may be one: only an empty field names nobody.
-    return pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    rows = pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    if not isinstance(rows.index, pd.RangeIndex):
+        raise DataError(
+            f"{path}: rows have more fields than the header has names", got=list(rows.columns),
+            then=f"name every column, and end no row with a '{separator}'",
+        )  # fmt: skip
+    return rows
+
+
+def _below(name: str, folder: Path) -> str:
+    """A path of the list as its pictures are named, however it is spelt: below the folder of the list, with `/`."""
+    plain = PurePosixPath(name.replace("\\", "/"))
+    home = PurePosixPath(folder.absolute().as_posix())
+    return (plain.relative_to(home) if plain.is_relative_to(home) else plain).as_posix()
 
 
 def _separated(text: str) -> tuple[str, str]:
@@ -139,12 +152,19 @@ def _separated(text: str) -> tuple[str, str]:
 
 def _check_there(names: list[str], path: Path) -> None:
     """One missing picture is listed with the broken ones; all of them are a list that stands elsewhere."""
-    if names and not any((path.parent / name).exists() for name in names):
+    if names and not any(_exists(path.parent / name) for name in names):
         raise DataError(
             f"none of the {counted(len(names), 'picture')} of {path} is there",
-            got=f"first {path.parent / names[0]}",
+            got=f"first {(path.parent / names[0]).as_posix()[:200]}",
             then="paths are relative to the folder of the list: put the list there, or write them so",
         )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no name of a file, such as the pixels of FER2013
+        return False
 
 
 def _check_once(names: list[str], path: Path) -> None:

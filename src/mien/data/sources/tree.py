@@ -8,9 +8,9 @@ from unicodedata import normalize
 
 import pandas as pd
 
-from mien.errors import Absent, DataError, UsageError
+from mien.errors import Absent, DataError, UsageError, counted
 from mien.files import printable, walk
-from mien.imaging.decode import READABLE, SUFFIXES
+from mien.imaging.decode import SUFFIXES
 from mien.labels import EXPRESSIONS, OWN, canonical, canonical_all, is_known, is_label
 
 SPLIT_FOLDERS: Mapping[str, str] = {
@@ -19,12 +19,16 @@ SPLIT_FOLDERS: Mapping[str, str] = {
     "test": "test", "testing": "test", "test_set": "test",
 }  # fmt: skip
 
+_LEFT = (".", "__", "@")  # begins the names of folders that are not looked into
+
 
 def folders(folder: Path) -> list[str]:
-    """Names of the folders inside `folder`, sorted; hidden ones and archive leftovers (`__MACOSX`) left out."""
+    """Names of the folders inside `folder`, sorted; hidden ones, and what archives (`__MACOSX`) and servers (`@eaDir`)
+    leave, are left out.
+    """
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(_LEFT))
 
 
 def pictures(folder: Path) -> list[str]:
@@ -34,7 +38,7 @@ def pictures(folder: Path) -> list[str]:
     """
     found = []
     for base, inner, names in walk(folder):
-        inner[:] = [name for name in inner if not name.startswith((".", "__"))]
+        inner[:] = [name for name in inner if not name.startswith(_LEFT)]
         below = Path(base).relative_to(folder)
         found += [(below / n).as_posix() for n in names if _is_picture(n)]
     if strange := [name for name in found if not _is_utf8(name)]:
@@ -46,22 +50,21 @@ def pictures(folder: Path) -> list[str]:
 
 
 def by_class(folder: Path) -> dict[str, list[str]]:
-    """Class folder -> its pictures as paths below `folder`. Folders without any are told and left out.
-
-    Raises DataError for those where fewer than two others have pictures.
+    """Class folder -> its pictures as paths below `folder`. Folders without any, and pictures beside them, are told
+    and left out.
     """
     found = {name: [f"{name}/{picture}" for picture in pictures(folder / name)] for name in folders(folder)}
-    empty = [str(folder / name) for name, images in found.items() if not images]
-    if empty and len(found) - len(empty) < 2:
-        raise DataError(
-            "class folders without pictures",
-            got=empty,
-            allowed=f"files ending in {', '.join(sorted(READABLE))}",
-            then="fill these folders or delete them",
-        )
-    if empty:
+    if empty := [str(folder / name) for name, images in found.items() if not images]:
         logging.getLogger("mien").warning("class folders without pictures, left out: %s", ", ".join(empty))
+    tell_loose(folder)
     return {name: images for name, images in found.items() if images}
+
+
+def tell_loose(folder: Path) -> None:
+    """Tell of pictures that lie beside the folders of `folder`, and are in none."""
+    if loose := sorted(path.name for path in folder.glob("*") if _is_picture(path.name) and path.is_file()):
+        told = "%s: %s beside the folders, left out, the first: %s"
+        logging.getLogger("mien").warning(told, folder, counted(len(loose), "picture"), printable(loose[0]))
 
 
 def expressions(names: Iterable[str], where: Path) -> dict[str, str]:
