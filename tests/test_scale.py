@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from mien.runtime.collect import Item
 from mien.runtime.origin import Origin
 from mien.runtime.recognizer import Recognizer
 from mien.scale import predict as scaled
-from mien.scale.cluster import Died, connected, shared_out
+from mien.scale.cluster import Died, Unfit, connected, shared_out
 from mien.scale.compare import pieces
 from mien.scale.predict import Job, answered, lots, spread
 
@@ -183,6 +185,48 @@ def test_a_machine_with_another_model_stops_the_job(bundle, folder, tmp_path):
         spread(job, [Item(str(folder / "0.png"), "picture")], 4, lambda done, count: None)
 
 
+def test_a_machine_that_cannot_load_the_model_stops_the_job_and_is_named(bundle, folder, tmp_path):
+    job = Job(str(tmp_path / "gone.onnx"), 8, Origin("tiny@0123", None), tmp_path / "out")
+    with pytest.raises(Unfit, match=f"{socket.gethostname()}, a machine of the cluster, cannot load the model"):
+        spread(job, items_of(folder), 4, lambda done, count: None)
+
+
+def test_a_machine_with_a_folder_of_its_own_answers_into_nothing(bundle, folder, tmp_path):
+    def elsewhere(job, lot):
+        return scaled.work(replace(job, out=tmp_path / "local", patience=0), lot)
+
+    (tmp_path / "local").mkdir()
+    with pytest.raises(Unfit, match="another folder of that name"):
+        spread(job_of(bundle, tmp_path / "out"), items_of(folder), 4, lambda done, count: None, elsewhere)
+    assert list((tmp_path / "local").iterdir()) == []
+
+
+def test_a_picture_that_a_machine_does_not_see_is_told_and_tried_again(bundle, folder, tmp_path):
+    job, items = job_of(bundle, tmp_path / "out"), items_of(folder)
+    (folder / "2.png").rename(tmp_path / "2.png")
+    tally = spread(job, items, 4, lambda done, count: None)
+    ((source, reason),) = tally.errors
+    assert source.endswith("2.png") and "not there on" in reason and (tally.sources, tally.faces) == (7, 6)
+    assert len(answered(job.out, job.origin)) == 6
+    (tmp_path / "2.png").rename(folder / "2.png")
+    (job.out / ".part-0123.parquet.4567").touch()
+    left, _ = scaled.unanswered([str(folder)], answered(job.out, job.origin))
+    assert spread(job, [item for item in left if "zero" not in item.source], 4, lambda done, count: None).errors == ()
+    assert len(rows(job.out)) == 7 and not list(job.out.glob(".*")), "what an interrupted job left is cleared"
+
+
+def test_a_machine_with_another_mien_stops_the_job(monkeypatch):
+    monkeypatch.setattr("mien.scale.cluster.__version__", "9.9")
+    with pytest.raises(Unfit, match="has another mien"):
+        list(shared_out(["a"], str.upper, []))
+
+
+def test_what_is_printed_meanwhile_does_not_reach_stdout(capsys):
+    with connected():
+        print("a raylet is gone")  # noqa: T201
+    assert capsys.readouterr() == ("", "a raylet is gone\n")
+
+
 def test_paths_on_stdin_are_the_bytes_of_a_line(bundle, tmp_path):
     odd = [os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/caf\xe9.png", "/two\u2028lines.png".encode())]
     for path in odd:
@@ -240,6 +284,8 @@ def test_a_comparison_on_the_cluster_is_the_comparison(tmp_path):
     ]
     with pytest.raises(UsageError, match="no machine of the cluster has room"):
         mien("scale", "compare", plain, "--out", out, "--cpus", "1000")
+    with pytest.raises(UsageError, match="whole ones"):
+        mien("scale", "compare", plain, "--out", out, "--gpus", "1.5")
 
 
 def test_every_seed_and_fold_is_a_run_of_its_own(tmp_path):

@@ -91,7 +91,7 @@ def main() -> None:
     except SystemExit as ended:
         # Typer's exit code for Ctrl-C, for which it prints nothing. It is how a server is stopped.
         if ended.code == INTERRUPTED and "serve" not in sys.argv[1:2]:
-            said = "stopped; finished files are complete. Runs, and JSON lines of predict, go on with --resume"
+            said = "stopped; finished files are complete. Runs, scale predict and JSON lines go on with --resume"
             print(f"mien: {said}", file=sys.stderr)  # noqa: T201
         raise
 

@@ -9,7 +9,7 @@ from mien.errors import MienError, RunError, UsageError
 from mien.experiment import begin_repetitions, train
 from mien.grids import Cell
 from mien.recipe import Recipe
-from mien.scale.cluster import Died, room, shared_out
+from mien.scale.cluster import Died, Unfit, room, shared_out
 
 Piece = tuple[str, Recipe, Path]
 
@@ -31,8 +31,12 @@ def train_pieces(
     cells failed, by name.
 
     Finished runs are kept, and begun ones go on. `moved(done, all)` hears of every run that ends. Raises UsageError
-    where no machine has room for a run.
+    where no machine has room for a run or a share of accelerators cannot be, Unfit where one lacks the working folder.
     """
+    if gpus > 1 and gpus % 1:
+        raise UsageError(
+            "a run has a part of one accelerator or whole ones", got=f"--gpus {gpus:g}", allowed="0.5, 1, 2"
+        )
     if not any(each.get("CPU", 0) >= cpus and each.get("GPU", 0) >= gpus for each in room()):
         raise UsageError(
             "no machine of the cluster has room for a run", got={"CPU": cpus, "GPU": gpus},
@@ -48,7 +52,7 @@ def train_pieces(
                 failures[cell.recipe.name] = error
     todo = [piece for piece in pieces(wanted, folder) if piece[0] not in failures]
     moved(0, len(todo))
-    ended = shared_out(todo, partial(_trained, Path.cwd()), [], cpus, gpus)
+    ended = shared_out(todo, partial(_trained, Path.cwd(), gpus > 0), [], cpus, gpus)
     for done, ((name, _, place), found) in enumerate(ended, 1):
         if isinstance(found, Died):
             found = RunError(f"the process of {place} died: {found}", then="run the same command again: it goes on")
@@ -58,8 +62,15 @@ def train_pieces(
     return failures
 
 
-def _trained(here: Path, piece: Piece) -> Path:
+def _trained(here: Path, accelerated: bool, piece: Piece) -> Path:
     """A run, trained in a process of the cluster, which stands where the command was given."""
-    os.chdir(here)
+    try:
+        os.chdir(here)
+    except OSError as error:
+        then = "give the command in a folder that all machines share: recipes name data and runs from there"
+        raise Unfit(f"has no working folder {here}: {error.strerror}", then=then) from error
+    if not accelerated:
+        # Ray hides no accelerator from a task that asked for none.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     _, recipe, place = piece
     return train(recipe, place, resume=True)

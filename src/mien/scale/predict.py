@@ -3,23 +3,27 @@
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
+from secrets import token_hex
+from socket import gethostname
+from time import monotonic, sleep
 from typing import Literal, NamedTuple
 
 import cv2
 
-from mien.errors import DataError, MissingExtra, RunError, UsageError
-from mien.files import digest, printable
+from mien.errors import DataError, MienError, MissingExtra, RunError, UsageError
+from mien.files import digest, printable, told
 from mien.runtime.collect import Item, collect, once
 from mien.runtime.origin import Origin
 from mien.runtime.predict import predict
 from mien.runtime.recognizer import Recognizer, load
 from mien.runtime.results import shows_none
 from mien.runtime.sinks import ORIGIN, open_sink
-from mien.scale.cluster import Died, shared_out
+from mien.scale.cluster import Died, Unfit, shared_out
 
 Lot = tuple[Item, ...]
 _HOPELESS = 3  # sources that died, each alone, before any was answered: then it is not the sources
@@ -27,14 +31,16 @@ _HOPELESS = 3  # sources that died, each alone, before any was answered: then it
 
 @dataclass(frozen=True)
 class Job:
-    """How lots are answered: the recogniser's model and its batch, what its answers must come from, and the folder
-    of the Parquet files.
+    """How lots are answered: the recogniser's model and its batch, what its answers must come from, the folder of the
+    Parquet files, and the name of a file in it that every machine must see, `patience` seconds after it was made.
     """
 
     model: str
     batch: int
     origin: Origin
     out: Path
+    mark: str = ""
+    patience: float = 60.0  # a network file system may show what it showed before for as long
 
 
 class Tally(NamedTuple):
@@ -106,9 +112,8 @@ def unanswered(paths: Iterable[str], done: Collection[str]) -> tuple[list[Item],
 
 def answer(job: Job, recognizer: Recognizer, lot: Lot) -> Tally:
     """Write the answers to a lot as one file, whole or not at all, in place of one that an earlier try has written."""
-    place = job.out / f"part-{digest(*(item.source for item in lot))[:16]}.parquet"
     faces, without_face, errors = 0, 0, {}
-    with open_sink(place, recognizer.labels, job.origin, again=True) as write:
+    with open_sink(_place(job, lot), recognizer.labels, job.origin, again=True) as write:
         for result in predict(lot, recognizer, job.origin.video):
             write(result)
             faces += len(result.faces)
@@ -119,8 +124,23 @@ def answer(job: Job, recognizer: Recognizer, lot: Lot) -> Tally:
 
 
 def work(job: Job, lot: Lot) -> Tally:
-    """`answer` in a process of the cluster. Raises DataError where its machine has another model or detector."""
-    return answer(job, _recognizer(job), lot)
+    """`answer` in a process of the cluster. What its machine does not see has no answer, and is told.
+
+    Raises Unfit where the machine has another folder of that name or cannot load the model, DataError where it has
+    another model or detector.
+    """
+    since = monotonic()
+    while not (job.out / job.mark).exists():
+        if monotonic() - since > job.patience:
+            raise Unfit(
+                "has another folder of that name, or none", got=job.out, then="put --out on storage that all share"
+            )
+        sleep(min(1.0, job.patience))
+    recognizer = _recognizer(job)
+    there = tuple(item for item in lot if item.kind == "broken" or os.path.lexists(item.source))
+    gone = [(item.source, f"not there on {gethostname()}") for item in lot if item not in there]
+    found = answer(job, recognizer, there) if there else Tally()
+    return found.plus(Tally(len(gone), errors=tuple(gone)))
 
 
 def spread(
@@ -138,22 +158,43 @@ def spread(
     """
     tally, more, died = Tally(), list[Lot](), 0
     moved(0, len(items))
-    for lot, found in shared_out(lots(items, size), partial(work, job), more):
-        if isinstance(found, Died) and len(lot) > 1:
-            more += [lot[: len(lot) // 2], lot[len(lot) // 2 :]]
-            continue
-        if isinstance(found, Died):
-            found, died = Tally(1, errors=((lot[0].source, f"the process that looked at it died: {found}"),)), died + 1
-        elif isinstance(found, Exception):
-            raise found
-        tally = tally.plus(found)
-        if died == tally.sources == _HOPELESS:
-            raise RunError(
-                "the processes of the cluster die whatever they look at", got=tally.errors[0][1],
-                then="see whether this works there: mien predict PICTURE",
-            )  # fmt: skip
-        moved(tally.sources, len(items))
+    with _marked(job) as marked:
+        for lot, found in shared_out(lots(items, size), partial(work, marked), more):
+            if isinstance(found, Died) and len(lot) > 1:
+                more += [lot[: len(lot) // 2], lot[len(lot) // 2 :]]
+                continue
+            if isinstance(found, Died):
+                why = f"the process that looked at it died: {found}"
+                found, died = Tally(1, errors=((lot[0].source, why),)), died + 1
+            elif isinstance(found, Exception):
+                raise found
+            tally = tally.plus(found)
+            if died == tally.sources == _HOPELESS:
+                raise RunError(
+                    "the processes of the cluster die whatever they look at", got=tally.errors[0][1],
+                    then="see whether this works there: mien predict PICTURE",
+                )  # fmt: skip
+            moved(tally.sources, len(items))
     return tally
+
+
+@contextmanager
+def _marked(job: Job) -> Iterator[Job]:
+    """The job with a mark in its folder, out of which what an interrupted one left is cleared."""
+    with told(job.out):
+        job.out.mkdir(parents=True, exist_ok=True)
+        for left in (*job.out.glob(".part-*"), *job.out.glob(".job-*")):
+            left.unlink(missing_ok=True)
+        mark = job.out / f".job-{token_hex(4)}"
+        mark.touch()
+    try:
+        yield replace(job, mark=mark.name)
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _place(job: Job, lot: Lot) -> Path:
+    return job.out / f"part-{digest(*(item.source for item in lot))[:16]}.parquet"
 
 
 @lru_cache(maxsize=1)
@@ -162,6 +203,11 @@ def _recognizer(job: Job) -> Recognizer:
     named, origin = job.origin.detector, job.origin
     crop: Literal["face", "whole"] = "whole" if named is None else "face"
     detector = "auto" if named in (None, "chain") else str(named)
-    found = load(job.model, detector=detector, crop=crop, batch=job.batch, workers=1)
+    try:
+        found = load(job.model, detector=detector, crop=crop, batch=job.batch, workers=1)
+    except MienError as error:
+        raise Unfit(
+            f"cannot load the model: {error.what}", got=error.got, allowed=error.allowed, then=error.then
+        ) from error
     origin.check(Origin(found.model, found.detector, origin.video), "a machine of the cluster")
     return found
