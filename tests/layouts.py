@@ -218,6 +218,14 @@ def rafdb_published(album: Album) -> None:
     album.text("basic/EmoLabel/list_patition_label.txt", "".join(lines))
 
 
+def rafdb_originals(album: Album) -> None:
+    rafdb_published(album)
+    images = album.root / "basic/Image"
+    (images / "aligned").rename(images / "original")
+    for path in (images / "original").iterdir():
+        path.rename(path.with_name(path.name.replace("_aligned", "")))
+
+
 def rafdb_kaggle(album: Album) -> None:
     for split in ("train", "test"):
         lines = []
@@ -255,5 +263,5 @@ TREES: dict[str, list[Callable[[Album], None]]] = {
     "manifest": [manifest_csv, manifest_parquet],
     "mma": [mma],
     "oheix": [oheix],
-    "rafdb": [rafdb_published, rafdb_kaggle],
+    "rafdb": [rafdb_published, rafdb_originals, rafdb_kaggle],
 }

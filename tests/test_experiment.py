@@ -265,6 +265,7 @@ def test_seeds_make_a_folder_of_runs(home: Path) -> None:
     assert together["figures"]["metrics"]["accuracy"] == pooled and together["run"] == "seeds"
     assert {"seeds/seed-0", "seeds/seed-1"} <= {opening.run for opening in ledger.openings(home)}
     matrix = json.loads(mien("cross", home / "seeds", "--out", home / "seeds.html", "--json").stdout)
+    assert "HTML" in mien("cross", home / "seeds", "--out", home / "seeds.csv", check=2).stderr
     assert matrix["cells"][0]["figures"]["metrics"]["accuracy"] == pytest.approx(pooled, abs=1e-6)
 
 

@@ -327,6 +327,12 @@ def test_jaffe_is_read_in_lower_case_too(tmp_path: Path) -> None:
     assert samples.table[["label", "subject"]].to_numpy().tolist() == [["anger", "KA"], ["surprise", "YM"]]
 
 
+def test_a_folder_around_the_classes_sends_into_it(tmp_path: Path) -> None:
+    folders_plain(Album(tmp_path / "dataset"))
+    with pytest.raises(UsageError, match=f"give {tmp_path / 'dataset'}, if the folders of the classes are there"):
+        load("folders", tmp_path)
+
+
 def test_what_servers_and_archives_leave_is_no_picture(tmp_path: Path) -> None:
     album = Album(tmp_path)
     folders_plain(album)

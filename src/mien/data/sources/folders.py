@@ -87,11 +87,13 @@ def _named(
     except UsageError as error:
         if rename or own or any(map(is_known, names)):
             raise
-        raise UsageError(
-            error.what, got=error.got, allowed=error.allowed,
-            then=f"{error.then}; where these are people, say how paths are built, as in "
-            "pattern=<subject>/<label>_*.jpg; or list the pictures for the source manifest",
-        ) from None  # fmt: skip
+        then = (
+            f"{error.then}; where these are people, say how paths are built, as in "
+            "pattern=<subject>/<label>_*.jpg; or list the pictures for the source manifest"
+        )
+        if len(found := set(names)) == 1 and tree.folders(inner := where / min(found)):
+            then = f"give {inner}, if the folders of the classes are there; else {then}"
+        raise UsageError(error.what, got=error.got, allowed=error.allowed, then=then) from None
 
 
 def _by_pattern(root: Path, pattern: str, named: Naming) -> Samples:

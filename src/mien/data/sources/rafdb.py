@@ -10,7 +10,7 @@ from mien.labels import LABEL_SETS
 
 ABOUT = "RAF-DB, basic: aligned faces, seven labels, official train and test"
 LAYOUT = (
-    "basic/EmoLabel/list_patition_label.txt + basic/Image/aligned/*_aligned.jpg",
+    "basic/EmoLabel/list_patition_label.txt + basic/Image/{aligned/*_aligned.jpg,original/*.jpg}",
     "DATASET/{train,test}/{1..7}/*.jpg + {train,test}_labels.csv",
 )
 GET = "ask its authors (whdeng.cn/raf), or: kaggle datasets download shuvoalok/raf-db-dataset --unzip"
@@ -43,15 +43,17 @@ def load(root: Path) -> Samples:
 
 
 def _published(listing: Path) -> Iterator[tuple[Path, str, str]]:
-    """Rows such as `train_00001.jpg 5`, whose picture is `train_00001_aligned.jpg`."""
-    aligned = listing.parent.parent / "Image" / "aligned"
+    """Rows such as `train_00001.jpg 5`, whose picture is `train_00001_aligned.jpg`, or without these the original."""
+    images = listing.parent.parent / "Image"
+    original = (images / "original").is_dir() and not (images / "aligned").is_dir()
     for number, line in enumerate(listing.read_text().splitlines(), 1):
         name, _, code = line.strip().partition(" ")
         split = name.partition("_")[0]
         if name and split not in ("train", "test"):
             raise DataError(f"{listing}, line {number}: not a RAF-DB row", got=line, allowed="train_00001.jpg 5")
         if name:
-            yield aligned / f"{Path(name).stem}_aligned.jpg", code.strip(), split
+            place = images / "original" / name if original else images / "aligned" / f"{Path(name).stem}_aligned.jpg"
+            yield place, code.strip(), split
 
 
 def _kaggle(root: Path, base: Path, split: str) -> Iterator[tuple[Path, str, str]]:
