@@ -228,6 +228,17 @@ def test_the_limit_is_the_callers() -> None:
         decode(data, max_pixels=2399)
 
 
+@pytest.mark.parametrize("first", [(6, 4), (600, 400)])
+def test_a_tiff_that_tells_its_size_twice_is_refused(first: tuple[int, int]) -> None:
+    width, height = 600, 400
+    sizes = [*zip((256, 257), first, strict=True), (256, 6), (257, 4), (256, width), (257, height)]
+    rest = [(258, 8), (259, 1), (262, 1), (273, 8 + 2 + 12 * 12 + 4), (277, 1), (279, width * height)]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*sizes, *rest])
+    data = b"II*\0" + struct.pack("<IH", 8, 12) + directory + struct.pack("<I", 0) + bytes(width * height)
+    with pytest.raises(UnreadableImage, match="header"):
+        decode(data, 10_000)
+
+
 def test_a_big_tiff_says_its_size() -> None:
     entries = b"".join(struct.pack(">HHQHxxxxxx", tag, 3, 1, side) for tag, side in ((256, 30), (257, 20)))
     header = read_header(b"MM\0+" + struct.pack(">HHQQ", 8, 0, 16, 2) + entries)

@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from mien.cli.serve import bound, serve
-from mien.errors import MissingExtra, UsageError
+from mien.errors import DataError, MissingExtra, UsageError
 from mien.imaging.decode import decode, encode_png
 from mien.imaging.faces import Face
 from mien.runtime.recognizer import Recognizer
@@ -87,6 +87,8 @@ def test_what_the_client_calls_the_bytes_changes_nothing(client, kind):
         ({"content": picture(100, 100)[:5000]}, 422, "truncated"),
         ({"content": picture(200, 200)}, 413, "0.02 MB"),
         ({"files": {"picture": picture(20, 20)}}, 415, "not a form"),
+        ({"content": b"-", "headers": {"content-type": "Multipart/Form-Data; boundary=-"}}, 415, "not a form"),
+        ({"content": picture(20, 20), "headers": {"content-encoding": "gzip"}}, 415, "without Content-Encoding"),
         ({"content": picture(20, 20), "params": {"crop": "half"}}, 422, "'face' or 'whole'"),
     ],
 )
@@ -119,7 +121,7 @@ def test_the_model_says_what_it_is_and_what_an_expression_is_not(client, recogni
 def test_the_api_describes_itself(client):
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/faces", "/model", "/health"}
-    assert set(described["paths"]["/faces"]["post"]["responses"]) == {"200", "408", "413", "415", "422", "503"}
+    assert set(described["paths"]["/faces"]["post"]["responses"]) == {"200", "408", "413", "415", "422", "500", "503"}
 
 
 def test_the_page_is_whole_and_asks_no_other_server(client):
@@ -137,15 +139,28 @@ class Broken(Exception):
     pass
 
 
-def breaking(image):
-    raise Broken
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (Broken("in secret.py"), 500, "the server failed"),
+        (ValueError("in secret.py"), 500, "the server failed"),
+        (KeyError("secret"), 500, "the server failed"),
+        (MemoryError(), 503, "too large for the memory that is left"),
+        (DataError("nothing of the picture is left", got="secret.py"), 422, "nothing of the picture is left"),
+    ],
+)
+def test_an_error_is_told_by_whose_it_is_and_without_the_inside(recognizer, error, code, said):
+    def breaking(image):
+        raise error
 
-
-def test_an_error_that_nobody_foresaw_is_told_without_the_inside(recognizer):
     app = application(Recognizer(recognizer.bundle, detector=breaking))
-    answer = TestClient(app, raise_server_exceptions=False).post("/faces", content=picture(30, 30))
-    assert answer.status_code == 500 and answer.json() == {"error": "the server failed"}
+    client = TestClient(app, raise_server_exceptions=False)
+    answer = client.post("/faces", content=picture(30, 30))
+    assert answer.status_code == code and answer.json() == {"error": said}
     assert "content-security-policy" in answer.headers
+    if code == 500:
+        with pytest.raises(type(error)):  # so that the server logs it
+            TestClient(app).post("/faces", content=picture(30, 30))
 
 
 def test_more_pixels_than_allowed_are_not_decoded(recognizer):

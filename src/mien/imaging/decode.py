@@ -103,6 +103,8 @@ def _pixels(data: bytes, header: Header, name: str) -> NDArray[np.uint8] | None:
         return None
     if found is None:
         return None
+    if sorted(found.shape[:2]) != sorted((header.height, header.width)):
+        raise UnreadableImage("its header tells another size than its pixels have", name=name)
     if found.dtype not in (np.uint8, np.uint16):
         raise UnreadableImage(f"its pixels are {found.dtype}, and 8 or 16 bits are allowed", name=name)
     white = header.white or (255 if found.dtype == np.uint8 else 65535)

@@ -109,8 +109,8 @@ def _webp(data: bytes) -> Header:
     return Header(height & 0x3FFF, width & 0x3FFF, complete=complete)
 
 
-def _tiff(data: bytes) -> Header:
-    """The first directory of a classic or big TIFF, in either byte order."""
+def _tiff(data: bytes) -> Header | None:
+    """The first directory of a classic or big TIFF, in either byte order; None where it tells one thing twice."""
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
@@ -119,6 +119,8 @@ def _tiff(data: bytes) -> Header:
     for entry in range(min(entries, 1000)):
         at = place + (8 + 20 * entry if big else 2 + 12 * entry)
         tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag in found:
+            return None  # a decoder may believe the other one
         if tag in _TIFF_TAGS:
             (found[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, at + (12 if big else 8))
     # A fourth channel that is said to be of no kind can be anything; where nothing is said, OpenCV wrote transparency.

@@ -116,6 +116,12 @@ class Recognizer:
                     waiting = []
         yield from self._answer(waiting)
 
+    def faces(self, image: Image) -> tuple[FaceResult, ...]:
+        """The faces of one picture, (H, W) grey or (H, W, 3) RGB, uint8, largest first. Raises whatever goes wrong."""
+        usable = self._usable(image)
+        probabilities = self.probabilities([crop for _, crop in usable])
+        return tuple(self.result(face, each) for (face, _), each in zip(usable, probabilities, strict=True))
+
     def detect(self, image: Image) -> list[Face]:
         """The faces of one picture, largest first; the whole picture for `crop="whole"`."""
         if self._detector is None:
@@ -206,16 +212,18 @@ class Recognizer:
         source = name_of(picture) or f"picture {place}"
         try:
             image = pixels_of(picture)
-            found = self.detect(image)
-            usable = [
-                (face, crop) for face, crop in zip(found, self.crops(image, found), strict=True) if crop is not None
-            ]
+            usable = self._usable(image)
             faces = [face for face, _ in usable]
             # The caller may fill its array anew before this batch is answered.
             crops = [crop.copy() if np.may_share_memory(crop, image) else crop for _, crop in usable]
         except ITEM_ERRORS as error:
             return _Found(PictureResult(source, error=reason(error, source)), [], [])
         return _Found(PictureResult(source, image.shape[1], image.shape[0]), faces, crops)
+
+    def _usable(self, image: Image) -> list[tuple[Face, Image]]:
+        """The faces in which the bundle's chain finds something, with their prepared pixels."""
+        found = self.detect(image)
+        return [(face, crop) for face, crop in zip(found, self.crops(image, found), strict=True) if crop is not None]
 
     def _answer(self, waiting: "list[_Found]") -> Iterator[PictureResult]:
         probabilities = self.probabilities([crop for found in waiting for crop in found.crops])

@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as HTTPError
 
 from mien import __version__
-from mien.errors import MienError, UnreadableImage
+from mien.errors import DataError, MienError, UnreadableImage
 from mien.imaging.decode import decode
 from mien.runtime.ahead import cores
 from mien.runtime.annotate import colours
 from mien.runtime.recognizer import MOST_WORKERS, Recognizer
-from mien.runtime.results import document
+from mien.runtime.results import PictureResult, document
 from mien.serve.guard import Guard, body
 from mien.serve.schema import About, Answer, Asked, Refused
 
@@ -28,12 +28,13 @@ _PICTURE = {
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"model": Refused, "description": "The picture takes too long to arrive."},
     413: {"model": Refused, "description": "The picture has more bytes than the server takes."},
-    415: {"model": Refused, "description": "The body is a form."},
+    415: {"model": Refused, "description": "The body is a form, or encoded."},
     422: {
         "model": Refused,
         "description": "The body is no picture, or one that cannot be read; or the query is wrong.",
     },
-    503: {"model": Refused, "description": "Too many requests are open."},
+    500: {"model": Refused, "description": "The server failed; its log says how."},
+    503: {"model": Refused, "description": "Too many requests are open, or too little memory is left."},
 }
 
 
@@ -45,7 +46,7 @@ def application(recognizer: Recognizer, limit: int = 20_000_000, max_pixels: int
     """
     app = FastAPI(
         title="mien", version=__version__, description="Expressions of the faces in a picture.", docs_url=None,
-        redoc_url=None,
+        redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     recognizers = {"face": recognizer, "whole": _whole(recognizer)}
     free = Semaphore(min(MOST_WORKERS, cores()))
@@ -93,11 +94,14 @@ def _whole(recognizer: Recognizer) -> Recognizer | MienError:
 def _answered(recognizer: Recognizer, sent: bytes, max_pixels: int) -> Answer:
     try:
         pixels = decode(sent, max_pixels)
+        height, width = pixels.shape[:2]
+        result = PictureResult("", width, height, recognizer.faces(pixels))
     except UnreadableImage as error:
         raise HTTPException(422, f"the picture cannot be read: {error.reason}") from error
-    (result,) = recognizer.analyze([pixels])
-    if result.error:
-        raise HTTPException(422, result.error)
+    except DataError as error:
+        raise HTTPException(422, error.what) from error
+    except MemoryError as error:
+        raise HTTPException(503, "too large for the memory that is left", {"retry-after": "1"}) from error
     return Answer(model=recognizer.model, **document(result))
 
 

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_REQUESTS = 64
-"""Requests that are open at once; one more is asked to come back later."""
+"""Pictures that arrive or are worked on at once; one more is asked to come back later."""
 
 MOST_SECONDS = 30.0
 """How long a picture may take to arrive."""
@@ -23,8 +23,8 @@ _HEADERS = [(name.encode(), value.encode()) for name, value in {
 
 
 class Guard:
-    """An application whose every answer tells browsers to trust this server alone, and that takes `most` requests at
-    once; more get 503, but for `/health`.
+    """An application whose every answer tells browsers to trust this server alone, and that takes `most` pictures at
+    once; more get 503.
     """
 
     def __init__(self, app: ASGIApp, most: int = MOST_REQUESTS) -> None:
@@ -40,8 +40,10 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
-        # A server that has much to do is well, and whoever watches it must hear so.
-        if self.open >= self.most and scope["path"] != "/health":
+        if scope["path"] != "/faces":  # the rest costs nothing, and whoever watches must hear that the server is well
+            await self.app(scope, receive, headed)
+            return
+        if self.open >= self.most:
             said = {"error": "too many requests are open; try again later"}
             refused = JSONResponse(said, 503, {"retry-after": "1"})
             await refused(scope, receive, headed)
@@ -60,8 +62,10 @@ async def body(request: Request, limit: int, seconds: float = MOST_SECONDS) -> b
     forgotten, since a client that still sends hears no answer.
     Raises HTTPException 400, 408, 413 or 415.
     """
-    if request.headers.get("content-type", "").startswith("multipart/"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise HTTPException(415, "send the bytes of the picture as the body, not a form")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "send the bytes of the picture as they are, without Content-Encoding")
     found, seen = [], 0
     try:
         with anyio.fail_after(seconds):

@@ -2,12 +2,18 @@
 const of = (id) => document.getElementById(id);
 const [stage, canvas, video, status, camera] = ["stage", "canvas", "video", "status", "camera"].map(of);
 const LONGEST = 640; // pixels of a camera's picture: more of them find no more faces at arm's length
+const PATIENCE = 5; // failures in a row after which the camera stops, a second apart
 const WIDEST = 2048; // pixels of the canvas: some browsers draw nothing on one of more than 16 million
 let stream = null;
 let limit = Infinity;
 let shown = null; // the last picture that was chosen, to ask again when the option changes
 
 const colour = (expression) => getComputedStyle(document.documentElement).getPropertyValue(`--of-${expression}`).trim();
+// What is read on a colour: by the brightness that the eye sees (ITU-R BT.601).
+const inkOn = (ground) => {
+  const [red, green, blue] = ground.match(/\d+/g) ?? [255, 255, 255];
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 128 ? "#101318" : "#fff";
+};
 const percent = (share) => `${Math.round(100 * share)}%`;
 
 function say(text, wrong = false) {
@@ -42,12 +48,17 @@ function draw(image, answer) {
     pen.lineWidth = 2.5 * unit;
     pen.strokeRect(x, y, width, height);
     pen.fillRect(left, top, wide, 22 * unit);
-    pen.fillStyle = "#101318";
+    pen.fillStyle = inkOn(colour(face.expression));
     pen.fillText(name, left + 5 * unit, top + 16 * unit);
   });
-  canvas.hidden = false;
-  of("hint").hidden = true;
-  stage.classList.add("full");
+  canvas.setAttribute("aria-label", answer.faces.map((face) => face.expression).join(", ") || "no face");
+  fill(true);
+}
+
+function fill(full) {
+  canvas.hidden = !full;
+  of("hint").hidden = full;
+  stage.classList.toggle("full", full);
 }
 
 function list(answer) {
@@ -77,7 +88,7 @@ async function show(picture) {
   const late = () => shown !== picture; // another picture was chosen in the meantime
   say("…");
   of("faces").replaceChildren();
-  canvas.hidden = true;
+  fill(false);
   const began = performance.now();
   try {
     const answer = await asked(picture);
@@ -99,7 +110,9 @@ async function start() {
   shown = null;
   let own;
   try {
-    own = stream = await navigator.mediaDevices.getUserMedia({ video: true });
+    const opened = await navigator.mediaDevices.getUserMedia({ video: true });
+    if (shown) return opened.getTracks().forEach((track) => track.stop()); // a picture was chosen in the meantime
+    own = stream = opened;
     own.getVideoTracks()[0].addEventListener("ended", stop);
     video.srcObject = own;
     await video.play();
@@ -111,7 +124,7 @@ async function start() {
   }
   camera.textContent = "Stop the camera";
   const still = document.createElement("canvas");
-  let spread = 0;
+  let [spread, failed] = [0, 0];
   while (stream === own) {
     const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
     [still.width, still.height] = [video.videoWidth * scale, video.videoHeight * scale];
@@ -125,12 +138,16 @@ async function start() {
       spread = spread ? 0.9 * spread + 0.1 * taken : taken;
       draw(still, answer);
       list(answer);
-      say(`${counted(answer.faces)}, ${Math.round(1000 / spread)} pictures a second`);
+      failed = 0;
+      // Said anew, it would be read aloud with every picture.
+      if (status.textContent !== counted(answer.faces)) say(counted(answer.faces));
+      of("rate").textContent = `${Math.round(1000 / spread)} pictures a second`;
     } catch (error) {
-      if (stream === own) {
-        stop();
-        say(error.message, true);
-      }
+      if (stream !== own) break;
+      failed += 1;
+      if (failed === PATIENCE) stop();
+      say(error.message, true);
+      await new Promise((done) => setTimeout(done, 1000));
     }
     await new Promise(requestAnimationFrame);
   }
@@ -141,9 +158,14 @@ function stop() {
   stream.getTracks().forEach((track) => track.stop());
   stream = video.srcObject = null;
   camera.textContent = "Start the camera";
+  of("rate").textContent = "";
 }
 
-const pictureOf = (files) => [...files].find((file) => file.type.startsWith("image/") || file.type === "");
+function take(files) {
+  const file = [...files].find((one) => one.type.startsWith("image/") || one.type === "");
+  if (file) show(file);
+  else if (files.length) say("That is no picture.", true);
+}
 
 of("file").addEventListener("change", (event) => {
   const [file] = event.target.files;
@@ -153,15 +175,13 @@ of("file").addEventListener("change", (event) => {
 of("whole").addEventListener("change", () => shown && show(shown));
 camera.addEventListener("click", () => (stream ? stop() : start()));
 document.addEventListener("paste", (event) => {
-  const file = pictureOf(event.clipboardData.files);
-  if (file) show(file);
+  take(event.clipboardData.files);
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     stage.classList.toggle("over", kind === "dragover");
-    const file = kind === "drop" && pictureOf(event.dataTransfer.files);
-    if (file) show(file);
+    if (kind === "drop") take(event.dataTransfer.files);
   });
 }
 
