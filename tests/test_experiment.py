@@ -389,7 +389,8 @@ def test_what_no_network_can_learn_is_said(home: Path) -> None:
 
 
 def test_a_grid_is_no_recipe_and_a_folder_of_runs_no_run(home: Path) -> None:
-    assert "mien compare habits" in mien("train", "habits", check=2).stderr
+    for grid in ("habits", "twins"):
+        assert f"mien compare {grid}" in mien("train", grid, check=2).stderr
     assert "mien replay smote-vgg19" in mien("train", "studies/smote-vgg19", check=2).stderr
     (home / "a-file").touch()
     assert "cannot write" in mien("compare", home / "small.yaml", "--out", home / "a-file", check=1).stderr
