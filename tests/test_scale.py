@@ -1,5 +1,6 @@
 """The cluster, in the shape of one machine: what its processes answer, what happens when they die, and resumption."""
 
+import importlib
 import json
 import os
 import socket
@@ -219,6 +220,15 @@ def test_a_machine_with_another_mien_stops_the_job(monkeypatch):
     monkeypatch.setattr("mien.scale.cluster.__version__", "9.9")
     with pytest.raises(Unfit, match="has another mien"):
         list(shared_out(["a"], str.upper, []))
+
+
+def test_a_machine_without_mien_is_told_in_a_line(tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def work(task): return task\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = importlib.import_module("only_here")
+    with pytest.raises(RunError, match="a machine of the cluster cannot run mien") as caught:
+        list(shared_out(["a"], only_here.work, []))
+    assert "only_here" in str(caught.value.got) and "extras" in (caught.value.then or "")
 
 
 def test_what_is_printed_meanwhile_does_not_reach_stdout(capsys):
