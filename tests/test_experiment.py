@@ -418,6 +418,7 @@ def test_a_page_without_a_name_replaces_no_other(run: Path, tmp_path: Path, monk
     assert json.loads(mien("cross", run, "--json").stdout)["report"] == "cross-2.html"
     assert "report: cross-3.html" in mien("cross", run).stdout
     assert "comparison-2.html" in mien("report", run, tmp_path / "twin").stdout
+    assert "with itself" in mien("report", run, run, check=2).stderr
     assert {(tmp_path / name).read_text() for name in ("cross.html", "comparison.html")} == {"mine"}
     mien("cross", run, "--out", "cross.html")
     assert (tmp_path / "cross.html").read_text() != "mine", "a name that is given may be taken again"

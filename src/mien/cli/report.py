@@ -9,6 +9,7 @@ import typer
 from mien.cli import printing
 from mien.cli.options import AsJson
 from mien.cli.progress import stages as shown
+from mien.errors import UsageError
 from mien.places import unused
 
 _INTERVALS = "intervals of accuracy hold for all pairs together, those of macro F1 are of one pair each"
@@ -35,6 +36,9 @@ def report(
     from mien.evaluation.report.folder import runs_in
 
     folders = [run for given in runs for run in runs_in(given)]
+    places = [run.resolve() for run in folders]
+    if twice := sorted({str(place) for place in places if places.count(place) > 1}):
+        raise UsageError("a run cannot be compared with itself", got=twice, then="name each run once")
     if out and out.suffix != ".html":
         page, document = _tabled(folders, out)
     elif len(folders) == 1:
