@@ -113,6 +113,12 @@ def test_a_near_twin_is_found_whatever_was_done_to_it(name: str, count: int) -> 
     assert not got - planted
 
 
+def test_who_waits_for_pairs_hears_of_them() -> None:
+    heard: list[tuple[int, int]] = []
+    found(samples_of(pictures(40), in_three_parts(40)), progress=lambda done, count: heard.append((done, count)))
+    assert heard and heard[-1] == (2 * 40 * 39 // 2, 2 * 40 * 39 // 2) and heard == sorted(heard)
+
+
 def test_a_pair_is_as_alike_from_either_side() -> None:
     rng = np.random.default_rng(5)
     originals = pictures(50)
@@ -487,7 +493,9 @@ def test_every_exact_twin_of_fer2013_is_found_and_planted_near_twins_with_recall
 def test_pictures_are_likened_once_under_any_split(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(8).integers(0, 256, (6, 24, 24), np.uint8)
     samples, looks, searched = samples_of(pixels, in_three_parts(6)), looks_of(pixels), []
-    monkeypatch.setattr(twins, "near_pairs", lambda *words: searched.append(words) or near_pairs(*words))
+    monkeypatch.setattr(
+        twins, "near_pairs", lambda *words, **more: searched.append(words) or near_pairs(*words, **more)
+    )
     audit(samples, looks)
     audit(samples.with_split(["train"] * 2 + ["validation"] * 2 + ["test"] * 2), looks_of(pixels))
     assert len(searched) == 1

@@ -123,7 +123,7 @@ def test_pictures_are_looked_at_only_for_an_audit(home: Path) -> None:
         recipe = load(home / "small.yaml", ["data.options={count: 48, size: 16}", f"audit={audit}"])
         gathered = experiment.gather(recipe, stages=stages.append)  # type: ignore[arg-type]
         assert (gathered.audit is None) == (audit == "off")
-    assert asked == {"on": ["prepare", "look"], "off": ["prepare"]}
+    assert asked == {"on": ["prepare", "look", "compare"], "off": ["prepare"]}
 
 
 def test_a_run_is_gone_on_with_by_its_folder(home: Path, run: Path) -> None:

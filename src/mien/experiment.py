@@ -168,7 +168,7 @@ def gather(recipe: Recipe, strict: bool = False, stages: Stages = silent, read: 
         remarks += notes(samples, recipe.split.spec)
     check_parts(material.samples)
     protocol = check(recipe.protocol, material.samples) if recipe.protocol else describe(material.samples)
-    cleaned = leaks.cleaned(recipe, material, others, early)
+    cleaned = leaks.cleaned(recipe, material, others, early, stages)
     material, found = cleaned.material, cleaned.audit
     remarks += [*cleaned.told, *unlearnable(material.samples)]
     if steps and not early:

@@ -80,7 +80,8 @@ def audit(
         )
     with progress("checking pictures") as step:
         looks = look(samples, progress=step)
-    found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise)
+    with progress("comparing pairs") as step:
+        found = check(samples, looks, threshold=near_threshold or NEAR, noise=noise, progress=step)
     if strict:
         found = found.strict()
     document = {"split": audited} | found.as_dict() | {"lists": write_lists(out, samples, looks, found) if out else []}

@@ -14,6 +14,7 @@ from mien.data.samples import Samples
 from mien.errors import DataError, MienError, counted
 from mien.recipe import Data, Recipe
 from mien.run import inherited
+from mien.stages import Stages, silent
 
 BEFORE_SPLIT = (
     "balanced before the split: made rows and their parents are on both sides, "
@@ -34,13 +35,15 @@ class Cleaned:
     told: tuple[str, ...]
 
 
-def cleaned(recipe: Recipe, material: Material, others: Sequence[Samples], early: bool) -> Cleaned:
+def cleaned(
+    recipe: Recipe, material: Material, others: Sequence[Samples], early: bool, stages: Stages = silent
+) -> Cleaned:
     """The audit of a split, and the material without the training rows that `split.clean` drops.
 
     `others` are the datasets of `split.clean_against`; `early` says that rows were made before the split. Raises
     AuditBlocked where the audit stops the run, DataError where no training row would be left.
     """
-    found = _audited(recipe, material, early)
+    found = _audited(recipe, material, early, stages)
     if not found:
         return Cleaned(material, None, frozenset(), frozenset(), ("the audit was off: no check for leaks",))
     twins = _twins_in_training(material.samples, found)
@@ -52,7 +55,7 @@ def cleaned(recipe: Recipe, material: Material, others: Sequence[Samples], early
     return Cleaned(material, found, twins, shown, tuple(told))
 
 
-def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
+def _audited(recipe: Recipe, material: Material, early: bool, stages: Stages) -> Audit | None:
     """The audit of the split that will be used. Raises AuditBlocked where that stops the run.
 
     What the run itself sees to is let through; so are made rows across the split where the recipe asks for the
@@ -62,7 +65,9 @@ def _audited(recipe: Recipe, material: Material, early: bool) -> Audit | None:
         return None
     assert material.looks is not None
     promised = (recipe.split.group,) if recipe.split.method in ("grouped", "grouped-kfold") else ()
-    found = audit(material.samples, material.looks, parents=material.parents, promised=promised)
+    found = audit(
+        material.samples, material.looks, parents=material.parents, promised=promised, progress=stages("compare")
+    )
     if recipe.audit == "strict":
         found = found.strict()
     published, settled = early and recipe.audit == "on", _settled(recipe)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.runtime.ahead import cores
+from mien.stages import Progress
 
 Stack = NDArray[np.floating]
 
@@ -20,7 +21,11 @@ _BLOCK = 256
 
 
 def similarity(
-    miniatures: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64], mirrored: NDArray[np.bool_]
+    miniatures: NDArray[np.uint8],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    mirrored: NDArray[np.bool_],
+    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Normalised cross-correlation (P,) of pairs of miniatures (N, S, S) uint8 after laying one over the other.
 
@@ -40,8 +45,13 @@ def similarity(
             _one_way(miniatures, tiny, one, other, turned), _one_way(miniatures, tiny, other, one, turned)
         )
 
+    parts = [np.empty(0, np.float32)]
     with ThreadPoolExecutor(THREADS) as pool:
-        return np.concatenate([np.empty(0, np.float32), *pool.map(block, range(0, len(left), _BLOCK))])
+        for part in pool.map(block, range(0, len(left), _BLOCK)):
+            parts.append(part)
+            if progress:
+                progress(min(len(left), (len(parts) - 1) * _BLOCK), len(left))
+    return np.concatenate(parts)
 
 
 def _one_way(

@@ -13,6 +13,7 @@ from mien.data.audit.looks import Looks
 from mien.data.audit.near import NEAR
 from mien.data.audit.twins import Likeness
 from mien.data.samples import Samples
+from mien.stages import Progress
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,16 @@ def audit(
     noise: bool = False,
     probabilities: NDArray[np.floating] | None = None,
     method: str = "predictions given",
+    progress: Progress | None = None,
 ) -> Audit:
     """Audit a dataset under the split its table holds; `looks` has one look a row.
 
     `parents` (N, k) are the rows made rows come from, where the table's `parent` column does not say all; `promised`
     names the columns (subject, sequence) that the split keeps whole; near twins count from similarity `threshold` on.
     `noise` adds label noise suspects, from out-of-sample `probabilities` (N, classes) of the named `method` if given.
+    `progress` hears of the pairs that are compared.
     """
-    likeness = twins.liken(looks, threshold)
+    likeness = twins.liken(looks, threshold, progress)
     found = [*twins.findings(samples, likeness, "exact"), *twins.findings(samples, likeness, "near")]
     found += people.findings(samples, promised) + people.children(samples, parents)
     found += quality.findings(samples, looks) + quality.balance(samples)

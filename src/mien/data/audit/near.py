@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from mien.data.audit.align import THREADS, similarity
 from mien.data.audit.descriptor import WIDTH, learn
+from mien.stages import Progress
 
 NEAR = 0.93
 """Similarity from which a pair counts as near twins; docs/audit.md has precision and recall around it."""
@@ -38,7 +39,11 @@ Found = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def near_pairs(
-    miniatures: NDArray[np.uint8], threshold: float = NEAR, indexed: int = INDEXED, first: int | None = None
+    miniatures: NDArray[np.uint8],
+    threshold: float = NEAR,
+    indexed: int = INDEXED,
+    first: int | None = None,
+    progress: Progress | None = None,
 ) -> Pairs:
     """All near twins among miniatures (N, S, S) uint8, none of them blank, most alike first.
 
@@ -52,7 +57,7 @@ def near_pairs(
     # Threads of our own share the work; those of the matrix library would only get in their way.
     with threadpool_limits(1, "blas"):
         left, right, mirrored = candidates(miniatures, indexed, first)
-        alike = similarity(miniatures, left, right, mirrored)
+        alike = similarity(miniatures, left, right, mirrored, progress)
     order = np.lexsort((right, left, -alike))
     order = order[alike[order] >= threshold]
     _, once = np.unique(np.stack([left[order], right[order]]), axis=1, return_index=True)

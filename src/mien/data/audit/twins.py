@@ -14,6 +14,7 @@ from mien.data.audit.near import NEAR, near_pairs
 from mien.data.samples import SPLITS, Samples
 from mien.errors import counted
 from mien.files import digest
+from mien.stages import Progress
 
 Mask = NDArray[np.bool_]
 Kind = Literal["exact", "near"]
@@ -72,7 +73,7 @@ class Likeness:
         return np.where(self.picture >= 0, component.astype(np.int64)[self.picture], -1)
 
 
-def liken(looks: Looks, threshold: float = NEAR) -> Likeness:
+def liken(looks: Looks, threshold: float = NEAR, progress: Progress | None = None) -> Likeness:
     """Find every exact twin, and every near twin from `threshold` on. Blank pictures are near twins of nothing.
 
     The last answer is kept: seeds, folds and cells that share their pictures differ in who is where, not in who is like
@@ -80,7 +81,7 @@ def liken(looks: Looks, threshold: float = NEAR) -> Likeness:
     """
     key = digest(str(threshold), *looks.digests)
     if key not in _last:
-        found = _likened(looks, threshold)
+        found = _likened(looks, threshold, progress)
         _last.clear()
         _last[key] = found
     return _last[key]
@@ -89,14 +90,14 @@ def liken(looks: Looks, threshold: float = NEAR) -> Likeness:
 _last: dict[str, Likeness] = {}
 
 
-def _likened(looks: Looks, threshold: float) -> Likeness:
+def _likened(looks: Looks, threshold: float, progress: Progress | None) -> Likeness:
     readable = np.flatnonzero(looks.readable)
     _, first, number = np.unique(looks.digests[readable], return_index=True, return_inverse=True)
     picture = np.full(len(looks.digests), -1)
     picture[readable] = number
     first = readable[first]
     shown = np.flatnonzero(spread(looks.miniatures, first) >= BLANK)
-    pairs = near_pairs(looks.miniatures[first[shown]], threshold)
+    pairs = near_pairs(looks.miniatures[first[shown]], threshold, progress=progress)
     edges = np.stack([shown[pairs.left], shown[pairs.right]], axis=1)
     return Likeness(picture, first, edges, pairs.similarity, pairs.mirrored)
 
