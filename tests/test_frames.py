@@ -2,6 +2,7 @@
 
 import gc
 import struct
+import subprocess
 import sys
 from fractions import Fraction
 from itertools import islice
@@ -45,6 +46,15 @@ def test_what_is_written_is_read_at_its_own_times(tmp_path):
 )
 def test_a_stretch_of_a_video(steady, options, expected):
     assert [frame.time for frame in read(steady, **options)] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_log_that_others_turned_on_holds_nobody_up(steady):
+    script = (
+        "import sys, av; from pathlib import Path; from mien.runtime.frames import read\n"
+        "av.logging.set_level(av.logging.ERROR)  # as torchvision does\n"
+        "for _ in range(300): list(read(Path(sys.argv[1]), end=0.1))"
+    )
+    subprocess.run([sys.executable, "-c", script, str(steady)], check=True, timeout=120)
 
 
 def test_the_header_tells_rate_and_length(steady):

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -143,6 +144,66 @@ def test_resume_keeps_what_other_calls_wrote(run, folder, tmp_path):
             stream.write(json.dumps({"source": source} | frame) + "\n")
         run(folder / "a.png", "--out", out, "--resume")
     assert [Path(line["source"]).name for line in lines(out)] == ["a.png", "b.png", "7", "gone.mp4"]
+
+
+def test_resume_with_a_list_takes_out_only_the_videos_that_it_names(run, folder, tmp_path):
+    out = tmp_path / "o.jsonl"
+    run(folder / "a.png", "--out", out)
+    line = json.loads(out.read_text("utf-8"))
+    cut = line | {"source": str(folder / "film.mp4"), "frame": 0, "time": 0.0, "video": asdict(VideoOptions())}
+    with out.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(cut) + "\n")
+    before = out.read_text("utf-8")
+    for listed in ("", f"{folder / 'a.png'}\n"):
+        run("-", "--out", out, "--resume", stdin=listed)
+        assert out.read_text("utf-8") == before
+
+
+def test_resume_keeps_a_link_and_the_permissions_of_its_file(run, folder, tmp_path):
+    out, link = tmp_path / "o.jsonl", tmp_path / "link.jsonl"
+    run(folder / "a.png", "--out", out)
+    cut = json.loads(out.read_text("utf-8")) | {"frame": 0, "time": 0.0, "video": asdict(VideoOptions())}
+    (folder / "film.mp4").write_bytes(b"no film")
+    out.write_text(json.dumps(cut | {"source": str(folder / "film.mp4")}) + "\n", "utf-8")
+    out.chmod(0o600)
+    link.symlink_to(out)
+    run(folder / "film.mp4", "--out", link, "--resume", code=1)
+    assert link.is_symlink() and out.stat().st_mode & 0o777 == 0o600
+    assert "cannot be opened" in json.loads(out.read_text("utf-8"))["error"]
+
+
+def test_a_path_is_answered_once_however_often_a_list_has_it(run, folder, tmp_path):
+    named = [folder / "a.png", folder / "a.png", f"{folder}/./a.png", folder / "b.png"]
+    done = run("-", "--json", stdin="".join(f"{name}\r\n" for name in named).rstrip("\n"))
+    assert [Path(each["source"]).name for each in json.loads(done.stdout)["results"]] == ["a.png", "b.png"]
+
+
+def test_a_refused_call_marks_no_folder(run, folder, tmp_path):
+    (tmp_path / "o.csv").touch()
+    with pytest.raises(UsageError, match="already exists"):
+        run(folder, "--annotate", tmp_path / "drawn", "--out", tmp_path / "o.csv")
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_where_nobody_listens_nothing_is_answered(bundle, folder):
+    words = [sys.executable, "-m", "mien", "predict", str(folder), "--model", bundle, "--crop", "whole"]
+    for more in ([], ["--json"], ["--out", "-"]):
+        done = subprocess.run(f"{shlex.join([*words, *more])} >&-", shell=True, capture_output=True, text=True)
+        assert done.returncode == 2 and "no standard output" in done.stderr
+
+
+def test_a_bar_does_not_stand_among_the_lines_on_a_terminal(bundle, folder):
+    import pty
+
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "mien", "predict", str(folder), "--model", bundle, "--crop", "whole"]
+    done = subprocess.Popen(words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    with suppress(OSError):  # the other end is closed
+        while data := os.read(ours, 4096):
+            seen += data
+    assert done.wait() == 1 and b"a.png: " in seen and "\u2501".encode() not in seen and b"\x1b[" not in seen
 
 
 def test_resume_counts_what_was_asked_for_and_names_earlier_errors(run, folder, tmp_path):

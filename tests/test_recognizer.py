@@ -522,3 +522,20 @@ def test_a_process_that_was_forked_off_has_workers_of_its_own(path, tmp_path):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert ended and status == 0
+
+
+def test_a_model_by_path_is_that_of_its_folder_and_of_now(tmp_path, monkeypatch):
+    face, turned = np.zeros((48, 48), np.uint8), tiny.LABELS[::-1]
+    for name, labels in (("one", tiny.LABELS), ("other", turned)):
+        (tmp_path / name).mkdir()
+        tiny.bundle(tmp_path / name / "m.onnx", labels=labels)
+        monkeypatch.chdir(tmp_path / name)
+        assert tuple(mien.analyze(face, model="m.onnx", crop="whole")[0].faces[0].probabilities) == labels
+    (tmp_path / "one" / "m.onnx").replace(tmp_path / "other" / "m.onnx")
+    assert tuple(mien.analyze(face, model="m.onnx", crop="whole")[0].faces[0].probabilities) == tiny.LABELS
+
+
+def test_a_detector_of_ones_own_may_answer_in_numbers_of_numpy(path):
+    found = Face(tuple(np.float32([5, 5, 30, 30])), np.float32(0.5))
+    (result,) = Recognizer(path, detector=lambda image: [found]).analyze(np.zeros((48, 48), np.uint8))
+    assert json.loads(json.dumps(asdict(result)))["faces"][0]["box"] == [5, 5, 30, 30]

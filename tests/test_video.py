@@ -269,8 +269,23 @@ def test_an_encoder_that_refuses_is_told(tmp_path, steady, recognizer, monkeypat
     monkeypatch.setattr(video, "_LONGEST_SIDE", 20_000)
     monkeypatch.setattr(predicting, "annotate", lambda pixels, *_: np.zeros((64, 17_000, 3), np.uint8))
     *answers, last = predict([Item(str(steady), "video")], recognizer, drawings=tmp_path / "drawn")
-    assert len(answers) == 1 and answers[0].error is None and "cannot be encoded" in last.error
-    assert not any((tmp_path / "drawn").glob("*.mp4"))
+    assert len(answers) == 50 and all(answer.error is None and not answer.last for answer in answers)
+    assert "not drawn: " in last.error and "cannot be encoded" in last.error and last.last
+    assert [path.suffix for path in (tmp_path / "drawn").glob("*")] == [".svg"], "the chart is whole"
+
+
+def test_a_drawing_that_fails_on_the_way_costs_no_answer(tmp_path, steady, recognizer, monkeypatch):
+    def failing(pixels, *rest):
+        if len(drawn) == 3:
+            raise DataError("no space is left")
+        drawn.append(pixels)
+        return pixels
+
+    drawn = []
+    monkeypatch.setattr(predicting, "annotate", failing)
+    *answers, last = predict([Item(str(steady), "video")], recognizer, drawings=tmp_path / "drawn")
+    assert len(answers) == 50 and last.error == f"not drawn: {steady}: no space is left"
+    assert not any((tmp_path / "drawn").glob("*.mp4")), "nothing half drawn is kept"
 
 
 @pytest.mark.parametrize("image", [np.zeros((60, 80), np.uint8), np.zeros((600, 900, 3), np.uint8)])

@@ -121,7 +121,8 @@ def alone(path: Path) -> Iterator[bool]:
         return
     import fcntl
 
-    lock = path.absolute().parent / f".{path.name}.lock"
+    path = path.resolve()  # behind a link is the same place
+    lock = path.parent / f".{path.name}.lock"
     with ExitStack() as stack:
         held = False
         unlocked = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)

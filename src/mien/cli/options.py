@@ -83,4 +83,4 @@ def listed() -> Iterator[list[str]]:
         *lines, rest = (rest + data).split(b"\n")
         yield [os.fsdecode(name) for line in lines if (name := line.rstrip(b"\r"))]
     if rest:
-        yield [os.fsdecode(rest)]
+        yield [os.fsdecode(rest.rstrip(b"\r"))]

@@ -71,20 +71,21 @@ def predict(
     began = monotonic()
     recognizer = load(model, detector=detector, crop=crop, batch=batch, threads=threads, workers=workers)  # type: ignore[arg-type]
     kept: list[dict[str, Any]] = []
-    chunks, known = _items(paths)
-    if known == []:
+    chunks, known = _items(paths, resume)
+    if known == [] and "-" not in paths:
         raise DataError(f"no picture or video in {', '.join(paths)}", allowed=sorted(READABLE | VIDEOS))
-    if annotate:
-        set_apart(annotate)
     origin = Origin(recognizer.model, recognizer.detector, video)
     sink = _sink(out, recognizer.labels, origin, resume, kept if as_json else None)
     with ExitStack() as opened:
         if out and str(out) != "-" and not opened.enter_context(alone(out)):
             raise UsageError(f"another process is writing {out}", then="wait for it, or choose another name")
-        done = finished(out, origin, _among(known)) if resume and out else {}
+        if annotate:
+            set_apart(annotate)
+        done = finished(out, origin, _videos(known or [])) if resume and out else {}
         tally: Counter[str] = Counter()
         still = None if known is None else sum(_open(item, done) for item in known)
-        step, moved, say = opened.enter_context(_progress(still))
+        to_people = sys.stdout is not None and sys.stdout.isatty() and (not out or str(out) == "-") and not as_json
+        step, moved, say = opened.enter_context(_progress(still, to_people))
         left = (_unanswered(chunk, done, tally, say, annotate) for chunk in chunks)
         write = opened.enter_context(sink)
         if known is not None and video != VideoOptions() and all(item.kind in ("picture", "broken") for item in known):
@@ -117,6 +118,8 @@ def _check(out: Path | None, annotate: Path | None, as_json: bool, resume: bool)
         raise UsageError("--annotate takes a folder", got=annotate, then="choose another name")
     if resume and (out is None or str(out) == "-"):
         raise UsageError("--resume needs an output file", then="add --out NAME.jsonl")
+    if sys.stdout is None and (out is None or str(out) == "-"):
+        raise UsageError("there is no standard output to write to", then="add --out NAME.jsonl")
     if as_json and str(out) == "-":
         raise UsageError("--json and --out - both write to stdout", then="choose one: --json or --out -")
 
@@ -160,18 +163,20 @@ def _unanswered(
     return [item for item in chunk if _open(item, done)]
 
 
-def _items(paths: list[str]) -> tuple["Iterator[list[Item]]", "list[Item] | None"]:
+def _items(paths: list[str], resume: bool) -> tuple["Iterator[list[Item]]", "list[Item] | None"]:
     """What there is to do, in lots that are answered before the next is asked for, and all of it where that is known.
 
-    A list from stdin is followed as it comes: each lot is what stands there to be read.
+    A list from stdin is followed as it comes, each lot what stands there to be read; with `resume` it is read first,
+    since it says which videos are read again.
     """
     from mien.runtime.collect import collect, once
 
-    if "-" not in paths:
-        known = once(collect(paths))
-        return iter([known]), known
-    lots = (listed() if path == "-" else [[path]] for path in paths)
-    return (list(collect(lot)) for lot in chain.from_iterable(lots)), None
+    lots = chain.from_iterable(listed() if path == "-" else [[path]] for path in paths)
+    if "-" in paths and not resume:
+        seen: set[str] = set()
+        return (once(collect(lot), seen) for lot in lots), None
+    known = once(collect(chain.from_iterable(lots)))
+    return iter([known]), known
 
 
 def _in_utf8() -> None:
@@ -180,22 +185,18 @@ def _in_utf8() -> None:
         sys.stdout.reconfigure(encoding="utf-8")
 
 
-def _among(known: "list[Item] | None") -> Callable[[str], bool]:
-    """Whether the video at a place is read in this call; of a list that is not read yet, any may be."""
-    from mien.runtime.collect import is_camera
-
-    if known is None:
-        return lambda place: not is_camera(Path(place).name)
-    videos = {item.place for item in known if item.kind == "video"}
-    return lambda place: place in videos
+def _videos(known: "list[Item]") -> set[str]:
+    """The places of the videos that are read in this call."""
+    return {item.place for item in known if item.kind == "video"}
 
 
 @contextmanager
 def _progress(
-    total: int | None,
+    total: int | None, to_people: bool
 ) -> Iterator[tuple[Callable[[], None], Callable[[str, float], None], Callable[[str], None]]]:
     """A bar on stderr with the time left, or lines: functions for a finished source, for the share of a video, to
-    speak."""
+    speak. Where answers go to people's terminal, they are all there is: a bar would stand among them.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -203,7 +204,7 @@ def _progress(
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, disable=to_people or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=total)
         finished, tell = 0, in_lines("predicting")
 

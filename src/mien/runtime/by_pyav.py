@@ -116,9 +116,20 @@ def _length(container: Any, stream: Any) -> float | None:
     return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
 
 
+def silent() -> None:
+    """Turn off PyAV's log, which others turn on, torchvision among them.
+
+    A decoder's thread that logs waits for Python, and Python, closing the file, for that thread: both would for ever.
+    """
+    import av
+
+    av.logging.set_level(None)
+
+
 def _open(path: Path) -> Any:
     import av
 
+    silent()
     try:
         # As a file and nothing else: a name like http:/... is an address to FFmpeg, and a playlist names others.
         return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}, **_any_title(av.__version__))

@@ -54,12 +54,17 @@ def collect(paths: Iterable[str]) -> Iterator[Item]:
             yield _file(path)
 
 
-def once(items: Iterable[Item]) -> list[Item]:
-    """The items without those of a path that came before, however it was written: `a/b.png`, `./a//b.png`."""
-    found: dict[str, Item] = {}
+def once(items: Iterable[Item], seen: set[str] | None = None) -> list[Item]:
+    """The items without those of a path that came before, however it was written: `a/b.png`, `./a//b.png`.
+
+    The paths are added to those `seen` in earlier calls.
+    """
+    seen, found = set() if seen is None else seen, []
     for item in items:
-        found.setdefault(item.place, item)
-    return list(found.values())
+        if item.place not in seen:
+            seen.add(item.place)
+            found.append(item)
+    return found
 
 
 def place_of(source: str) -> str:

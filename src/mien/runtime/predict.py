@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -139,32 +139,50 @@ def _watched(
 def _drawing(
     folder: Path | None, source: str, rate: float, start: float, labels: tuple[str, ...]
 ) -> Iterator[Callable[[FrameResult, NDArray[np.uint8]], None]]:
-    """A function that draws a frame. Of a video that breaks off, what is there is drawn all the same."""
+    """A function that draws a frame. Of a video that breaks off, what is there is drawn all the same.
+
+    Raises at the end what broke the video off, else DataError for what could not be drawn.
+    """
     if folder is None:
         yield lambda result, pixels: None
         return
     timeline = Timeline(labels, start)
-    failure: Exception | None = None
-    with ExitStack() as stack:
+    broken: Exception | None = None
+    undrawn: Exception | None = None
+    with ExitStack() as written:
         write = None
         try:
-            write = stack.enter_context(writing(_place(folder, source, ".mp4"), rate))
+            write = written.enter_context(writing(_place(folder, source, ".mp4"), rate))
         except MissingExtra as missing:
-            failure = missing
+            undrawn = missing
 
         def draw(result: FrameResult, pixels: NDArray[np.uint8]) -> None:
+            nonlocal write, undrawn
             timeline.add(result)
-            if write:
+            if not write:
+                return
+            try:
                 write(result.time, annotate(pixels, result.faces, labels))
+            except ITEM_ERRORS as error:
+                # The answers go on; of the drawing nothing is kept.
+                write, undrawn = None, error
+                with suppress(*ITEM_ERRORS):
+                    written.__exit__(type(error), error, error.__traceback__)
 
         try:
             yield draw
         except ITEM_ERRORS as error:
-            failure = error
-    if timeline.identities():
-        write_text(_place(folder, source, ".svg"), timeline.svg(Path(source).name))
-    if failure:
-        raise failure
+            broken = error
+        try:
+            written.close()
+            if timeline.identities():
+                write_text(_place(folder, source, ".svg"), timeline.svg(Path(source).name))
+        except ITEM_ERRORS as error:
+            undrawn = undrawn or error
+    if broken:
+        raise broken
+    if undrawn:
+        raise DataError(f"not drawn: {reason(undrawn, source)}") from undrawn
 
 
 @contextmanager
@@ -202,5 +220,7 @@ def _fitting(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _place(folder: Path, source: str, suffix: str) -> Path:
     """Where the drawing of a source goes: two sources of one name in different folders stay apart."""
     path = Path(source)
-    stem = os.fsdecode(os.fsencode(path.stem)[:_STEM])
+    stem = path.stem
+    while len(os.fsencode(stem)) > _STEM:
+        stem = stem[:-1]
     return folder / f"{stem}-{digest(str(path.absolute()))[:12]}{suffix}"

@@ -166,7 +166,7 @@ class Recognizer:
         best = int(np.argmax(probabilities))
         threshold = self.bundle.info.uncertain_below
         return FaceResult(
-            box=face.box,
+            box=(float(face.box[0]), float(face.box[1]), float(face.box[2]), float(face.box[3])),
             landmarks=None if face.landmarks is None else tuple((float(x), float(y)) for x, y in face.landmarks),
             score=None if self.crop == "whole" else float(face.score),
             expression=self.labels[best],
@@ -291,9 +291,18 @@ def analyze(
     batch (N, H, W[, 3]). A file that cannot be read, and one of several that is no picture, has its reason in `error`.
     Raises UsageError where what is given is itself neither a picture nor several, as an RGBA or float array.
     """
-    return _loaded(model, crop).analyze(pictures)
+    return _loaded(model, crop, _state(model)).analyze(pictures)
 
 
 @lru_cache(maxsize=4)
-def _loaded(model: str | Path, crop: Literal["face", "whole"]) -> Recognizer:
+def _loaded(model: str | Path, crop: Literal["face", "whole"], state: object) -> Recognizer:
     return Recognizer(model, crop=crop)
+
+
+def _state(model: str | Path) -> object:
+    """What tells the file of a model from another of its name: one in another folder, or put in its place."""
+    try:
+        now = Path(model).stat()
+    except OSError:
+        return None
+    return Path(model).absolute(), now.st_mtime_ns, now.st_size

@@ -87,7 +87,7 @@ def reason(error: Exception, source: str) -> str:
         places = extract_tb(error.__traceback__)
         where = f" in {Path(places[-1].filename).name}, line {places[-1].lineno}" if places else ""
         text = f"unexpected {type(error).__name__}{where}: {text}"
-    return text if source in text else f"{source}: {text}"
+    return text if source in text or str(Path(source)) in text else f"{source}: {text}"
 
 
 def json_line(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -44,11 +45,11 @@ def open_sink(
     return opened(path, labels, origin)
 
 
-def finished(path: Path, origin: Origin, again: Callable[[str], bool]) -> dict[str, bool]:
+def finished(path: Path, origin: Origin, again: Collection[str]) -> dict[str, bool]:
     """The absolute paths whose results are complete in a JSON lines file, and whether they ended in an error.
 
     A video that broke off is one whose last line does not say that it is the last. Its lines are taken out of the file
-    where `again(place)` says that it is to be read now; nothing else ever is but a last line that is not whole.
+    where it is at one of the places that are read `again`; nothing else ever is but a last line that is not whole.
     Raises DataError when the file holds something else, answers of another `origin`, or cannot be written.
     """
     if not path.exists():
@@ -68,7 +69,7 @@ def finished(path: Path, origin: Origin, again: Callable[[str], bool]) -> dict[s
             end += len(line)
         stream.truncate(end)
     # What was named in another folder cannot be asked for from here.
-    redone = {place for place in half if Path(place).is_absolute() and again(place)}
+    redone = {place for place in half if Path(place).is_absolute() and place in again}
     if redone:
         _take_out(path, redone)
     return {place: broken for place, broken in done.items() if place not in redone}
@@ -76,7 +77,9 @@ def finished(path: Path, origin: Origin, again: Callable[[str], bool]) -> dict[s
 
 def _take_out(path: Path, places: Collection[str]) -> None:
     """Remove the lines of the sources at some places from a file of JSON lines."""
+    path = path.resolve()  # a link stays one
     with told(path), replacing(path) as beside, path.open("rb") as old, beside.open("wb") as new:
+        shutil.copymode(path, beside)
         new.writelines(line for line in old if _place(json.loads(line)) not in places)
 
 
@@ -94,7 +97,7 @@ def _read_line(line: bytes, origin: Origin, path: Path, number: int) -> tuple[st
         theirs = Origin.of(result, origin.video)
         more = "frame" in result and not result.get("last", False)
         said = _place(result), more, result["error"] is not None
-    except (ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
         raise _foreign(path, number) from error
     origin.check(theirs, f"{path} line {number}")
     return said

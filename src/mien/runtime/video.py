@@ -16,6 +16,7 @@ from mien.files import replacing
 from mien.imaging.faces import Face, overlap
 from mien.imaging.operations import Image, resize
 from mien.runtime.ahead import ahead
+from mien.runtime.by_pyav import silent
 from mien.runtime.frames import Frame, about, read
 from mien.runtime.recognizer import Recognizer
 from mien.runtime.results import ITEM_ERRORS, FrameResult
@@ -64,7 +65,7 @@ class VideoOptions:
 
 
 def watch(
-    source: Path | int, recognizer: Recognizer, options: VideoOptions = VideoOptions()
+    source: str | Path | int, recognizer: Recognizer, options: VideoOptions = VideoOptions()
 ) -> Generator[tuple[Frame, FrameResult], None, None]:
     """The frames of a video file or camera that `options` choose, each with its faces.
 
@@ -73,6 +74,7 @@ def watch(
     tracker, each frame is searched and answered alone. Decoding and detection each run in a thread, a few frames ahead.
     Raises DataError for a file that is no video, and where one breaks off.
     """
+    source = source if isinstance(source, int) else Path(source)
     header = about(source)
     rate = header.rate / options.every
     most = _fitting(header.size)
@@ -225,24 +227,26 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[float, Image], None]]
     except ImportError as error:
         raise MissingExtra("drawing on a video", "video") from error
 
+    silent()
     with _refused(path), ExitStack() as stack:
         stream: Any = None
         last = -1
 
         def write(time: float, pixels: Image) -> None:
             nonlocal stream, last
-            if stream is None:
-                beside = stack.enter_context(replacing(path))
-                container = stack.enter_context(av.open(f"file:{beside.absolute()}", "w", format="mp4"))
-                share = min(1.0, _LONGEST_SIDE / max(pixels.shape))
-                height, width = (max(2, int(share * side) // 2 * 2) for side in pixels.shape[:2])
-                stream = _encoder(container, rate, height, width)
-            if pixels.shape[:2] != (stream.height, stream.width):
-                pixels = resize(pixels, stream.height, stream.width)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            last = max(last + 1, round(time * _CLOCK))
-            frame.pts, frame.time_base = last, Fraction(1, _CLOCK)
-            stream.container.mux(stream.encode(frame))
+            with _refused(path):
+                if stream is None:
+                    beside = stack.enter_context(replacing(path))
+                    container = stack.enter_context(av.open(f"file:{beside.absolute()}", "w", format="mp4"))
+                    share = min(1.0, _LONGEST_SIDE / max(pixels.shape))
+                    height, width = (max(2, int(share * side) // 2 * 2) for side in pixels.shape[:2])
+                    stream = _encoder(container, rate, height, width)
+                if pixels.shape[:2] != (stream.height, stream.width):
+                    pixels = resize(pixels, stream.height, stream.width)
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+                last = max(last + 1, round(time * _CLOCK))
+                frame.pts, frame.time_base = last, Fraction(1, _CLOCK)
+                stream.container.mux(stream.encode(frame))
 
         yield write
         if stream is not None:
