@@ -18,7 +18,7 @@ test-highest test-lowest-direct: test-%: $(UV)
 	$(UV) venv --quiet --clear --no-python-downloads --python '$(WITH)' .venv-$*
 	$(UV) pip install --quiet --python .venv-$*/bin/python --resolution $* --all-extras -r pyproject.toml
 	$(UV) pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
-	.venv-$*/bin/python -m pytest -n 2 --dist loadfile -o filterwarnings=default
+	PYTEST_ADDOPTS='-o filterwarnings=default' .venv-$*/bin/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	.venv/bin/ruff check .

@@ -320,7 +320,7 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_the_rest_goes_on(run, folder
 def test_options_for_videos_are_noted_where_there_is_none(run, folder):
     assert "video options have no effect" in run(folder / "a.png", "--every", "3").stderr
     said = run(folder / "a.png").stderr
-    assert "video" not in said and said.startswith("1 source, 1 face; ")
+    assert "video" not in said and said.strip().startswith("1 source, 1 face; ")
 
 
 @pytest.mark.parametrize(
