@@ -60,7 +60,7 @@ def cross(
 
     Example: mien cross runs/mine ferplus --on fer2013=data/fer2013 --whole fer2013 --on clinic:folders=data/clinic
     """
-    if out and out.suffix.lower() not in (".html", ".htm"):
+    if out and out.suffix.lower() != ".html":
         then = "choose another name; --json prints the figures for scripts"
         raise UsageError("the page of a table is HTML", got=out, allowed=".html", then=then)
     merged = pairs(merge, "a merge of labels")

@@ -84,7 +84,7 @@ def predict(
         done = finished(out, origin, _videos(known or [])) if resume and out else {}
         tally: Counter[str] = Counter()
         still = None if known is None else sum(_open(item, done) for item in known)
-        to_people = sys.stdout is not None and sys.stdout.isatty() and (not out or str(out) == "-") and not as_json
+        to_people = _on_stdout(out) and not as_json and sys.stdout.isatty()
         step, moved, say = opened.enter_context(_progress(still, to_people))
         left = (_unanswered(chunk, done, tally, say, annotate) for chunk in chunks)
         write = opened.enter_context(sink)
@@ -112,13 +112,17 @@ def predict(
         raise typer.Exit(1)
 
 
+def _on_stdout(out: Path | None) -> bool:
+    return out is None or str(out) == "-"
+
+
 def _check(out: Path | None, annotate: Path | None, as_json: bool, resume: bool) -> None:
     """Raise UsageError for options that contradict each other, or what is there."""
     if annotate and annotate.exists() and not annotate.is_dir():
         raise UsageError("--annotate takes a folder", got=annotate, then="choose another name")
-    if resume and (out is None or str(out) == "-"):
+    if resume and _on_stdout(out):
         raise UsageError("--resume needs an output file", then="add --out NAME.jsonl")
-    if sys.stdout is None and (out is None or str(out) == "-"):
+    if _on_stdout(out) and sys.stdout is None:
         raise UsageError("there is no standard output to write to", then="add --out NAME.jsonl")
     if as_json and str(out) == "-":
         raise UsageError("--json and --out - both write to stdout", then="choose one: --json or --out -")

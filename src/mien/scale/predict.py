@@ -137,10 +137,11 @@ def work(job: Job, lot: Lot) -> Tally:
             )
         sleep(min(1.0, job.patience))
     recognizer = _recognizer(job)
-    there = tuple(item for item in lot if item.kind == "broken" or os.path.lexists(item.source))
-    gone = [(item.source, f"not there on {gethostname()}") for item in lot if item not in there]
+    seen = {item: item.kind == "broken" or os.path.lexists(item.source) for item in lot}
+    there = tuple(item for item in lot if seen[item])
+    gone = tuple((item.source, f"not there on {gethostname()}") for item in lot if not seen[item])
     found = answer(job, recognizer, there) if there else Tally()
-    return found.plus(Tally(len(gone), errors=tuple(gone)))
+    return found.plus(Tally(len(gone), errors=gone))
 
 
 def spread(

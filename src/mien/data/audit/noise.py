@@ -37,9 +37,10 @@ def suspects(
     model to use instead of the built-in one, which `method` then names. Classes of too few rows are left out, and told.
     Raises DataError where too few classes or groups are there to cross-validate.
     """
-    counts = np.bincount(samples.targets[(samples.targets >= 0) & looks.readable], minlength=len(samples.labels))
+    usable = (samples.targets >= 0) & looks.readable
+    counts = np.bincount(samples.targets[usable], minlength=len(samples.labels))
     scarce = [label for label, count in zip(samples.labels, counts, strict=True) if 0 < count < FOLDS]
-    rows = np.flatnonzero((samples.targets >= 0) & looks.readable & (counts >= FOLDS)[samples.targets])
+    rows = np.flatnonzero(usable & (counts >= FOLDS)[samples.targets])
     present, encoded = np.unique(samples.targets[rows], return_inverse=True)
     if len(present) < 2:
         raise DataError(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mien.data.samples import Files, Samples, table
 from mien.data.sources import tree
@@ -64,7 +63,8 @@ def _listed(root: Path) -> Iterator[tuple[str, int, str]]:
         path = tree.first(root, [f"{above}{name}.csv" for above in _LISTS])
         if path is None or pictures is None:
             continue
-        rows = _rows(path)
+        # Some copies of a list have no line of names.
+        rows = tree.listing(path, (_COLUMNS[0], "expression"), _COLUMNS)
         strange = ~rows["expression"].isin([str(code) for code in range(11)]) | rows[_COLUMNS[0]].isna()
         if strange.any():
             got = rows[strange].iloc[0].to_dict()
@@ -72,17 +72,6 @@ def _listed(root: Path) -> Iterator[tuple[str, int, str]]:
         below = pictures.relative_to(root).as_posix()
         for image, code in zip(rows[_COLUMNS[0]], rows["expression"].astype(int), strict=True):
             yield f"{below}/{image}", code, tree.SPLIT_FOLDERS[name]
-
-
-def _rows(path: Path) -> pd.DataFrame:
-    """The pictures and expressions of a list, which has a line of column names or, as in some copies, none."""
-    columns = [_COLUMNS[0], "expression"]
-    rows = tree.listing(path, ())
-    if _COLUMNS[0] not in rows and len(rows.columns) == len(_COLUMNS):
-        rows = pd.read_csv(path, dtype=str, names=list(_COLUMNS))
-    if absent := [name for name in columns if name not in rows]:
-        raise DataError(f"{path} lacks a column", got=list(rows.columns), allowed=absent)
-    return rows[columns]
 
 
 def _code(path: Path) -> int:

@@ -57,7 +57,8 @@ def load(
         told = "%s: %s without label, first data row %s: left out of every part"
         bare = rows.index[~labelled]
         logging.getLogger("mien").warning(told, path, counted(len(bare), "row"), bare[0] + 1)
-    names = [_below(name, path.parent) for name in rows["path"]]
+    home = PurePosixPath(path.parent.absolute().as_posix())
+    names = [_below(name, home) for name in rows["path"]]
     _check_once(names, path)
     label = rows["label"].map(tree.named(rows["label"].dropna(), path, rename or {}, own_labels))
     more = {name: rows[name] for name in ("subject", "sequence") if name in rows}
@@ -135,11 +136,11 @@ def _csv(path: Path) -> pd.DataFrame:
     return rows
 
 
-def _below(name: str, folder: Path) -> str:
-    """A path of the list as its pictures are named, however it is spelt: below the folder of the list, with `/`."""
+def _below(name: str, home: PurePosixPath) -> str:
+    """A path of the list as its pictures are named, however it is spelt: below `home`, its folder, with `/`."""
     plain = PurePosixPath(name.replace("\\", "/"))
-    home = PurePosixPath(folder.absolute().as_posix())
-    return (plain.relative_to(home) if plain.is_relative_to(home) else plain).as_posix()
+    inside = plain.is_absolute() and plain.is_relative_to(home)
+    return (plain.relative_to(home) if inside else plain).as_posix()
 
 
 def _separated(text: str) -> tuple[str, str]:

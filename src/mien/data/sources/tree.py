@@ -162,15 +162,19 @@ def absent(dataset: str, root: Path, looked: Sequence[str], get: str) -> Absent:
     return Absent(f"no {dataset} found", got=root, allowed=" | ".join(looked), then=get)
 
 
-def listing(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV file of texts with some columns at least. Raises DataError for a file that is none."""
+def listing(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> pd.DataFrame:
+    """Some columns of a CSV file of texts; one that begins without a line of names has those of `names`, if as many.
+
+    Raises DataError for a file that is none, or lacks a column.
+    """
     try:
-        rows = pd.read_csv(path, dtype=str)
+        given = list(pd.read_csv(path, dtype=str, nrows=0).columns)
+        bare = len(given) == len(names) and not set(columns) <= set(given)
+        if not bare and not set(columns) <= set(given):
+            raise DataError(f"{path} lacks a column", got=given, allowed=list(columns))
+        return pd.read_csv(path, dtype=str, usecols=list(columns), names=list(names) if bare else None)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a table", got=str(error).strip()) from None
-    if not set(columns) <= set(rows.columns):
-        raise DataError(f"{path} lacks a column", got=list(rows.columns), allowed=list(columns))
-    return rows
 
 
 def _is_utf8(name: str) -> bool:
