@@ -16,12 +16,13 @@ import numpy as np
 
 from mien.data.audit import audit, look, looks_of
 from mien.data.audit.align import similarity
-from mien.data.audit.near import CANDIDATE, NEAR, candidates, near_pairs
-from mien.data.audit.planted import TRANSFORMATIONS
+from mien.data.audit.near import NEAR, candidates, near_pairs
+from mien.data.audit.planted import TRANSFORMATIONS, cropped_closely
 from mien.data.audit.twins import BLANK, liken, spread
 from mien.data.sources import catalog
 
 EACH = 1000
+CHANGES = {**TRANSFORMATIONS, "cropped closely": cropped_closely}
 THRESHOLDS = (0.88, 0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97)
 
 
@@ -42,9 +43,9 @@ def accuracy(root: Path) -> None:
     """
     originals = distinct(root, threshold=0.88)
     rng = np.random.default_rng(101)
-    chosen = rng.choice(len(originals), EACH * len(TRANSFORMATIONS), replace=False)
-    changes = np.repeat(list(TRANSFORMATIONS), EACH)
-    copies = [TRANSFORMATIONS[name](originals[row], rng) for name, row in zip(changes, chosen, strict=True)]
+    chosen = rng.choice(len(originals), EACH * len(CHANGES), replace=False)
+    changes = np.repeat(list(CHANGES), EACH)
+    copies = [CHANGES[name](originals[row], rng) for name, row in zip(changes, chosen, strict=True)]
     pairs = near_pairs(np.concatenate([originals, looks_of(copies).miniatures]), THRESHOLDS[0])
     copy = pairs.right - len(originals)
     planted = (copy >= 0) & (pairs.left == chosen[np.maximum(copy, 0)])
@@ -52,8 +53,8 @@ def accuracy(root: Path) -> None:
     print(
         f"{len(originals):,} distinct pictures, {EACH:,} copies a transformation; recall/precision from each threshold"
     )
-    print(f"{'':14}" + "".join(f"{threshold:>13}" for threshold in THRESHOLDS))
-    for name in (*TRANSFORMATIONS, "all"):
+    print(f"{'':16}" + "".join(f"{threshold:>13}" for threshold in THRESHOLDS))
+    for name in (*CHANGES, "all"):
         of = np.ones(len(pairs), bool) if name == "all" else change == name
         figures = []
         for threshold in THRESHOLDS:
@@ -61,9 +62,9 @@ def accuracy(root: Path) -> None:
             right = int((found & planted).sum())
             wanted = len(copies) if name == "all" else EACH
             figures.append(f"  {right / wanted:.3f}/{right / max(int(found.sum()), 1):.3f}")
-        print(f"{name:14}" + "".join(figures))
+        print(f"{name:16}" + "".join(figures))
     apart = [int(((copy < 0) & (pairs.similarity >= threshold)).sum()) for threshold in THRESHOLDS]
-    print(f"{'two originals':14}" + "".join(f"{count:>13}" for count in apart))
+    print(f"{'two originals':16}" + "".join(f"{count:>13}" for count in apart))
 
 
 def speed(root: Path) -> None:
@@ -89,13 +90,15 @@ def scale(root: Path, count: int) -> None:
     copies = looks_of([change(originals[row], rng) for row in chosen]).miniatures
     pixels = np.concatenate([originals, copies])
     begun = time.perf_counter()
-    left, right, mirrored = candidates(pixels)
+    asked = candidates(pixels)
     searched = time.perf_counter()
-    alike = similarity(pixels, left, right, mirrored) >= NEAR
+    alike = similarity(pixels, asked.under, asked.over, asked.mirrored, asked.start) >= NEAR
     ended = time.perf_counter()
-    found = set(zip(left[alike].tolist(), right[alike].tolist(), strict=True))
-    planted = {(row, count + i) for i, row in enumerate(chosen.tolist())}
-    print(f"{len(pixels):,} pictures: search {searched - begun:.1f} s for {len(left):,} candidates (from {CANDIDATE}),")
+    found = set(map(frozenset, zip(asked.under[alike].tolist(), asked.over[alike].tolist(), strict=True)))
+    planted = {frozenset((row, count + i)) for i, row in enumerate(chosen.tolist())}
+    print(
+        f"{len(pixels):,} pictures: search {searched - begun:.1f} s for {len(asked.under):,} ways to lay two together,"
+    )
     print(
         f"check {ended - searched:.1f} s; recall {len(found & planted) / len(planted):.3f}, {len(found):,} pairs found,"
     )

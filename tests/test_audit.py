@@ -23,9 +23,10 @@ from mien.data.audit import (
     refuse,
     twins,
 )
+from mien.data.audit.cells import close, gathered
 from mien.data.audit.lists import write_lists
 from mien.data.audit.near import near_pairs, near_twin_among
-from mien.data.audit.planted import TRANSFORMATIONS
+from mien.data.audit.planted import TRANSFORMATIONS, cropped_closely
 from mien.data.audit.twins import figures, liken
 from mien.data.balance import parse
 from mien.data.material import balanced, readable, resplit
@@ -113,10 +114,23 @@ def test_a_near_twin_is_found_whatever_was_done_to_it(name: str, count: int) -> 
     assert not got - planted
 
 
+@given(st.integers(0, 1000), st.integers(1, 400), st.floats(0.2, 0.8))
+def test_a_search_in_cells_finds_close_pairs_alone_and_the_closest_for_certain(
+    seed: int, count: int, threshold: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    targets = rng.normal(size=(count, 8)).astype(np.float32)
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    queries = targets[: count // 2] + 0.01
+    pairs = {pair for both in close(gathered(targets), queries, threshold) for pair in zip(*both, strict=True)}
+    assert pairs <= set(zip(*np.nonzero(queries @ targets.T > threshold - 1e-6), strict=True))
+    assert {(i, i) for i in range(len(queries))} <= pairs
+
+
 def test_who_waits_for_pairs_hears_of_them() -> None:
     heard: list[tuple[int, int]] = []
     found(samples_of(pictures(40), in_three_parts(40)), progress=lambda done, count: heard.append((done, count)))
-    assert heard and heard[-1] == (2 * 40 * 39 // 2, 2 * 40 * 39 // 2) and heard == sorted(heard)
+    assert heard and heard[-1] == (4 * 40 * 39 // 2, 4 * 40 * 39 // 2) and heard == sorted(heard)
 
 
 def test_a_pair_is_as_alike_from_either_side() -> None:
@@ -488,6 +502,17 @@ def test_every_exact_twin_of_fer2013_is_found_and_planted_near_twins_with_recall
     got = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
     assert len(got & planted) >= 0.98 * len(planted)
     assert len(got & planted) >= 0.98 * len(got)
+
+
+def test_near_twins_that_are_cropped_closely_are_found(shared: Path) -> None:
+    rng = np.random.default_rng(5)
+    originals = fer2013_pixels(shared)[:1500]
+    originals = np.delete(originals, near_pairs(originals, threshold=0.88).right, axis=0)
+    copies = [cropped_closely(original, rng) for original in originals[:100]]
+    pairs = near_pairs(looks_of([*originals, *copies]).miniatures)
+    planted = pairs.right - pairs.left == len(originals)
+    assert planted.sum() >= 85, "of whole pictures alone, half are found"
+    assert planted.mean() >= 0.95
 
 
 def test_pictures_are_likened_once_under_any_split(monkeypatch: pytest.MonkeyPatch) -> None:

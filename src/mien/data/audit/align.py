@@ -22,51 +22,50 @@ _BLOCK = 256
 
 def similarity(
     miniatures: NDArray[np.uint8],
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
+    under: NDArray[np.int64],
+    over: NDArray[np.int64],
     mirrored: NDArray[np.bool_],
+    start: Stack,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Normalised cross-correlation (P,) of pairs of miniatures (N, S, S) uint8 after laying one over the other.
 
-    The larger of both ways: that of a crop and its original is found more surely from one side than from the other.
-    `mirrored` pairs compare the mirror image of one. The alignment is scale and shift along both axes with
-    free brightness and contrast, found by Gauss-Newton steps from coarse to fine (Lucas & Kanade 1981); the
-    correlation, averaged over the whole picture and its details alone, is taken at full size over the part that
-    both pictures show. Most pairs are unlike: one linear step on a tiny grid (the tangent distance of Simard et al.
-    1993) or its first refinement shows it, and they get 0.
+    `mirrored` pairs compare the mirror image of what lies `under`. The alignment is scale and shift along both axes,
+    with free brightness and contrast, found by Gauss-Newton steps from coarse to fine (Lucas & Kanade 1981), from the
+    motion `start` (P, 2, 2) on: scale and shift along y, then along x, in units of half a picture. The correlation,
+    averaged over the whole picture and its details alone, is taken at full size over the part that both pictures show.
+    Most pairs are unlike: one linear step on a tiny grid (the tangent distance of Simard et al. 1993) or its first
+    refinement shows it, and they get 0.
     """
     tiny = np.concatenate([shrunk(miniatures[i : i + _BLOCK], _TINY) for i in range(0, len(miniatures), _BLOCK)])
 
-    def block(start: int) -> NDArray[np.float32]:
-        part = slice(start, start + _BLOCK)
-        one, other, turned = left[part], right[part], mirrored[part]
-        return np.maximum(
-            _one_way(miniatures, tiny, one, other, turned), _one_way(miniatures, tiny, other, one, turned)
-        )
+    def block(begin: int) -> NDArray[np.float32]:
+        part = slice(begin, begin + _BLOCK)
+        return _similarity(miniatures, tiny, under[part], over[part], mirrored[part], start[part])
 
     parts = [np.empty(0, np.float32)]
     with ThreadPoolExecutor(THREADS) as pool:
-        for part in pool.map(block, range(0, len(left), _BLOCK)):
+        for part in pool.map(block, range(0, len(under), _BLOCK)):
             parts.append(part)
             if progress:
-                progress(min(len(left), (len(parts) - 1) * _BLOCK), len(left))
+                progress(min(len(under), (len(parts) - 1) * _BLOCK), len(under))
     return np.concatenate(parts)
 
 
-def _one_way(
+def _similarity(
     miniatures: NDArray[np.uint8],
     tiny: Stack,
     under: NDArray[np.int64],
     over: NDArray[np.int64],
     mirrored: NDArray[np.bool_],
+    start: Stack,
 ) -> NDArray[np.float32]:
-    """The correlation (P,) of pairs after laying the second over the first; `tiny` are the miniatures, shrunk."""
+    """As `similarity`; `tiny` are the miniatures, shrunk."""
     found = np.zeros(len(under), np.float32)
     one, other = _turned(tiny[under], mirrored), tiny[over]
-    alike = np.flatnonzero(_tangent_correlation(one, other) > _UNLIKE_AT_A_GLANCE)
+    alike = np.flatnonzero(_tangent_correlation(one, _warp(other, start)[0]) > _UNLIKE_AT_A_GLANCE)
     one, other = one[alike], other[alike]
-    motion = _alignment(one, other, np.tile(np.array([1, 0], np.float32), (len(alike), 2, 1)), _STEPS)
+    motion = _alignment(one, other, start[alike], _STEPS)
     still = _correlation(one, other, motion) > _UNLIKE
     alike, motion = alike[still], motion[still]
     found[alike] = _refined(_turned(miniatures[under[alike]], mirrored[alike]), miniatures[over[alike]], motion)
@@ -127,8 +126,8 @@ def _alignment(left: Stack, right: Stack, motion: Stack, steps: int) -> Stack:
         weighted = columns * _flat(seen)[:, None]
         answer = _solve(weighted @ columns.transpose(0, 2, 1), weighted @ aim)[:, :, 0]
         contrast = np.maximum(answer[:, 4:5], 0.3)
-        motion += np.clip(answer[:, :4] / contrast, -0.08, 0.08).reshape(-1, 2, 2)
-        motion = np.clip(motion, [1 - _REACH, -_REACH], [1 + _REACH, _REACH]).astype(np.float32)
+        step = np.clip(answer[:, :4] / contrast, -0.08, 0.08).reshape(-1, 2, 2)
+        motion = np.clip(motion + step, [1 - _REACH, -_REACH], [1 + _REACH, _REACH]).astype(np.float32)
     return motion
 
 

@@ -22,13 +22,17 @@ class Descriptor:
     mean: NDArray[np.float32]
     projection: NDArray[np.float32]
 
-    def describe(self, miniatures: NDArray[np.uint8], mirrored: bool = False) -> NDArray[np.float32]:
-        """Descriptors (N, WIDTH) float32 of miniatures (N, S, S) uint8, or of their mirror images."""
-        found = np.empty((len(miniatures), self.projection.shape[1]), np.float32)
+    def describe(self, miniatures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Descriptors (2, N, WIDTH) float32 of miniatures (N, S, S) uint8, and of their mirror images."""
+        found = np.empty((2, len(miniatures), self.projection.shape[1]), np.float32)
+        turned = self.projection.reshape(GRID, GRID, -1)[:, ::-1].reshape(self.projection.shape)
         for start in range(0, len(miniatures), _BLOCK):
-            block = miniatures[start : start + _BLOCK]
-            features = (normalised(block[:, :, ::-1] if mirrored else block) - self.mean) @ self.projection
-            found[start : start + _BLOCK] = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-9)
+            # The mean is its own mirror image, so that turning the map is turning the pictures.
+            rows = normalised(miniatures[start : start + _BLOCK]) - self.mean
+            for way, projection in enumerate((self.projection, turned)):
+                features = rows @ projection
+                lengths = np.linalg.norm(features, axis=1, keepdims=True)
+                found[way, start : start + _BLOCK] = features / (lengths + 1e-9)
         return found
 
 
@@ -54,11 +58,26 @@ def learn(miniatures: NDArray[np.uint8], seed: int = 0) -> Descriptor:
 
 def normalised(pictures: NDArray[np.uint8] | list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Grey pictures as rows (N, GRID * GRID) float32 of zero mean and unit length: brightness and contrast are gone."""
-    small = [cv2.resize(np.ascontiguousarray(p), (GRID, GRID), interpolation=cv2.INTER_AREA) for p in pictures]
-    rows = np.asarray(small, np.float32).reshape(len(small), -1)
+    if isinstance(pictures, np.ndarray):
+        small = _all_resized(pictures)
+    else:
+        small = np.array([_resized(picture.astype(np.float32), GRID) for picture in pictures])
+    rows = small.reshape(len(small), -1)
     rows -= rows.mean(axis=1, keepdims=True)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6
     return rows
+
+
+def _all_resized(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pictures (N, S, S) of at least GRID pixels a side at GRID x GRID; one at a time would take four times as long."""
+    side = pictures.shape[1]
+    weights = _resized(np.eye(side, dtype=np.float32), side)
+    across = pictures.reshape(-1, side).astype(np.float32) @ weights.T
+    return np.asarray(weights @ across.reshape(-1, side, GRID), np.float32)
+
+
+def _resized(picture: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(picture, (columns, GRID), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _with_mirror(scatter: NDArray[np.floating]) -> NDArray[np.floating]:

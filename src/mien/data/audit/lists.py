@@ -23,12 +23,11 @@ def write_lists(folder: Path, samples: Samples, looks: Looks, audit: Audit) -> l
     """
     lists = {
         "twins.csv": _twins(samples, audit),
-        "suspect-labels.csv": _suspects(samples, audit),
-        "unreadable.csv": _unreadable(samples, looks),
+        "suspect-labels.csv": pd.DataFrame(_suspects(samples, audit)),
+        "unreadable.csv": pd.DataFrame(_unreadable(samples, looks)),
     }
     written = []
-    for name, rows in lists.items():
-        table = pd.DataFrame(rows)
+    for name, table in lists.items():
         if len(table):
             write_text(folder / name, table.to_csv(index=False))
             written.append(name)
@@ -37,14 +36,16 @@ def write_lists(folder: Path, samples: Samples, looks: Looks, audit: Audit) -> l
     return written
 
 
-def _twins(samples: Samples, audit: Audit) -> Iterator[dict[str, Any]]:
+def _twins(samples: Samples, audit: Audit) -> pd.DataFrame:
     groups = [(kind, rows) for kind in _KINDS for rows in audit.likeness.groups(kind)]
-    for number, (kind, rows) in enumerate(groups, 1):
-        for row in samples.table.iloc[rows].itertuples():
-            yield {
-                "group": number, "kind": kind, "path": row.image,
-                "label": row.label, "split": row.split, "subject": row.subject,
-            }  # fmt: skip
+    sizes = [len(rows) for _, rows in groups]
+    of = samples.table.iloc[np.concatenate([np.empty(0, np.int64), *(rows for _, rows in groups)])]
+    return pd.DataFrame({
+        "group": np.repeat(np.arange(1, len(groups) + 1), sizes),
+        "kind": np.repeat(np.array([kind for kind, _ in groups], object), sizes),
+        "path": of["image"].to_numpy(), "label": of["label"].to_numpy(),
+        "split": of["split"].to_numpy(), "subject": of["subject"].to_numpy(),
+    })  # fmt: skip
 
 
 def _suspects(samples: Samples, audit: Audit) -> Iterator[dict[str, Any]]:
