@@ -80,6 +80,13 @@ def test_yunet_finds_small_faces_in_a_large_picture_and_a_large_one_once(portrai
     assert len(yunet(close)) == 1
 
 
+@pytest.mark.parametrize("side", [700, 1500])
+def test_yunet_finds_a_face_that_fills_a_picture_of_any_size(shared, yunet, side):
+    small = decode(shared / "data" / "portraits" / "images" / "Anna_Jones_0001.jpg")
+    (face,), (larger,) = yunet(small), yunet(cv2.resize(small, (side, side), interpolation=cv2.INTER_CUBIC))
+    np.testing.assert_allclose(larger.landmarks, face.landmarks * side / len(small), atol=0.05 * side)
+
+
 def test_yunet_finds_the_portraits_and_haar_most_of_them(portraits, yunet):
     assert all(yunet(image) for image in portraits)
     assert sum(bool(HaarDetector()(image)) for image in portraits) >= 0.6 * len(portraits)

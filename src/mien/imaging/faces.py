@@ -96,8 +96,8 @@ class YuNetDetector:
     """YuNet (Wu et al., Machine Intelligence Research 2023) through OpenCV, with landmarks.
 
     `path` is its .onnx file, by default the pinned one of `mien models pull yunet`. A picture is searched with its
-    longer side at most `max_side`, where faces of any size up to the whole picture are found; one of more than twice
-    that side is searched at twice the side too, for faces too small at the first.
+    longer side at most `max_side`; one of more than twice that side is searched at twice the side too, for faces too
+    small at the first, and one in which nothing is found at half of it, for a face that fills the picture.
     """
 
     def __init__(self, path: Path | None = None, max_side: int = 640, threshold: float = 0.6) -> None:
@@ -113,6 +113,9 @@ class YuNetDetector:
         if scale > 1:
             finer = self._search(half, scale)
             found += [face for face in finer if not any(overlap(face.box, other.box) > 0.3 for other in found)]
+        if not found and max(small.shape) > self.max_side // 2:
+            quarter, more = _shrunk(small, self.max_side // 2)
+            found = self._search(quarter, scale * rest * more)
         return found
 
     def _search(self, small: Image, scale: float) -> list[Face]:
