@@ -195,6 +195,20 @@ def test_the_eye_line_lies_where_it_should_and_is_level_beyond_the_limit(angle):
     assert (abs(level) < 3) == (angle == 0 or abs(angle) > Framing().upright)
 
 
+@pytest.mark.parametrize("angle", [14, -20, 30, -30])
+def test_a_rolled_face_is_framed_as_wide_as_upright(portraits, yunet, angle):
+    ratios = []
+    for image in portraits:
+        wide = cv2.copyMakeBorder(image, 100, 100, 100, 100, cv2.BORDER_REPLICATE)
+        middle = wide.shape[1] / 2, wide.shape[0] / 2
+        turn = cv2.getRotationMatrix2D(middle, angle, 1)
+        rolled = cv2.warpAffine(wide, turn, wide.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        before, after = largest(yunet(wide)), largest(yunet(rolled))
+        if after is not None and abs(roll(after)) > Framing().upright >= abs(roll(before)):
+            ratios.append(len(frame(rolled, after)) / len(frame(wide, before)))
+    assert len(ratios) >= 6 and np.median(ratios) == pytest.approx(1, abs=0.09)
+
+
 def test_haar_and_yunet_frame_the_same_part_of_a_portrait(portraits, yunet):
     offsets = []
     for image in portraits:
