@@ -276,6 +276,23 @@ def test_a_long_last_frame_is_no_missing_end(tmp_path):
     assert len(list(read(stretch(tmp_path / "uneven.mkv", uneven)))) == len(uneven)
 
 
+def test_a_last_frame_that_is_said_to_last_is_no_missing_end(tmp_path):
+    path = tmp_path / "lasting.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        shades = [np.full((64, 96, 3), 4 * step, np.uint8) for step in range(60)]
+        frames = [av.VideoFrame.from_ndarray(shade, format="rgb24") for shade in shades]
+        packets = [packet for frame in (*frames, None) for packet in stream.encode(frame)]
+        for packet in packets:
+            packet.duration = round((5 if packet is packets[-1] else 1 / 30) / packet.time_base)
+            container.mux(packet)
+    assert len(list(read(path))) == 60
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match="breaks off after"):
+        list(read(path))
+
+
 @pytest.mark.parametrize("start", [0.5, 3.3, 8.0, 11.9])
 def test_a_start_is_found_where_there_is_no_index(tmp_path, start):
     path = stretch(tmp_path / "transport.ts", np.arange(300) / 25, gop=250)

@@ -45,7 +45,7 @@ def moments(path: Path, start: float) -> Moments:
         if start and not _sought(container, stream, start):
             yield from moments(path, 0.0)
             return
-        time, gap, whole = -step, step, True
+        time, gap, whole, end = -step, step, True, 0.0
         matrices: dict[int, Matrix] = {}
         packets = container.demux(stream)
         while True:
@@ -58,6 +58,8 @@ def moments(path: Path, start: float) -> Moments:
                 packet = None
             if packet is None:
                 break
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0) - origin) * stream.time_base))
             try:
                 frames = packet.decode()
                 # The last packet, of no bytes, only asks the decoder for what it holds back.
@@ -76,8 +78,8 @@ def moments(path: Path, start: float) -> Moments:
                 yield time, partial(_upright, frame, ratio, matrices[frame.rotation])
         if not whole:
             raise _broken_off(path, time, "its last packet is damaged")
-        # A header is a little wrong, and the last frame may be shown for long where others are.
-        if (length := _length(container, stream)) and time + step < length - max(0.5, 3 * gap):
+        # A header is a little wrong, and the last frame may be shown for long: where it says so, or where others are.
+        if (length := _length(container, stream)) and max(end, time + step) < length - max(0.5, 3 * gap):
             raise _broken_off(path, time, f"its header speaks of {length:.2f} s")
 
 
