@@ -71,6 +71,13 @@ def test_frames_far_apart_in_time_are_each_searched(tmp_path, bundle, spacing):
     assert [round(face.box[0]) for result in found for face in result.faces] == pytest.approx(places, abs=2)
 
 
+@pytest.mark.parametrize("spacing", [1.5, 5.0, 900.0])
+def test_a_face_keeps_its_identity_however_far_apart_frames_are(tmp_path, bundle, spacing):
+    path = film(tmp_path / "slow.mp4", [spacing * step for step in range(6)], at=lambda step: 100, rate=1 / spacing)
+    found = results(path, Recognizer(bundle, detector=Squares()))
+    assert {face.identity for result in found[1:] for face in result.faces} == {1}
+
+
 @pytest.mark.parametrize(("rate", "longest"), [(2, 0.5), (3, 1 / 3), (4, 0.5), (30, 0.5)])
 def test_faces_are_searched_at_least_twice_a_second(tmp_path, bundle, rate, longest):
     path = film(tmp_path / "even.mp4", [step / rate for step in range(40)], at=lambda step: 10, rate=rate)

@@ -12,6 +12,7 @@ from mien.errors import DataError, UsageError
 from mien.runtime import by_opencv, by_pyav
 
 Frames = Generator["Frame", None, None]
+_SLOWEST = 0.001  # frames a second of a video
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def about(source: Path | int) -> About:
     if isinstance(source, int):
         return About(30.0, None)
     width, height, rate, duration = _reader().header(source)
-    return About(min(max(rate, 1.0), 240.0), duration, 3 * width * height)
+    return About(min(max(rate, _SLOWEST), 240.0), duration, 3 * width * height)
 
 
 def read(source: Path | int, every: int = 1, start: float = 0.0, end: float | None = None) -> Frames:

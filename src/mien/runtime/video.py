@@ -267,7 +267,7 @@ def _encoder(container: Any, rate: float, height: int, width: int) -> Any:
     import av
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
+    stream = container.add_stream(codec, rate=max(Fraction(1, 1001), Fraction(rate).limit_denominator(1001)))
     stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
     stream.codec_context.time_base = Fraction(1, _CLOCK)
     return stream
