@@ -42,6 +42,13 @@ def test_resize_keeps_a_flat_picture_flat(height, width, value, to_height, to_wi
     assert (operations.resize(flat, to_height, to_width) == value).all()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_resize_averages_along_the_axis_that_shrinks_while_the_other_grows(turned):
+    stripes = np.tile(np.array([0, 255] * 240, np.uint8), (20, 1))
+    resized = operations.resize(stripes.T if turned else stripes, 48, 48)
+    assert abs(resized.astype(int) - 127).max() <= 1
+
+
 @given(greys, st.integers(-50, 50), st.integers(-50, 50), sides, sides)
 def test_crop_takes_the_nearest_pixel_of_every_place(image, x, y, width, height):
     part = operations.crop(image, (x, y, width, height))

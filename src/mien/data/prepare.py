@@ -25,7 +25,7 @@ from mien.runtime.ahead import cores, in_order
 from mien.stages import Progress
 
 CHUNK = 32
-FORMAT = "3"
+FORMAT = "4"
 """Part of every key: raised when a picture is decoded, a step is computed or a row is kept otherwise than before."""
 DROPPED = "dropped by the chain: "
 NOTHING = "no picture could be prepared"

@@ -43,7 +43,7 @@ def colour(image: Image) -> Image:
 
 
 def resize(image: Image, height: int, width: int, interpolation: str = "auto") -> Image:
-    """The picture at another size; `auto` averages areas when it shrinks and interpolates bicubically when it grows.
+    """The picture at another size; `auto` averages areas along what shrinks, then interpolates bicubically what grows.
 
     >>> resize(np.zeros((4, 6), np.uint8), 2, 3).shape
     (2, 3)
@@ -51,7 +51,9 @@ def resize(image: Image, height: int, width: int, interpolation: str = "auto") -
     if image.shape[:2] == (height, width):
         return image
     if interpolation == "auto":
-        interpolation = "area" if height * width < image.shape[0] * image.shape[1] else "cubic"
+        # OpenCV averages areas only where neither axis grows.
+        smaller = resize(image, min(height, image.shape[0]), min(width, image.shape[1]), "area")
+        return resize(smaller, height, width, "cubic")
     return _own(cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=INTERPOLATIONS[interpolation]))
 
 
