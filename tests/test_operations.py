@@ -79,6 +79,15 @@ def test_a_higher_clip_gives_more_contrast():
     assert dull.std() < weak.std() < strong.std()
 
 
+@pytest.mark.parametrize("size", [(48, 48), (48, 50), (50, 48), (47, 64), (200, 224), (5, 100)])
+@pytest.mark.parametrize("tiles", [4, 8])
+def test_the_floor_of_clahe_is_where_its_clip_begins_to_count(size, tiles):
+    dull = np.random.default_rng(0).normal(120, 1, size).clip(0, 255).astype(np.uint8)
+    floor = operations.clahe_floor(size, tiles)
+    least, below, above = (operations.clahe(dull, clip, tiles) for clip in (floor / 2, 1.99 * floor, 2.01 * floor))
+    assert (least == below).all() and (below != above).any()
+
+
 def test_canny_finds_the_edge_of_a_square_and_nothing_on_flat():
     square = np.zeros((20, 20), np.uint8)
     square[5:15, 5:15] = 255

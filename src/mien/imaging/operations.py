@@ -94,7 +94,9 @@ def clahe_floor(size: tuple[int, int], tiles: int) -> float:
     >>> round(clahe_floor((48, 48), 8), 1), round(clahe_floor((224, 224), 8), 1)
     (7.1, 0.3)
     """
-    height, width = (-(-side // tiles) for side in size)
+    # OpenCV pads both axes where either does not divide, also the one that does.
+    more = any(side % tiles for side in size)
+    height, width = (side // tiles + more for side in size)
     return 256 / (height * width)
 
 
