@@ -19,8 +19,12 @@ INTERPOLATIONS = {
 }
 
 
-def check(image: Image) -> None:
-    """Raise UsageError on an array that is no picture: uint8, (H, W) or (H, W, 3), with a pixel at least."""
+def check(image: object) -> None:
+    """Raise UsageError on what is no picture: an array uint8, (H, W) or (H, W, 3), with a pixel at least."""
+    if not isinstance(image, np.ndarray):
+        raise UsageError(
+            "not the pixels of a picture", got=type(image).__name__, allowed="an array, uint8, (H, W) or (H, W, 3) RGB"
+        )
     shape = image.shape
     if image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
         raise UsageError(

@@ -6,7 +6,8 @@ from itertools import cycle
 import cv2
 import numpy as np
 
-from mien.imaging.operations import Image, colour
+from mien.errors import UsageError
+from mien.imaging.operations import Image, check, colour
 from mien.runtime.results import FaceResult
 
 RGB = tuple[int, int, int]
@@ -38,8 +39,13 @@ def annotate(image: Image, faces: Sequence[FaceResult], labels: Sequence[str]) -
     """A copy of a grey or RGB picture, uint8, with its faces marked; RGB, a legend's height taller.
 
     Each face has a box in its expression's colour, its number, expression and probability above, and below it a
-    strip shared out among the expressions by probability. A question mark stands for an uncertain answer.
+    strip shared out among the expressions by probability. A question mark stands for an uncertain answer. Raises
+    UsageError for what is no picture, and where the faces were answered with other labels.
     """
+    check(image)
+    for face in faces:
+        if set(face.probabilities) != set(labels):
+            raise UsageError("the faces have other labels", got=list(labels), allowed=list(face.probabilities))
     canvas = np.array(colour(image), order="C")
     # Text keeps its size relative to the picture, and stays readable in small ones.
     unit = max(1.0, min(image.shape[:2]) / 480)

@@ -162,7 +162,14 @@ def _shipped(name: str) -> Path:
     return Path(weights.__file__).parent / f"{name}.onnx"
 
 
+def check_name(given: object) -> None:
+    """Raise UsageError on what is neither the name nor the path of a bundle."""
+    if not isinstance(given, str | Path):
+        raise UsageError("not a model", got=type(given).__name__, allowed=f"a path, or {', '.join(weights.SHIPPED)}")
+
+
 def _locate(name_or_path: str | Path) -> Path:
+    check_name(name_or_path)
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith(".onnx") or "/" in text or "\\" in text:
         return Path(name_or_path)

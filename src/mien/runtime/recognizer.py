@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from mien.errors import BundleError, DataError, UnreadableImage, UsageError
 from mien.imaging.chain import Finder
 from mien.imaging.faces import DETECTORS, Detector, Face, detector_named, settled
 from mien.imaging.framing import frame
-from mien.imaging.operations import Image
+from mien.imaging.operations import Image, check
 from mien.imaging.steps import Outcome
 from mien.runtime import bundle as bundles
 from mien.runtime.ahead import cores, in_order
@@ -123,11 +124,16 @@ class Recognizer:
         return tuple(self.result(face, each) for (face, _), each in zip(usable, probabilities, strict=True))
 
     def detect(self, image: Image) -> list[Face]:
-        """The faces of one picture, largest first; the whole picture for `crop="whole"`."""
+        """The faces of one picture, largest first; the whole picture for `crop="whole"`.
+
+        Raises UsageError for what is no array of pixels, DataError where a detector of one's own fails.
+        """
+        check(image)
         if self._detector is None:
             height, width = image.shape[:2]
             return [Face((0.0, 0.0, float(width), float(height)))]
-        return sorted(filter(_is_finite, self._detector(image)), key=lambda face: -face.box[2] * face.box[3])
+        found = _asked(self._detector, image) if self.detector == "own" else self._detector(image)
+        return sorted(filter(_is_finite, found), key=lambda face: -face.box[2] * face.box[3])
 
     def prepare(self, image: Image, face: Face) -> Image:
         """The pixels of one face as the network was trained on them. Raises UnreadableImage where there are none."""
@@ -242,6 +248,17 @@ def _is_finite(face: Face) -> bool:
     return bool(np.isfinite([*face.box, face.score, *marks]).all())
 
 
+def _asked(detector: Detector, image: Image) -> list[Face]:
+    """What a detector of the caller's own answers. Raises DataError for what a network or a file may fail with."""
+    try:
+        found = detector(image)
+    except (RuntimeError, OSError) as error:
+        raise DataError(f"the face detector fails: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Sequence) or not all(isinstance(face, Face) for face in found):
+        raise DataError("the face detector answers no faces", got=shortened(found), allowed="a list of Face")
+    return list(found)
+
+
 def _detector(detector: str | Detector, finder: Finder | None) -> Detector:
     if finder and detector == "auto":
         return finder.faces
@@ -301,6 +318,7 @@ def _loaded(model: str | Path, crop: Literal["face", "whole"], state: object) ->
 
 def _state(model: str | Path) -> object:
     """What tells the file of a model from another of its name: one in another folder, or put in its place."""
+    bundles.check_name(model)
     try:
         now = Path(model).stat()
     except OSError:

@@ -49,10 +49,13 @@ class VideoOptions:
     smoothing: float = 0.3
 
     def __post_init__(self) -> None:
-        end = self.start if self.end is None else self.end
         for name in ("every", "detect_every"):
-            if isinstance(given := getattr(self, name), bool) or not isinstance(given, int):
+            if isinstance(given := getattr(self, name), bool) or not isinstance(given, int | np.integer):
                 raise UsageError(f"{name} of a video is a whole number", got=given)
+        end = self.start if self.end is None else self.end
+        for name, given in (("start", self.start), ("end", end), ("smoothing", self.smoothing)):
+            if isinstance(given, bool) or not isinstance(given, int | float | np.integer | np.floating):
+                raise UsageError(f"{name} of a video is a number of seconds", got=repr(given))
         for name, fine, allowed in (
             ("every", self.every >= 1, "1 or more"),
             ("start", 0 <= self.start <= LONGEST, f"0 to {LONGEST:.0f} seconds"),
