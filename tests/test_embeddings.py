@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import pairwise_distances
 
 from mien.errors import DataError
-from mien.evaluation.embeddings import draw_map, flatten, precision_at
+from mien.evaluation.embeddings import collapsed, draw_map, flatten, precision_at
 from mien.training.readouts import READOUTS, nearest_centroid
 
 
@@ -82,6 +82,17 @@ def test_the_drawing_shows_a_sample_with_its_counts(tmp_path) -> None:
     assert all(name in svg for name in ("anger", "fear", "sadness", "60 embeddings"))
     again = draw_map(vectors, targets, ("anger", "fear", "sadness"), tmp_path / "again.svg", limit=60)
     assert again.read_text() == svg
+
+
+@pytest.mark.parametrize("value", [0.0884, 0.0, np.nan, np.inf])
+def test_embeddings_that_are_all_alike_or_not_finite_have_no_map(tmp_path, value: float) -> None:
+    vectors = np.full((16, 128), value, np.float32)
+    vectors[3] *= 1 + 1e-7
+    assert collapsed(vectors)
+    assert draw_map(vectors, np.arange(16) % 2, ("anger", "fear"), tmp_path / "map.svg") is None
+    assert not (tmp_path / "map.svg").exists()
+    with pytest.raises(DataError, match="have no map"):
+        flatten(vectors)
 
 
 def test_a_handful_of_pictures_can_be_mapped(tmp_path) -> None:

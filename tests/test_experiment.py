@@ -502,6 +502,22 @@ evaluate: {bootstrap: 20}
     assert not (home / "triplet").exists()
 
 
+def test_an_embedding_that_collapses_is_told_and_has_no_map(home: Path) -> None:
+    (home / "collapsing.yaml").write_text("""
+name: collapsing
+data: {source: synthetic, options: {count: 80, size: 32}}
+chain: [grey, {resize: 32}]
+triplet: {epochs: 1, optimiser: sgd, learning_rate: 1000, validation_rows: 16}
+evaluate: {bootstrap: 0}
+""")
+    folder = home / "collapsed"
+    mien("train", home / "collapsing.yaml", "--out", folder)
+    assert any(note.startswith("the embedding has collapsed") for note in metrics(folder)["notes"])
+    assert not (folder / "figures" / "embedding.svg").exists()
+    said = (folder / "report.html").read_text()
+    assert "the embedding has collapsed" in said and "retrieval among training pictures" in said
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_told_without_a_traceback() -> None:
     with Path("/dev/full").open("w") as full:

@@ -112,8 +112,10 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
     trained = time.perf_counter()
     opened = ledger.record(folder.parent, gathered.protocol, folder.name)
     figures, predictions = verdict.judge(recipe, material, network, gathered.shown)
+    collapse: list[str] = []
     if recipe.triplet:
-        figures["embedding"] = verdict.judge_embedding(recipe, material, network, folder / "figures" / "embedding.svg")
+        picture = folder / "figures" / "embedding.svg"
+        figures["embedding"], collapse = verdict.judge_embedding(recipe, material, network, picture)
     run_folder.save_table(folder / "predictions.parquet", predictions)
     seconds = {
         "prepare": ready - begun,
@@ -132,6 +134,7 @@ def _trained(recipe: Recipe, folder: Path, resume: bool, strict: bool, stages: S
             *gathered.remarks,
             *calibration.remarks(figures["temperature"], figures["uncertain_below"], recipe.evaluate.answered_accuracy),
             *verdict.left_out(figures["calibrated_on"]),
+            *collapse,
             *few,
         ],
         "few": few,

@@ -20,6 +20,7 @@ LEAST = 4
 """Embeddings that a map needs at least."""
 
 _SIDE = 520
+_ROUNDING = 1e-6  # by which a network's float32 answers to one picture differ at most
 
 
 def precision_at(
@@ -44,11 +45,25 @@ def precision_at(
     return {k: float(hits[:, :k].mean()) for k in ks}
 
 
+def collapsed(embeddings: NDArray[np.float32]) -> bool:
+    """Whether embeddings (N, D) tell no picture from another: all alike but for rounding, or not finite.
+
+    >>> collapsed(np.full((3, 2), 0.7, np.float32)), collapsed(np.eye(2, dtype=np.float32))
+    (True, False)
+    """
+    size = np.abs(embeddings).max()
+    return not np.isfinite(size) or bool(np.ptp(embeddings, axis=0).max() <= _ROUNDING * size)
+
+
 def flatten(embeddings: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
     """Embeddings (N, D), N of `LEAST` or more, to map positions (N, 2): PCA to at most 50 dimensions, then t-SNE.
 
+    Raises DataError for embeddings that have `collapsed`.
+
     The first step is van der Maaten and Hinton's (2008, section 4.2): it takes out noise and time.
     """
+    if collapsed(embeddings):
+        raise DataError("embeddings that are all alike, or not finite, have no map")
     reduced = PCA(min(50, *embeddings.shape), random_state=seed).fit_transform(embeddings)
     perplexity = min(30.0, (len(embeddings) - 1) / 3)
     return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(reduced)
@@ -61,9 +76,14 @@ def draw_map(
     path: Path,
     limit: int = 2000,
     seed: int = 0,
-) -> Path:
-    """Draw the two-dimensional map of at most `limit` embeddings (a seeded sample) as an SVG file; returns its path."""
+) -> Path | None:
+    """Draw the two-dimensional map of at most `limit` embeddings (a seeded sample) as an SVG file; returns its path.
+
+    Nothing is drawn, and None returned, where they have `collapsed`.
+    """
     rows = np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:limit])
+    if collapsed(embeddings[rows]):
+        return None
     shown, positions = targets[rows], flatten(embeddings[rows], seed)
     centre, reach = positions.mean(axis=0), np.abs(positions - positions.mean(axis=0)).max() or 1
     x, y = ((_SIDE / 2) + (positions - centre).T / reach * (_SIDE / 2 - 8)).round(1)

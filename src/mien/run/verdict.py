@@ -63,8 +63,13 @@ def judge(
     return figures, tabulated(material.samples, rows, probabilities, labels)
 
 
-def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, picture: Path) -> dict[str, Any]:
-    """What the vectors alone know, all readouts and retrieval among training rows; the test rows are drawn as a map."""
+def judge_embedding(
+    recipe: Recipe, material: Material, network: nn.Module, picture: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """What the vectors alone know, all readouts and retrieval among training rows; the test rows are drawn as a map.
+
+    Also what a reader must know of them: that they have collapsed, and so have no map.
+    """
     labels, normalise = material.samples.labels, Chain.parse(recipe.chain).normalise
     assert isinstance(network, nn.Sequential)
 
@@ -73,18 +78,23 @@ def judge_embedding(recipe: Recipe, material: Material, network: nn.Module, pict
         return predict(network[0], material.pixels, material.place[rows], normalise), material.samples.targets[rows]
 
     (known, known_targets), (asked, asked_targets) = vectors("train"), vectors("test")
-    if len(asked) >= LEAST:
-        draw_map(asked, asked_targets, labels, picture)
+    told = []
+    if len(asked) >= LEAST and draw_map(asked, asked_targets, labels, picture) is None:
+        told.append(
+            "the embedding has collapsed: the vectors of all test pictures are alike, and have no map; "
+            "lower triplet.learning_rate"
+        )
     ks = [k for k in (1, 5, 10) if k <= len(known)]
     groups = clusters(material.samples.table.iloc[material.samples.rows("test")])
     right = {
         name: make(known, known_targets, len(labels))(asked).argmax(axis=1) == asked_targets
         for name, make in READOUTS.items()
     }
-    return {
+    figures = {
         "precision_at": precision_at(asked, asked_targets, known, known_targets, ks),
         "readouts": {name: statistics.proportion(each, groups=groups).as_dict() for name, each in right.items()},
     }
+    return figures, told
 
 
 def tabulated(
