@@ -10,7 +10,7 @@ from blobs import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.errors import DataError
+from mien.errors import DataError, RunError
 from mien.imaging.steps import Normalise
 from mien.training.facenet import FaceNet, classifier
 from mien.training.fit import predict
@@ -127,6 +127,15 @@ def test_a_fit_separates_what_is_separable(mining, tmp_path) -> None:
     assert seen[-1] == (14, 14)
     assert list(fit.history["iteration"]) == [5, 10, 14]
     assert pd.read_csv(tmp_path / "history.csv").columns.tolist() == fit.history.columns.tolist()
+
+
+@pytest.mark.parametrize("mining", ["semi-hard", "batch-hard"])
+@pytest.mark.parametrize(("batch", "said"), [(12, "in iteration 2: its loss"), (84, "in iteration 1: its vectors")])
+def test_a_fit_that_diverges_ends_at_once_and_says_so(mining: str, batch: int, said: str) -> None:
+    pixels, targets = blobs(84)
+    wild = {"optimiser": "sgd", "learning_rate": 1e30, "mining": mining, "batch": batch, "epochs": 1}
+    with pytest.raises(RunError, match=rf"diverged {said}[\s\S]*lower triplet\.learning_rate"):
+        fit_embedding(pixels, targets, pixels, targets, SMALL.model_copy(update=wild), PLAIN)
 
 
 def test_a_fit_killed_and_resumed_is_the_uninterrupted_fit(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from torch import Tensor
 
-from mien.errors import DataError
+from mien.errors import DataError, RunError
 from mien.files import write_text
 from mien.imaging.steps import Normalise
 from mien.stages import Progress
@@ -63,13 +63,14 @@ def fit_embedding(
 
     Validation is the accuracy of the nearest centroid, its centroids taken from training pictures. With a `folder`,
     the history is written to `history.csv` and each epoch to `checkpoints/last.ckpt`, from which a fit after a kill
-    goes on. Raises DataError for fewer than two classes or a class with a single picture, which has no positive pair.
+    goes on. Raises DataError for fewer than two classes or a class with a single picture, which has no positive pair,
+    RunError when loss or vectors are no longer finite.
     """
     rng = np.random.default_rng(seed)
     gallery_rows = _balanced_sample(targets, spec.validation_rows, rng)
     val_rows = np.sort(rng.permutation(len(val_targets))[: spec.validation_rows])
     watch = _Watch(
-        (pixels[gallery_rows], targets[gallery_rows]), (val_pixels[val_rows], val_targets[val_rows]), normalise
+        (pixels[gallery_rows], targets[gallery_rows]), (val_pixels[val_rows], val_targets[val_rows]), normalise, spec
     )
     if spec.doubling:
         pixels, targets = np.concatenate([pixels, turn_and_shift(pixels)]), np.concatenate([targets, targets])
@@ -91,6 +92,7 @@ def fit_embedding(
             vectors = network(channels_first(faces[index]) * scale + offset)
             found = mine(vectors, codes[index])
             loss = loss_of(vectors, codes[index], found)
+            _check_finite(loss, "loss is", iteration, spec)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -168,6 +170,7 @@ class _Watch:
     gallery: tuple[NDArray[np.uint8], NDArray[np.int64]]
     watched: tuple[NDArray[np.uint8], NDArray[np.int64]]
     normalise: Normalise
+    spec: TripletSpec
     best: dict[str, Tensor] = field(default_factory=dict)
     _rows: list[dict[str, float]] = field(default_factory=list)
     _noted: list[tuple[Tensor, int]] = field(default_factory=list)
@@ -177,10 +180,10 @@ class _Watch:
         self._noted.append((loss, mined))
 
     def validate(self, network: FaceNet, iteration: int, epoch: float) -> None:
-        readout = nearest_centroid(
-            self._vectors(network, self.gallery[0]), self.gallery[1], int(self.gallery[1].max()) + 1
-        )
-        answers = readout(self._vectors(network, self.watched[0])).argmax(axis=1)
+        known, asked = (self._vectors(network, pixels) for pixels, _ in (self.gallery, self.watched))
+        # The last step may have spoilt a network whose loss was still finite.
+        _check_finite(torch.from_numpy(np.concatenate([known, asked])), "vectors are", iteration, self.spec)
+        answers = nearest_centroid(known, self.gallery[1], int(self.gallery[1].max()) + 1)(asked).argmax(axis=1)
         accuracy = float(np.mean(answers == self.watched[1]))
         if not self._rows or accuracy > max(row["val_accuracy"] for row in self._rows):
             self.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
@@ -211,6 +214,15 @@ class _Watch:
 
     def _vectors(self, network: FaceNet, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return predict(network, pixels, np.arange(len(pixels)), self.normalise)
+
+
+def _check_finite(values: Tensor, what: str, iteration: int, spec: TripletSpec) -> None:
+    if not values.isfinite().all():
+        raise RunError(
+            f"the fit diverged in iteration {iteration}: its {what} no longer finite",
+            got=f"triplet.learning_rate: {spec.learning_rate}",
+            then="lower triplet.learning_rate, and choose another --out",
+        )
 
 
 def _resumed(folder: Path | None, network: FaceNet, optimiser: torch.optim.Optimizer, watch: _Watch) -> int:
