@@ -61,6 +61,15 @@ def test_a_run_whose_pictures_are_normalised_otherwise_is_no_start(home: Path, r
     assert "takes other pictures than the chain makes" in said and not (home / "other-chain").exists()
 
 
+def test_an_unfinished_run_is_no_start(home: Path, run: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    shutil.copytree(run, begun, ignore=shutil.ignore_patterns("metrics.json"))
+    words = ["--set", "model.transfer=full", "--set", f"model.weights={begun}", "--out", tmp_path / "on"]
+    said = mien("train", home / "small.yaml", *words, check=1).stderr
+    assert f"the earlier run {begun} is not a finished run" in said and f"mien train {begun} --resume" in said
+    assert not (tmp_path / "on").exists()
+
+
 def test_a_run_goes_on_from_a_bundle_and_learns_from_it(home: Path, run: Path) -> None:
     bundle = home / "earlier.onnx"
     mien("export", run, "--out", bundle)

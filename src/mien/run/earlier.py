@@ -69,8 +69,8 @@ class AtSize(nn.Module):
 def check(recipe: Recipe) -> None:
     """Raise RunError or BundleError where the weights or the teachers of a recipe are not there.
 
-    A bundle or a run that a fit starts from must also take what the chain makes, up to the size; of a run's network,
-    the first layer may be made for the other number of channels.
+    A run whose folder a fit starts from must be finished. A bundle or a run that a fit starts from must also take what
+    the chain makes, up to the size; of a run's network, the first layer may be made for the other number of channels.
     """
     weights, ours = recipe.model.weights, Chain.parse(recipe.chain)
     if weights and bundle.means_bundle(weights):
@@ -78,6 +78,8 @@ def check(recipe: Recipe) -> None:
         fits = (theirs.channels, theirs.normalise) == (ours.channels, ours.normalise)
     elif weights and weights != "hub":
         weights_file(Path(weights))
+        if is_run(Path(weights)):
+            check_finished(Path(weights), "the earlier run ")
         theirs = Chain.parse(load_recipe(Path(weights) / "recipe.yaml").chain) if is_run(Path(weights)) else ours
         fits = theirs.channels != ours.channels or theirs.normalise == ours.normalise
     else:
