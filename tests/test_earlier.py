@@ -11,6 +11,7 @@ import yaml
 from runs import RECIPE, metrics, mien
 
 from mien import experiment
+from mien.errors import RunError
 from mien.judging.finished import finished
 from mien.recipe import parse
 from mien.run import earlier
@@ -55,10 +56,32 @@ def test_a_run_teaches_with_its_own_answers_also_on_smaller_pictures(home: Path,
         assert torch.allclose(asked(flat[..., :16, :16]), known.network(flat), atol=1e-4)
 
 
-def test_a_run_whose_pictures_are_normalised_otherwise_is_no_start(home: Path, run: Path) -> None:
-    words = ["--set", "model.transfer=full", "--set", f"model.weights={run}", "--set", "chain=[grey, {resize: 24}]"]
+@pytest.mark.parametrize("within", ["", "/checkpoints/best.pt"])
+@pytest.mark.parametrize("chain", ["[grey, {resize: 24}]", "[colour, {resize: 24}, {normalise: imagenet}]"])
+def test_a_run_whose_pictures_are_normalised_otherwise_is_no_start(
+    home: Path, run: Path, within: str, chain: str
+) -> None:
+    words = ["--set", "model.transfer=full", "--set", f"model.weights={run}{within}", "--set", f"chain={chain}"]
     said = mien("train", home / "small.yaml", *words, "--out", home / "other-chain", check=1).stderr
     assert "takes other pictures than the chain makes" in said and not (home / "other-chain").exists()
+
+
+def test_grey_pictures_follow_on_colour_ones_where_they_can_be_normalised_alike(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "start")
+    kept, start = tmp_path / "start" / "recipe.yaml", yaml.safe_load((run / "recipe.yaml").read_text())
+    model = {"backbone": "mien-tiny", "transfer": "full", "weights": str(tmp_path / "start")}
+
+    def check(theirs: list[object], ours: list[object]) -> None:
+        kept.write_text(yaml.safe_dump(start | {"chain": theirs}))
+        earlier.check(parse(yaml.safe_load(RECIPE) | {"chain": ours, "model": model}))
+
+    grey, colour = (["grey", {"resize": 24}], ["colour", {"resize": 24}])
+    half, imagenet = ({"normalise": name} for name in ("half", "imagenet"))
+    check([*grey, half], [*colour, half])
+    check([*colour, half], [*grey, half])
+    check([*colour, imagenet], [*grey, half])  # grey pictures cannot have three scales
+    with pytest.raises(RunError, match="takes other pictures"):
+        check([*colour, half], grey)
 
 
 def test_an_unfinished_run_is_no_start(home: Path, run: Path, tmp_path: Path) -> None:

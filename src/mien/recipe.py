@@ -185,7 +185,7 @@ class Recipe(_Part):
     @property
     def builds_on(self) -> tuple[Path, ...]:
         """What it takes weights from or is taught by: folders of earlier runs, bundles, and files of weights."""
-        weights = _run_of(Path(self.model.weights)) if self.model.weights else None
+        weights = run_of(Path(self.model.weights)) if self.model.weights else None
         return (*([weights] if weights else []), *map(Path, self.fit.teachers))
 
     @property
@@ -300,7 +300,7 @@ def _set(content: dict[str, Any], change: str) -> None:
         ) from reason
 
 
-def _run_of(weights: Path) -> Path | None:
+def run_of(weights: Path) -> Path | None:
     """The run folder that weights are in: the folder itself, or that whose `checkpoints` hold the file; else the file.
 
     It need not be there any more: a finished run built on it nonetheless. None for a hub's weights, which saw no data

@@ -11,7 +11,7 @@ from mien.errors import RunError
 from mien.files import read_json
 from mien.imaging.chain import Chain
 from mien.places import check_finished
-from mien.recipe import Recipe
+from mien.recipe import Recipe, run_of
 from mien.recipe import load as load_recipe
 from mien.run.inherited import is_run
 from mien.runtime import bundle
@@ -80,8 +80,9 @@ def check(recipe: Recipe) -> None:
         weights_file(Path(weights))
         if is_run(Path(weights)):
             check_finished(Path(weights), "the earlier run ")
-        theirs = Chain.parse(load_recipe(Path(weights) / "recipe.yaml").chain) if is_run(Path(weights)) else ours
-        fits = theirs.channels != ours.channels or theirs.normalise == ours.normalise
+        start = run_of(Path(weights))
+        theirs = Chain.parse(load_recipe(start / "recipe.yaml").chain) if start and is_run(start) else ours
+        fits = _scaled_alike(theirs, ours)
     else:
         theirs, fits = ours, True
     if not fits:
@@ -94,6 +95,17 @@ def check(recipe: Recipe) -> None:
             bundle.load(run)
         else:
             check_finished(Path(run), "the teacher ")
+
+
+def _scaled_alike(theirs: Chain, ours: Chain) -> bool:
+    """Whether both chains normalise alike, grey pictures as each channel of colour ones.
+
+    What has a scale of its own for each channel is no other than any that grey pictures can have.
+    """
+    if theirs.channels == ours.channels:
+        return theirs.normalise == ours.normalise
+    known, made = ({*zip(each.normalise.mean, each.normalise.std, strict=True)} for each in (theirs, ours))
+    return known == made or len(known) > 1
 
 
 @torch.no_grad()
