@@ -502,6 +502,28 @@ evaluate: {bootstrap: 20}
     assert not (home / "triplet").exists()
 
 
+def test_an_embedding_with_one_picture_of_a_class_is_refused_before_it_is_fitted(home: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, sad in (("train", 1), ("validation", 2), ("test", 2)):
+        for label, count in (("happy", 8), ("sad", sad)):
+            (home / "lone" / split / label).mkdir(parents=True)
+            for number in range(count):
+                picture = rng.integers(0, 256, (16, 16), np.uint8)
+                cv2.imwrite(str(home / "lone" / split / label / f"{number}.png"), picture)
+    (home / "lone.yaml").write_text(f"""
+name: lone
+data: {{source: folders, root: {home / "lone"}}}
+chain: [grey, {{resize: 32}}]
+triplet: {{epochs: 1, validation_rows: 4}}
+evaluate: {{bootstrap: 0}}
+""")
+    said = mien("train", home / "lone.yaml", "--out", home / "lone-run", check=1).stderr
+    assert "one of sad" in said and "data.classes" in said and "oversample" in said
+    assert not (home / "lone-run").exists()
+    mien("train", home / "lone.yaml", "--set", "balance.steps=[oversample]", "--out", home / "lone-run")
+    mien("train", home / "lone.yaml", "--set", "triplet.doubling=true", "--out", home / "lone-doubled")
+
+
 def test_an_embedding_that_collapses_is_told_and_has_no_map(home: Path) -> None:
     (home / "collapsing.yaml").write_text("""
 name: collapsing

@@ -50,17 +50,25 @@ def classifier(recipe: Recipe, material: Material, folder: Path, stages: Stages)
 
 
 def embedding(recipe: Recipe, material: Material, folder: Path, stages: Stages) -> Callable[[], nn.Module]:
-    """The fit of an embedding with its readout: gives both as one network. Raises DataError for a class that training
-    lacks.
+    """The fit of an embedding with its readout: gives both as one network.
+
+    Raises DataError for a class that training lacks, or shows in a single picture.
     """
     assert recipe.triplet is not None
     samples = material.samples
-    shown = set(samples.targets[samples.rows("train")].tolist())
-    if absent := [label for code, label in enumerate(samples.labels) if code not in shown]:
+    counts = np.bincount(samples.targets[samples.rows("train")], minlength=len(samples.labels))
+    if absent := [label for label, count in zip(samples.labels, counts, strict=True) if count == 0]:
         raise DataError(
             "an embedding is read out by training pictures of every class",
             got=f"none of {', '.join(absent)}",
             then="set data.classes to the classes that training shows, or another split",
+        )
+    single = [label for label, count in zip(samples.labels, counts, strict=True) if count == 1]
+    if single and not recipe.triplet.doubling:
+        raise DataError(
+            "triplets need two training pictures of every class",
+            got=f"one of {', '.join(single)}",
+            then="set data.classes to the other classes, or add an oversample step to balance.steps",
         )
     return partial(
         fit_triplets, _rows(material, "train"), _rows(material, "validation"), recipe.triplet,
