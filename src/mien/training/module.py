@@ -172,10 +172,14 @@ class Module(lightning.LightningModule):
 def side_at(fit: Fit, height: int, width: int, epoch: int) -> int | None:
     """The side that square pictures are trained at in an epoch of a progressive fit; None for their own.
 
+    The last epoch always has their own.
+
     >>> [side_at(Fit(epochs=10, progressive=0.5), 48, 48, epoch) for epoch in range(5)]
     [32, 32, 40, 48, None]
+    >>> [side_at(Fit(epochs=epochs, progressive=1), 48, 48, epochs - 1) for epochs in (1, 2, 10)]
+    [None, None, None]
     """
-    if not fit.progressive or height != width:
+    if not fit.progressive or height != width or epoch == fit.epochs - 1:
         return None
     done = epoch / max(1.0, fit.progressive * fit.epochs - 1)
     if done >= 1:
