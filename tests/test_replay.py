@@ -75,6 +75,15 @@ def test_only_the_published_order_balances_before_the_split() -> None:
     assert early == {("smote-vgg19", "as-published"), ("preprocessing-grid", "as-published")}
 
 
+def test_the_partial_arms_train_the_last_layers_only() -> None:
+    for protocol in PROTOCOLS:
+        for scale in SCALES:
+            partial = [
+                c for c in cells_of(grid("preprocessing-grid", protocol, scale)) if "partial" in c.place.values()
+            ]
+            assert len(partial) == 9 and {cell.recipe.model.freeze for cell in partial} == {0.7}
+
+
 def test_cells_that_no_protocol_changes_are_run_once() -> None:
     made = plan("preprocessing-grid", None, PROTOCOLS, "small")
     assert [len(arms) for arms in made.arms.values()] == [27, 27]

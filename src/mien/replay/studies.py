@@ -20,6 +20,8 @@ DIFFERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "restoration-vgg19": {
         "full": (
             "The paper does not give optimiser, learning rate, batch size or augmentation amounts; ours are used.",
+            "The paper does not give the widths of VGG19's two fully connected layers, a dropout or the weights to "
+            "start from; ours has one hidden layer of 1,024 units, dropout 0.5 and random weights.",
         ),
         "small": (
             "The restored arm uses Lanczos upscaling, since GFPGAN takes seconds per face on a CPU. It says nothing "
@@ -48,12 +50,18 @@ DIFFERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "full": (
             "The network sees the equalised face; it does not get the edges and regions that the paper shows.",
             "Rows are taken from the training part to choose the epoch.",
+            "The paper names no dropout; ours is 0.2, before the output.",
         ),
         "small": (),
     },
     "preprocessing-grid": {
         "full": (
             "The paper tunes learning rate and batch size but does not print them; ours are used.",
+            "'30% transfer learning' is read as the text explains it, with only 'the last few layers' fine-tuned: the "
+            "first layers, up to 70% of the backbone's parameters, stay frozen. The tables call it 'Partially Frozen "
+            "... (30%)'.",
+            "VGG16 goes from its convolutions to the output, without two layers of 4,096 units. The paper names no "
+            "dropout; ours is 0.2, before the output.",
             "If FERPlus is given, its test part is evaluated; the paper's 7,099 pictures are its validation and test "
             "parts.",
         ),
