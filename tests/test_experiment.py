@@ -365,7 +365,8 @@ def test_a_grid_with_one_failing_cell_finishes_the_others(home: Path) -> None:
     assert list(document["failures"]) == ["grid-impossible", "grid-unheard"]
     said = [line.strip() for line in failed.stderr.splitlines() if ": DataError: " in line]
     assert [line.removeprefix("given:").split(":")[0].strip() for line in said] == ["grid-impossible", "grid-unheard"]
-    assert "grid-oversampled" in (home / "grid" / "comparison.html").read_text()
+    page = (home / "grid" / "comparison.html").read_text()
+    assert "grid-oversampled" in page and "since it failed: grid-impossible (DataError:" in page
     shown = json.loads((home / "grid" / "comparison-figures" / "gallery.json").read_text())["tiles"]
     assert shown, "the pictures whose answers changed are in the page"
     mien("report", home / "grid" / "grid-none", home / "grid" / "grid-oversampled", "--out", home / "by-hand.html")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def run_of(recipe: dict[str, Any], samples: pd.DataFrame | None = None, **metric
     return Run(
         folder=Path(), metrics=metrics, recipe=recipe, recipe_text="", environment={"packages": {"mien": "1.2"}},
         samples=rows() if samples is None else samples, predictions=None, history=None, audit=None, robustness=None,
-        groups=None,
+        groups=None, problems=None,
     )  # fmt: skip
 
 
@@ -214,6 +215,15 @@ def test_an_audit_is_told_with_what_it_let_stay() -> None:
     assert "told of near-twins-across-splits (7)" in said("near-twins-across-splits: 7 pictures; drop them")
     assert "found none." in said(), "what the run has taken care of is no leak"
     assert "No audit looked for twins" in told(PLAIN, "audit=off")
+
+
+def test_pictures_that_could_not_be_used_are_counted_by_reason() -> None:
+    reasons = ["not a picture", "cut short", "dropped by the chain: no-face", "dropped by the chain: no-face"]
+    problems = pd.DataFrame({"image": [f"{i}.png" for i in range(4)], "reason": reasons})
+    run = run_of(parse(PLAIN).model_dump(mode="json"))
+    said = " ".join(sentences(replace(run, problems=problems)))
+    assert "4 further pictures could not be used (2 unreadable, 2 no-face)." in said
+    assert "could not be used" not in " ".join(sentences(run))
 
 
 def test_a_run_without_its_rows_tells_no_method() -> None:

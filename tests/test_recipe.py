@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -201,6 +202,9 @@ def test_a_grid_is_every_combination() -> None:
         ("{name: g, base: {}, axes:}", "axes: missing"),
         ("{name: g, base: small, axes: {a: {b: {}}}}", "base: no mapping"),
         ("{name: g, base: {}, axes: [a, b]}", "axes: no mapping"),
+        ("{name: g, base: {}, axes: []}", "axes: no mapping"),
+        ("{name: g, base: [], axes: {a: {b: {}}}}", "base: no mapping"),
+        ("{name: g, base: {}, axes: {}}", "axes: none named"),
         ("{name: g, base: {}, axes: {a: [b]}}", "axes.a: no mapping of values"),
         ("{name: g, base: {}, axes: {a: {b: 3}}}", "axes.a.b: no mapping"),
     ],
@@ -217,6 +221,29 @@ def test_values_of_an_axis_may_be_numbers(tmp_path: Path) -> None:
     axes = {"seed": {number: {"seeds": [number]} for number in (1, 2)}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"name": "g", "base": PLAIN, "axes": axes}))
     assert [cell.recipe.name for cell in cells(tmp_path / "grid.yaml")] == ["g-1", "g-2"]
+
+
+def grid_of(tmp_path: Path, **axes: dict[str, Any]) -> Path:
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"name": "g", "base": PLAIN, "axes": axes}))
+    return tmp_path / "grid.yaml"
+
+
+@pytest.mark.parametrize("change", ["fit.epochs=9", "fit={epochs: 9}", "fit.epochs.more=9"])
+def test_no_change_overrides_what_the_cells_of_a_grid_are_named_for(change: str, tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, epochs={"one": {"fit.epochs": 1}, "two": {"fit.epochs": 2}})
+    with pytest.raises(UsageError, match="sets what is changed") as refused:
+        cells(grid, ["fit.batch=8", change])
+    assert refused.value.got == [change]
+    assert {cell.recipe.fit.batch for cell in cells(grid, ["fit.batch=8"])} == {8}
+
+
+def test_two_cells_that_are_one_recipe_are_refused_by_name(tmp_path: Path) -> None:
+    one = {"one": {"fit.epochs": 1}, "two": {"fit.epochs": 2}}
+    with pytest.raises(UsageError, match="one recipe under two names") as refused:
+        cells(grid_of(tmp_path, epochs=one, more={"three": {"fit.epochs": 3}}))
+    assert refused.value.got == ["g-one-three", "g-two-three"]
+    places = {name: {"data.root": name} for name in ("here", "there")}
+    assert len(cells(grid_of(tmp_path, place=places))) == 2, "data of two places is not the same"
 
 
 def test_a_recipe_is_checked_without_the_training_libraries(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_a_restorer_whose_file_is_absent_is_told_before_anything_is_trained(
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     chain = "chain=[grey, {restore: {restorer: gfpgan-1.4}}, {resize: 32}, grey]"
     with pytest.raises(MienError, match=r"GFPGANv1\.4\.pth is not here"):
-        replay("restoration-vgg19", None, PROTOCOLS, "small", tmp_path / "runs", (*TINY[:2], chain))
+        replay("smote-vgg19", None, PROTOCOLS, "small", tmp_path / "runs", (*TINY[:2], chain))
     assert not (tmp_path / "runs").exists()
 
 
@@ -296,12 +296,19 @@ def test_a_difference_between_arms_on_rows_of_their_own() -> None:
     assert children.high - children.low == pytest.approx(found.high - found.low, rel=0.1)
 
 
-def test_the_published_order_is_set_beside_the_leak_free_one(tmp_path: Path) -> None:
-    steps = "balance.steps=[{smote: {target: 12, neighbours: 1}}, {undersample: {target: 12}}]"
+def test_the_published_order_is_set_beside_the_leak_free_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def smaller(*words: Any) -> dict[str, Any]:
+        """The grid with less to make."""
+        content = grid(*words)
+        steps = [{"smote": {"target": 12, "neighbours": 1}}, {"undersample": {"target": 12}}]
+        content["axes"]["balance"]["after"]["balance.steps"] = steps
+        return content
+
+    monkeypatch.setattr("mien.replay.run.grid", smaller)
     changes = ("data.limit=320", *TINY[1:], "model.backbone=mien-tiny")
-    made = plan("smote-vgg19", None, PROTOCOLS, "small", (*changes, steps))
+    made = plan("smote-vgg19", None, PROTOCOLS, "small", changes)
     assert {cell.recipe.data.hold_out for cell in made.cells.values()} == {True}
-    document = replay("smote-vgg19", out=tmp_path, changes=(*changes, steps))
+    document = replay("smote-vgg19", out=tmp_path, changes=changes)
     assert document["failures"] == {}
     after = document["arms"][1]
     assert after["arm"] == "after"
@@ -341,12 +348,12 @@ def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def narrowed(*words: Any) -> dict[str, Any]:
-        """Four of the grid's cells, that one among them."""
+        """Four of the grid's cells, that one among them, with a small network."""
         content, kept = grid(*words), {"vgg16", "scratch", "frozen", "none", "clahe-smote"}
         axes = {
             axis: {name: values[name] for name in values if name in kept} for axis, values in content["axes"].items()
         }
-        return content | {"axes": axes}
+        return content | {"axes": axes | {"network": {"vgg16": {"model.backbone": "mien-tiny"}}}}
 
     words = [
         sys.executable,
@@ -358,7 +365,7 @@ def test_the_arm_that_was_judged_on_ferplus_is_judged_there_again(
         "40",
     ]
     subprocess.run(words, check=True, capture_output=True)
-    changes = ("data.limit=240", *TINY[1:], "model.backbone=mien-tiny")
+    changes = ("data.limit=240", "fit.epochs=1", "evaluate.bootstrap=20")
     root = tmp_path / "ferplus"
     with monkeypatch.context() as patched:
         patched.setattr("mien.replay.run.grid", narrowed)

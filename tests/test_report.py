@@ -333,10 +333,13 @@ def test_where_no_interval_can_be_given_none_is_printed(tmp_path: Path, alone: s
     assert ("too few people or pictures for an interval" in text) == (alone == "one person")
 
 
-def test_a_comparison_without_a_winner_says_what_it_would_have_found(tmp_path: Path) -> None:
-    arms = [fake_run(tmp_path / name, rows=300, skill=skill) for name, skill in (("a", 2.4), ("b", 2.45))]
-    write_comparison_report(weigh(arms), tmp_path / "x.html")
-    assert "four times out of five" in (tmp_path / "x.html").read_text(encoding="utf-8")
+@pytest.mark.parametrize("damaged", ["metrics.json", "predictions.parquet", "recipe.yaml", "audit.json"])
+def test_a_damaged_file_of_a_run_is_named(damaged: str, tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run")
+    (run / damaged).write_text("name: [")
+    with pytest.raises(RunError, match="cannot be read") as refused:
+        read_run(run)
+    assert str(run / damaged) in str(refused.value)
 
 
 def test_the_best_of_several_is_marked_only_beyond_chance(tmp_path: Path) -> None:
@@ -407,6 +410,21 @@ def test_copies_of_a_run_are_no_repetitions(tmp_path: Path) -> None:
     for run in runs:
         (run / "recipe.yaml").write_text(yaml.safe_dump({"name": "one", "seeds": [0]}))
     assert repeats(read_arms(runs)) == {}
+
+
+def test_runs_on_other_pictures_are_no_seeds_of_each_other(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / name / f"seed-{seed}", seed=seed) for name in ("a", "b") for seed in (1, 2)]
+    for run in runs:
+        (run / "recipe.yaml").write_text(yaml.safe_dump({"name": "one", "seeds": [int(run.name[-1])]}))
+    protocol = json.loads((runs[0] / "metrics.json").read_text())["protocol"]
+    for run in runs[2:]:
+        changed(run, protocol=protocol | {"digest": "0123456789abcdef"})
+    weighed = weigh([tmp_path / "a", tmp_path / "b"])
+    assert [len(family) for family in weighed.arms.values()] == [2, 2]
+    assert any("Different protocols" in warning for warning in weighed.warnings)
+    assert not weighed.again, "seeds with other test pictures are no pairs"
+    only = weigh([runs[0], runs[3]])
+    assert [len(family) for family in only.arms.values()] == [1, 1] and not only.spreads
 
 
 def seeds(folder: Path, name: str, skill: float) -> list[float]:

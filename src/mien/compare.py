@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -77,9 +77,14 @@ def compare(
     weighed = weigh(done) if len(done) > 1 else None
     write_json(folder / "comparison.json", document | (weighed.as_dict() if weighed else {}))
     report = None
+    page = folder / "comparison.html"
     if weighed and len(runs) > 1:
-        told = within(stages, "report")
-        report = write_comparison_report(weighed, folder / "comparison.html", pictures(weighed, told, read_once))
+        absent = [f"Not compared, since it failed: {name} ({reason})." for name, reason in failures.items()]
+        told = replace(weighed, warnings=[*weighed.warnings, *absent])
+        report = write_comparison_report(told, page, pictures(weighed, within(stages, "report"), read_once))
+    else:
+        # One of an earlier comparison would show runs that are none of this one's.
+        page.unlink(missing_ok=True)
     return Compared(runs, failures, report, weighed, blocked)
 
 

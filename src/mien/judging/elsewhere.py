@@ -153,7 +153,9 @@ def _merged(merge: Mapping[str, str] | None, labels: Sequence[str]) -> dict[str,
 
     Raises UsageError for a label to merge that neither a run nor a source has, and for a goal that is no label.
     """
-    return {meant(name, labels): meant(goal, (*labels, *EXPRESSIONS)) for name, goal in (merge or {}).items()}
+    known = tuple(dict.fromkeys(labels))
+    goals = tuple(dict.fromkeys((*known, *EXPRESSIONS)))
+    return {meant(name, known): meant(goal, goals) for name, goal in (merge or {}).items()}
 
 
 @dataclass(frozen=True)

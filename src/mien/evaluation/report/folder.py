@@ -1,7 +1,7 @@
 """What a finished run left behind: the files of its folder, as values."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Run:
     audit: dict[str, Any] | None
     robustness: dict[str, Any] | None
     groups: dict[str, Any] | None
+    problems: pd.DataFrame | None
 
     @property
     def name(self) -> str:
@@ -54,8 +55,11 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder; files that are absent are None or empty. Raises RunError when it has no test figures."""
-    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    """Read a run folder; files that are absent are None or empty.
+
+    Raises RunError when it has no test figures, or a file that cannot be read.
+    """
+    metrics = _json(folder / "metrics.json") or {}
     if "test" not in metrics:
         raise RunError(
             "the run has no test figures to report",
@@ -65,8 +69,7 @@ def read_run(folder: Path) -> Run:
             if (folder / "recipe.yaml").is_file()
             else "name a run folder written by mien train",
         )
-    recipe = folder / "recipe.yaml"
-    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    text = _read(folder / "recipe.yaml", lambda path: path.read_text(encoding="utf-8")) or ""
     predictions = _table(folder / "predictions.parquet")
     split = (metrics.get("protocol") or {}).get("split", "test")
     if predictions is not None and "split" in predictions:
@@ -74,15 +77,16 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         metrics=metrics,
-        recipe=yaml.safe_load(text) or {},
+        recipe=_read(folder / "recipe.yaml", lambda _: yaml.safe_load(text)) or {},
         recipe_text=text,
         environment=_json(folder / "environment.json") or {},
         samples=_table(folder / "samples.parquet"),
         predictions=predictions,
-        history=pd.read_csv(folder / "history.csv") if (folder / "history.csv").is_file() else None,
+        history=_read(folder / "history.csv", pd.read_csv),
         audit=_json(folder / "audit.json"),
         robustness=_json(folder / "robustness.json"),
         groups=read_groups(folder),
+        problems=_read(folder / "problems.csv", pd.read_csv),
     )
 
 
@@ -117,8 +121,19 @@ def _printed(value: Any) -> str:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None
+    return _read(path, read_json)
 
 
 def _table(path: Path) -> pd.DataFrame | None:
-    return pd.read_parquet(path) if path.is_file() else None
+    return _read(path, pd.read_parquet)
+
+
+def _read(path: Path, how: Callable[[Path], Any]) -> Any:
+    """What is in a file of a run, None where it is absent. Raises RunError for one that is damaged."""
+    try:
+        return how(path) if path.is_file() else None
+    except (ValueError, yaml.YAMLError, OSError) as reason:
+        raise RunError(
+            "a file of the run cannot be read", got=f"{path} ({str(reason).splitlines()[0]})",
+            then="restore it from a copy of the run, or leave this run out",
+        ) from reason  # fmt: skip

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from mien.data.balance import parse
+from mien.data.prepare import DROPPED
 from mien.data.samples import SPLITS
 from mien.data.split import NO_TEST_PART, NO_VALIDATION_PART, clusters
+from mien.errors import counted
 from mien.evaluation.report.folder import Run, flat
 from mien.evaluation.statistics import units
 
@@ -91,6 +93,8 @@ def _data(run: Run, samples: pd.DataFrame) -> Iterator[str]:
     if balanced and not early:
         yield f"Training pictures were balanced after the split: {balanced}."
     yield f"The run had {'; '.join(_count(samples, part) for part in SPLITS)}."
+    if run.problems is not None:
+        yield _not_used(run.problems)
 
 
 def _source(data: dict[str, Any]) -> str:
@@ -138,6 +142,13 @@ def _audit(run: Run) -> str:
 def _told(run: Run, beginning: str) -> bool:
     """Whether a note of the run begins so."""
     return any(note.startswith(beginning) for note in run.metrics.get("notes", []))
+
+
+def _not_used(problems: pd.DataFrame) -> str:
+    dropped = problems["reason"].str.startswith(DROPPED)
+    reasons = problems["reason"].where(dropped, "unreadable").str.removeprefix(DROPPED).value_counts()
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    return f"Of the data, {counted(len(problems), 'further picture')} could not be used ({told})."
 
 
 def _count(samples: pd.DataFrame, part: str) -> str:
