@@ -243,10 +243,17 @@ def test_what_rows_of_groups_are_worth_does_not_depend_on_their_order(order: lis
     assert statistics.independent(answers, [groups[place] for place in order]) == there
 
 
-@pytest.mark.parametrize("share", [2, 3, 4, 5, 10])
-def test_people_who_all_have_the_same_share_are_worth_one_row_each(share: int) -> None:
-    right = np.tile(np.arange(20) % share == 0, 10)
-    assert statistics.independent(right, np.repeat(np.arange(10), 20).tolist()) == 10
+@given(st.integers(3, 12), st.integers(4, 20), st.data())
+def test_people_who_are_all_alike_tell_about_as_much_as_with_one_exception(
+    people: int, pictures: int, data: st.DataObject
+) -> None:
+    hits = data.draw(st.integers(1, pictures - 1))
+    right = np.tile(np.arange(pictures) < hits, (people, 1))
+    named = np.repeat(np.arange(people), pictures).tolist()
+    alike = statistics.proportion(right.ravel(), named)
+    right[0, hits] = True
+    other = statistics.proportion(right.ravel(), named)
+    assert 2 / 3 < (alike.high - alike.low) / (other.high - other.low) < 3 / 2
 
 
 def test_arms_that_answer_alike_have_an_interval_that_holds_with_the_others_too() -> None:

@@ -171,7 +171,7 @@ def error_interval(value: float, drawn: NDArray[np.float64], perfect: NDArray[np
     moved = np.maximum(drawn - drawn.mean() + max(0.0, 2 * value - drawn.mean()), 0)
     low, high = np.quantile(moved, [0.025, 0.975])
     low = 0.0 if value <= np.quantile(perfect, 0.95) else min(low, value)
-    return Estimate(value, float(low), float(max(high, value)))
+    return Estimate(value, float(low), float(min(1.0, max(high, value))))
 
 
 def selective_curve(probabilities: Floats, targets: Ints, points: int = 50) -> list[Selection]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ def evaluate(
 
     held = [units(int(rows.sum()), inside(rows)) for rows in shown]
     count, unseen = units(len(y), groups), float(np.mean([wilson(0, held[i]).high for i in set(y.tolist())]))
+    mistaken = _with_mistakes(p, wilson(0, count).high) if right.all() else {}
 
     def share(hits: NDArray[np.bool_], of: NDArray[np.bool_], value: float) -> Estimate:
         told = bootstrap and of.any() and math.isfinite(value)
@@ -82,10 +83,13 @@ def evaluate(
         if name in _SHARES:
             return share(_top2(p, y) if name == "top2_accuracy" else right, np.ones_like(right), value).as_dict()
         if name == "ece":
-            return error_interval(value, drawn[name], perfect, count).as_dict()
-        within = None if name == "nll" else (0, 1)
-        macro = name.startswith(("macro", "balanced"))
-        return interval(value, drawn[name], count, within, unseen if macro else None).as_dict()
+            told = error_interval(value, drawn[name], perfect, count)
+        else:
+            within = None if name == "nll" else (0, 1)
+            told = interval(
+                value, drawn[name], count, within, unseen if name.startswith(("macro", "balanced")) else None
+            )
+        return replace(told, high=max(told.high, mistaken.get(name, told.high))).as_dict()
 
     def of_class(name: str, i: int) -> dict[str, float | None]:
         value = float(whole[f"class_{name}"][0, i])
@@ -135,6 +139,14 @@ def _columns(p: Floats, y: NDArray[np.int64]) -> Floats:
     return np.column_stack(
         [confusion_cells(predicted, y, classes), _top2(p, y), -np.log(np.maximum(true, _LEAST)), gaps]
     )
+
+
+def _with_mistakes(p: Floats, share: float) -> dict[str, float]:
+    """Log loss and calibration error of answers that are all right, were what came second true of a share of them."""
+    ordered = np.maximum(np.sort(p, axis=1), _LEAST)
+    best, second = ordered[:, -1], ordered[:, max(0, p.shape[1] - 2)]
+    loss = (1 - share) * np.log(best) + share * np.log(second)
+    return {"nll": -float(loss.mean()), "ece": abs(float(best.mean()) - (1 - share))}
 
 
 def _top2(p: Floats, y: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -157,17 +157,16 @@ def independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | No
     sizes = np.bincount(place)
     if len(sizes) < 2:
         return len(sizes)
-    if right.all() or not right.any():
-        # Rows without an exception would tell less than those with one, of which a spread can be told: one in the
-        # smallest group, where it makes the most of one.
-        right = right.copy()
-        right[np.argmin(sizes[place])] ^= True
-    share, count = float(right.mean()), len(sizes)
-    errors = np.bincount(place, right - share)
+    hits, count = np.bincount(place, right), len(sizes)
+    if np.ptp(hits / sizes) < _NOTHING:
+        # Groups that are all alike would tell less than those with an exception, of which a spread can be told: one in
+        # the smallest group, where it makes the most of one.
+        hits[np.argmin(sizes)] += -1 if right.mean() > 0.5 else 1
+    share = float(hits.sum()) / len(right)
+    errors = hits - share * sizes
     variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
     widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
-    # Groups that all have the same share say nothing of how they spread: each is worth one row then.
-    return min(len(right), share * (1 - share) / variance * widened) if variance > _NOTHING else count
+    return min(len(right), share * (1 - share) / variance * widened)
 
 
 def wilson(successes: float, trials: float, alpha: float = ALPHA) -> Estimate:
