@@ -342,6 +342,12 @@ def test_a_run_is_judged_in_groups_of_people_and_of_pictures(home: Path, run: Pa
     assert 'id="groups"' in page and "female against male" in page and (run / "figures/groups-2-accuracy.svg").exists()
     told = mien(*words).stdout
     assert "female against male" in " ".join(told.split()) and "pose: 2 of" in told and "a gap need not come" in told
+    bare = Path(shutil.copytree(run, home / "bare"))
+    recipe = yaml.safe_load((bare / "recipe.yaml").read_text())
+    (bare / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"evaluate": recipe["evaluate"] | {"bootstrap": 0}}))
+    (sexes,) = json.loads(mien("evaluate", bare, *words[2:4], "--json").stdout)["groups"]["columns"]
+    bounds = [each["accuracy"]["low"] for each in (*sexes["groups"], *sexes["gaps"])]
+    assert bounds == [None] * len(bounds), "as the recipe asks"
 
 
 def test_groups_of_other_data_are_told_and_not_kept(home: Path, run: Path, tmp_path: Path) -> None:

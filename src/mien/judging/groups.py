@@ -26,7 +26,7 @@ def in_groups(found: Judgement, lists: Sequence[Traits], folder: Path | None = N
     asked = found.predictions
     # A picture that several seeds were asked about has an answer of each, under names of their own.
     shown = asked.assign(image=asked["picture"]) if "picture" in asked else asked
-    groups = subgroups(asked, of_pictures(lists, shown)).as_dict()
+    groups = subgroups(asked, of_pictures(lists, shown), found.resamples).as_dict()
     if folder:
         write_json(folder / "groups.json", groups)
     return groups

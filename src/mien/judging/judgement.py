@@ -26,11 +26,13 @@ _APART = 10**12  # more rows than a source has
 @dataclass(frozen=True)
 class Judgement:
     """What a model is worth on some rows: a cell of a table of models and sources, for JSON, the answers that stand
-    behind it, and the same as a table, `predictions`, as `mien.run.verdict.tabulated` makes it."""
+    behind it, and the same as a table, `predictions`, as `mien.run.verdict.tabulated` makes it; `resamples` is how many
+    its intervals rest on."""
 
     cell: dict[str, Any]
     answers: Answers
     predictions: pd.DataFrame
+    resamples: int
 
     def noting(self, notes: Sequence[str]) -> "Judgement":
         """The same with more to be told, before what is told already."""
@@ -54,7 +56,7 @@ def judged_together(each: Sequence[Judgement], resamples: int) -> Judgement:
         "few": figures["few"],
     }
     asked = Answers(rows, answers[0].labels, probabilities_of(table), targets, drawn_by(table))
-    return Judgement(cell, asked, table)
+    return Judgement(cell, asked, table, resamples)
 
 
 def judged(
@@ -91,4 +93,4 @@ def judged(
     if votes is not None and seen.labels == material.samples.labels:
         found = agreement(seen.probabilities, seen.targets, votes, model.bootstrap, groups=drawn)
         cell["agreement"] = found.as_dict()
-    return Judgement(cell, answers, predictions)
+    return Judgement(cell, answers, predictions, model.bootstrap)

@@ -72,7 +72,7 @@ def evaluate_repeated(folder: Path) -> Judgement:
         "pictures": table["picture"].nunique(),
         "notes": [*unfinished(folder), *figures["few"], *(f"{who}: {text}" for text, who in notes.items())],
     }
-    return Judgement(cell, answers, table)
+    return Judgement(cell, answers, table, resamples_of(family))
 
 
 def _used(run: Finished, split: str, count: int) -> list[str]:
