@@ -545,6 +545,46 @@ def test_two_recipes_of_one_name_over_seeds_stay_two(tmp_path: Path) -> None:
     assert found["repeats"].keys() == {"same", "same (b)"}
 
 
+def moved(run: Path, digest: str, **recipe: Any) -> None:
+    """The run as if its data, with another digest, had been elsewhere."""
+    changed(run, protocol={"name": "folders", "digest": digest * 12})
+    given = yaml.safe_load((run / "recipe.yaml").read_text())
+    (run / "recipe.yaml").write_text(yaml.safe_dump(given | recipe))
+
+
+def test_runs_on_other_data_are_no_seeds_of_one_recipe(tmp_path: Path) -> None:
+    seeds(tmp_path / "one", "one", 2.0)
+    for seed, digest in ((1, "a"), (2, "a"), (3, "b")):
+        moved(tmp_path / "one" / f"seed-{seed}", digest, data={"root": f"data/{digest}"})
+    document = command(tmp_path / "one", "--out", tmp_path / "x.html")
+    assert [each["spread"]["accuracy"]["runs"] for each in document["repeats"].values()] == [2]
+    assert "Different protocols" in document["warnings"][0]
+    moved(tmp_path / "one" / "seed-3", "a")
+    assert len(command(tmp_path / "one", "--out", tmp_path / "x.html")["repeats"]["one"]["spread"]) > 0
+    for seed, digest in ((1, "a"), (2, "b"), (3, "c")):
+        moved(tmp_path / "one" / f"seed-{seed}", digest, balance={"order": "balance-before-split"})
+    document = command(tmp_path / "one", "--out", tmp_path / "x.html")
+    assert document["repeats"]["one"]["spread"]["accuracy"]["runs"] == 3, "rows made before the split follow the seed"
+
+
+def test_repeated_runs_on_three_datasets_of_one_name_stay_three_arms(tmp_path: Path) -> None:
+    for digest in "abc":
+        seeds(tmp_path / digest / "same", "same", 2.0)
+        for run in (tmp_path / digest / "same").iterdir():
+            moved(run, digest, seeds=[ord(digest) * 10 + int(run.name[-1])])
+    found = weigh([tmp_path / digest / "same" for digest in "abc"])
+    assert [len(family) for family in found.arms.values()] == [3, 3, 3]
+
+
+def test_recipes_on_other_data_are_not_set_against_each_other_seed_by_seed(tmp_path: Path) -> None:
+    for name, skill in (("plain", 1.5), ("better", 4.0)):
+        seeds(tmp_path / name, name, skill)
+    assert len(weigh([tmp_path]).again) == 1
+    for run in (tmp_path / "better").iterdir():
+        moved(run, "b")
+    assert weigh([tmp_path]).again == []
+
+
 def test_one_run_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two runs"):
         write_comparison_report(weigh([fake_run(tmp_path / "a", rows=100)]), tmp_path / "x.html")

@@ -40,34 +40,30 @@ def read_arms(folders: Sequence[Path]) -> dict[str, Run]:
 def arms(runs: dict[str, Run]) -> dict[str, list[Run]]:
     """What is compared: a recipe with all its seeds or folds, or a run by itself, each under a name of its own.
 
-    Copies of one run, the same seed and fold, are no repetitions: each stands by itself. Nor are runs on other test
-    pictures than the same seed and fold of the split gave: those of each protocol are a recipe of their own.
+    Copies of one run, the same seed and fold, are no repetitions: each stands by itself. Nor are runs of one split on
+    other data: those on the same rows stand together.
     """
     families: dict[str, list[str]] = {}
     for name, run in runs.items():
         same = {key: value for key, value in flat(run.recipe) if key not in _REPEATED | _MOVED}
         families.setdefault(json.dumps(same) if same else name, []).append(name)
     found: dict[str, list[Run]] = {}
-    alike = [each for family in families.values() for each in _on_one_split(family, runs)]
+    alike = (each for family in families.values() for each in _on_same_rows(family, runs))
     for names in (each for family in alike for each in _repetitions(family, runs)):
         family = [runs[name] for name in names]
         name = names[0] if len(names) == 1 else family[0].name
-        found[f"{name} ({family[0].folder.resolve().parent.name})" if name in found else name] = family
+        wider = f"{name} ({family[0].folder.resolve().parent.name})"
+        found[next(each for each in (name, wider, f"{name}: {names[0]}") if each not in found)] = family
     return found
 
 
-def _on_one_split(names: list[str], runs: dict[str, Run]) -> list[list[str]]:
-    """The runs of a recipe, apart by protocol where one seed and fold of the split has several: data has changed."""
-    protocols: dict[tuple[str, ...], set[str | None]] = {}
+def _on_same_rows(names: list[str], runs: dict[str, Run]) -> list[list[str]]:
+    by_split: dict[tuple[str, ...], set[str]] = {}
+    by_digest: dict[str, list[str]] = {}
     for name in names:
-        drawn = tuple(value for key, value in flat(runs[name].recipe) if key in _REPEATED - {"seeds"})
-        protocols.setdefault(drawn, set()).add(_digest(runs[name]))
-    if all(len(each) == 1 for each in protocols.values()):
-        return [names]
-    apart: dict[str | None, list[str]] = {}
-    for name in names:
-        apart.setdefault(_digest(runs[name]), []).append(name)
-    return list(apart.values())
+        by_split.setdefault(_split(runs[name]), set()).add(_digest(runs[name]))
+        by_digest.setdefault(_digest(runs[name]), []).append(name)
+    return [names] if all(len(each) == 1 for each in by_split.values()) else list(by_digest.values())
 
 
 def _repetitions(names: list[str], runs: dict[str, Run]) -> list[list[str]]:
@@ -95,7 +91,7 @@ def _spread(family: Sequence[Run]) -> dict[str, Spread]:
 def trained_again(before: Sequence[Run], after: Sequence[Run]) -> Spread | None:
     """Accuracy of one recipe minus that of another, seed by seed or fold by fold: what training both again would give.
 
-    None where they have less than two seeds or folds with the same test pictures in common.
+    None where they have less than two seeds or folds on the same rows in common.
     """
     ours, theirs = ({_repetition(run): run for run in family} for family in (after, before))
     shared = [key for key in ours if key in theirs and _digest(ours[key]) == _digest(theirs[key])]
@@ -110,14 +106,20 @@ def _accuracy(run: Run) -> float:
     return float(run.metrics["test"]["metrics"]["accuracy"]["value"])
 
 
-def _digest(run: Run) -> str | None:
-    """Which pictures stand where, and under which labels; the name of a protocol does not matter."""
-    return (run.metrics.get("protocol") or {}).get("digest")
-
-
 def _repetition(run: Run) -> tuple[str, ...]:
     """Which seed and fold a run is of."""
     return tuple(value for key, value in flat(run.recipe) if key in _REPEATED)
+
+
+def _split(run: Run) -> tuple[str, ...]:
+    """What runs of one recipe have the same rows and parts for, if their data is the same."""
+    # Rows that are made before the split are made and parted in another way under every seed.
+    early = (run.recipe.get("balance") or {}).get("order") == "balance-before-split"
+    return _repetition(run) if early else tuple(map(str, _fold(run)))
+
+
+def _digest(run: Run) -> str:
+    return (run.protocol or "").rpartition("@")[2]
 
 
 def over_folds(family: Sequence[Run]) -> bool:

@@ -45,8 +45,8 @@ class Weighed:
     `spreads` and `whole` are, by recipe that was run several times, the spread of every metric over its runs and the
     figures of all their answers together. `ranking` has the tests between the arms, None where none can be made;
     `pair` the first arm against the second or, of more, the most accurate of the others. `again` has, for every two
-    recipes with seeds or folds in common, how they differ from one to the next. `pictures` is how many test
-    pictures the first arm stands on.
+    recipes with seeds or folds on the same rows in common, how they differ from one to the next. `pictures` is
+    how many test pictures the first arm stands on.
     """
 
     runs: Mapping[str, Run]
