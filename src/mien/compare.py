@@ -79,7 +79,8 @@ def compare(
     report = None
     page = folder / "comparison.html"
     if weighed and len(runs) > 1:
-        absent = [f"Not compared, since it failed: {name} ({reason})." for name, reason in failures.items()]
+        first = {name: reason.splitlines()[0] for name, reason in failures.items()}
+        absent = [f"Not compared, since it failed: {name} ({reason})." for name, reason in first.items()]
         told = replace(weighed, warnings=[*weighed.warnings, *absent])
         report = write_comparison_report(told, page, pictures(weighed, within(stages, "report"), read_once))
     else:
