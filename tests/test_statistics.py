@@ -243,17 +243,24 @@ def test_what_rows_of_groups_are_worth_does_not_depend_on_their_order(order: lis
     assert statistics.independent(answers, [groups[place] for place in order]) == there
 
 
-@given(st.integers(3, 12), st.integers(4, 20), st.data())
-def test_people_who_are_all_alike_tell_about_as_much_as_with_one_exception(
-    people: int, pictures: int, data: st.DataObject
+@given(st.lists(st.tuples(st.integers(1, 120), st.floats(0, 1)), min_size=2, max_size=6), st.data())
+def test_one_answer_more_or_less_changes_an_interval_little(
+    people: list[tuple[int, float]], data: st.DataObject
 ) -> None:
-    hits = data.draw(st.integers(1, pictures - 1))
-    right = np.tile(np.arange(pictures) < hits, (people, 1))
-    named = np.repeat(np.arange(people), pictures).tolist()
-    alike = statistics.proportion(right.ravel(), named)
-    right[0, hits] = True
-    other = statistics.proportion(right.ravel(), named)
-    assert 2 / 3 < (alike.high - alike.low) / (other.high - other.low) < 3 / 2
+    right = np.concatenate([np.arange(size) < round(share * size) for size, share in people])
+    groups = np.repeat(np.arange(len(people)), [size for size, _ in people]).tolist()
+    other = right.copy()
+    other[data.draw(st.integers(0, len(right) - 1))] ^= True
+    widths = [found.high - found.low for found in (statistics.proportion(each, groups) for each in (right, other))]
+    assert max(widths) < 3 * min(widths)
+
+
+def test_people_who_all_have_the_same_share_have_the_interval_of_people_who_nearly_have() -> None:
+    right, groups = np.tile(np.arange(20) < 18, 3), np.repeat(np.arange(3), 20).tolist()
+    alike = statistics.proportion(right, groups)
+    right[18] = True
+    nearly = statistics.proportion(right, groups)
+    assert nearly.high - nearly.low == pytest.approx(alike.high - alike.low, rel=0.1)
 
 
 def test_arms_that_answer_alike_have_an_interval_that_holds_with_the_others_too() -> None:

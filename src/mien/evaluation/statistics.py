@@ -15,7 +15,6 @@ ALPHA = 0.05
 
 _CELLS_AT_ONCE = 4_000_000
 _SELDOM = 10
-_NOTHING = 1e-12  # what is left of a variance of zero
 
 
 FEW = 6
@@ -157,14 +156,15 @@ def independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | No
     sizes = np.bincount(place)
     if len(sizes) < 2:
         return len(sizes)
-    hits, count = np.bincount(place, right), len(sizes)
-    if np.ptp(hits / sizes) < _NOTHING:
-        # Groups that are all alike would tell less than those with an exception, of which a spread can be told: one in
-        # the smallest group, where it makes the most of one.
-        hits[np.argmin(sizes)] += -1 if right.mean() > 0.5 else 1
-    share = float(hits.sum()) / len(right)
-    errors = hits - share * sizes
-    variance = count / (count - 1) * float((errors**2).sum()) / len(right) ** 2
+    share, count = float(right.mean()), len(sizes)
+    errors = np.bincount(place, right - share)
+    # Groups that agree by chance, or in being right throughout, would tell more, or less, than those that nearly do:
+    # they are taken to spread as far as one exception sets them apart, in the smallest group, which it does the most.
+    exception = -sizes / len(right)
+    exception[np.argmin(sizes)] += 1
+    squares = max(float((errors**2).sum()), float((exception**2).sum()))
+    share = share if 0 < share < 1 else 1 / len(right)
+    variance = count / (count - 1) * squares / len(right) ** 2
     widened = (stats.t.ppf(0.975, len(right) - 1) / stats.t.ppf(0.975, count - 1)) ** 2
     return min(len(right), share * (1 - share) / variance * widened)
 
