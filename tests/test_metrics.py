@@ -95,6 +95,20 @@ def test_no_mistake_among_few_pictures_is_not_certainty() -> None:
     assert found["per_class"][0]["recall"] == pytest.approx(wilson(10, 10).as_dict())
 
 
+def test_no_mistake_among_few_sure_answers_bounds_neither_loss_nor_calibration_error() -> None:
+    p, share = np.tile([0.99, 0.01], (20, 1)), wilson(0, 20).high
+    found = evaluate(p, np.zeros(20, int), ["fear", "neutral"])["metrics"]
+    assert found["nll"]["high"] == pytest.approx(-(1 - share) * np.log(0.99) - share * np.log(0.01))
+    assert found["ece"]["high"] == pytest.approx(0.99 - (1 - share))
+
+
+@given(cases)
+def test_no_end_of_the_calibration_error_leaves_its_range(case: Case) -> None:
+    p, y = case
+    found = evaluate(p, y, EXPRESSIONS[: p.shape[1]], bootstrap=50)["metrics"]["ece"]
+    assert found["high"] is None or 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+
+
 @pytest.mark.parametrize("each", [4, 16])
 def test_one_answer_to_everything_is_no_certainty_about_the_mean_over_classes(each: int) -> None:
     p = np.tile(np.float64([0.7, 0.1, 0.1, 0.1]), (4 * each, 1))
@@ -133,7 +147,7 @@ def test_resampling_subjects_widens_the_interval_when_their_pictures_go_together
     rows, people = (
         evaluate(p, y, EXPRESSIONS[:4], groups=groups)["metrics"]["accuracy"] for groups in (None, subjects)
     )
-    assert people["value"] == pytest.approx(rows["value"])
+    assert people["value"] == rows["value"]
     assert people["high"] - people["low"] > 2 * (rows["high"] - rows["low"])
 
 

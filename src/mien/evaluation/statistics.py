@@ -141,8 +141,12 @@ def proportion(right: ArrayLike, groups: Sequence[Hashable | None] | None = None
     values = np.asarray(right, bool)
     if groups is not None and units(len(values), groups) < 2:
         return Estimate(float(values.mean()), math.nan, math.nan)
-    rows = independent(values, groups)
-    return wilson(float(values.mean()) * rows, rows) if len(values) else wilson(0, 0)
+    if not len(values):
+        return wilson(0, 0)
+    share, rows = float(values.mean()), independent(values, groups)
+    told = wilson(share * rows, rows)
+    # Of a part of a row, the quotient may miss the share by a rounding.
+    return Estimate(share, min(told.low, share), max(told.high, share))
 
 
 def independent(right: NDArray[np.bool_], groups: Sequence[Hashable | None] | None) -> float:
